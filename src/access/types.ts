@@ -1,0 +1,78 @@
+import type { PrincipalId, Secret, TokenId } from '../core/index.ts'
+
+export interface Principal {
+  id: PrincipalId
+  kind: 'person' | 'system'
+  slackTeam: string | null
+  slackUser: string | null
+  name: string
+  state: 'active' | 'deactivated'
+}
+
+/** Who is calling, proven by a token on this very request. */
+export interface Caller {
+  principalId: PrincipalId
+  principalName: string
+  tokenId: TokenId
+  /** The one toolkit this token opens; null opens `/mcp`. */
+  toolkit: string | null
+  expiresAt: Date
+  /** The catalog's version when the token was checked; a replica with another one reloads before it decides. */
+  catalogVersion: number
+}
+
+export interface TokenRow {
+  id: TokenId
+  principalId: PrincipalId
+  toolkit: string | null
+  issuedAt: Date
+  expiresAt: Date
+  revokedAt: Date | null
+  lastUsedAt: Date | null
+  lastUsedClient: string | null
+  lastUsedAddress: string | null
+}
+
+/** A token just made: `token` is shown once and is nowhere else. */
+export interface IssuedToken {
+  id: TokenId
+  token: Secret
+  expiresAt: Date
+  toolkit: string | null
+  principal: Principal
+}
+
+export interface Access {
+  /** The principal of this Slack user, made on first sight; the name is kept current. */
+  ensurePrincipal(person: { slackTeam: string; slackUser: string; name: string }): Promise<Principal>
+  findPrincipal(id: PrincipalId): Promise<Principal | undefined>
+  findBySlack(slackTeam: string, slackUser: string): Promise<Principal | undefined>
+  listPrincipals(): Promise<Principal[]>
+  /** Ends every token at once and refuses new ones until reactivated. Idempotent. */
+  deactivate(id: PrincipalId, by: string, cause: string): Promise<void>
+  reactivate(id: PrincipalId, by: string): Promise<void>
+
+  /**
+   * Issues a token. The same `requestKey` again makes no second token: the secret of the first is replaced and
+   * the new one returned, because the first was never delivered for certain.
+   */
+  issue(request: {
+    principalId: PrincipalId
+    lifetimeMs?: number
+    toolkit?: string
+    by: string
+    requestKey?: string
+  }): Promise<IssuedToken>
+  /** A new token with the old one's toolkit and a fresh lifetime; the old one is dead when this returns. */
+  rotate(request: { tokenId: TokenId; by: string; requestKey?: string }): Promise<IssuedToken>
+  list(filter: { principalId?: PrincipalId; includeEnded?: boolean }): Promise<TokenRow[]>
+  findToken(id: TokenId): Promise<TokenRow | undefined>
+  revoke(id: TokenId, by: string, cause: string): Promise<void>
+  /** Returns how many live tokens ended. */
+  revokeAll(principalId: PrincipalId, by: string, cause: string): Promise<number>
+
+  /** Who sends this bearer text; throws `token_*`, `principal_deactivated` or `rate_limited`. */
+  verify(bearer: string, from: { address: string; client: string | null }): Promise<Caller>
+  /** Which of these tokens may no longer be used (revoked, expired, principal deactivated); one query. */
+  ended(tokenIds: TokenId[]): Promise<TokenId[]>
+}

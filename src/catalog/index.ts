@@ -1,0 +1,15 @@
+/**
+ * catalog: sources and tools. Discovery owns the facts (name, description, schema, available or missing), the
+ * operator owns the policy (enabled, accepted); a failed discovery changes nothing, and a definition that
+ * changed is not callable until a person accepted it. Aliases are stored, injective and never parsed back.
+ */
+export {
+  type Catalog,
+  type EgressRule,
+  egressRule,
+  type Source,
+  type SourceSpec,
+  slug,
+  sourceSpec,
+  type Tool,
+} from './types.ts'

@@ -1,0 +1,84 @@
+import { z } from 'zod'
+
+/** Lower-case letters, digits and hyphens: names that people type. */
+export const slug = z
+  .string()
+  .regex(/^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/, 'use 1-40 of a-z, 0-9 and inner hyphens')
+const pathPrefix = z.string().regex(/^\/[\x21-\x7e]*$/, 'start with "/", e.g. /v1/')
+const httpMethod = z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+/** One canonical spelling: lower case, no trailing dot, no wildcard, not an IP address. */
+const hostName = z
+  .string()
+  .max(253)
+  .regex(
+    /^(?!\d+(?:\.\d+){3}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+    'use a lower-case host name such as api.example.com',
+  )
+
+/** One destination that a source may reach, and what is added on the way. Everything not named is refused. */
+export const egressRule = z.strictObject({
+  scheme: z.enum(['https', 'http']).default('https'),
+  host: hostName,
+  port: z.number().int().min(1).max(65535).optional(),
+  methods: z.array(httpMethod).min(1),
+  /** A prefix on segment borders: `/v1` covers `/v1` and `/v1/x`, not `/v10`. */
+  paths: z.array(pathPrefix).min(1),
+  /** Where the host really is; allows this one otherwise refused (private, loopback) address for this rule only. */
+  address: z.union([z.ipv4(), z.ipv6()]).optional(),
+  inject: z
+    .array(
+      z.strictObject({
+        credential: z
+          .string()
+          .regex(/^[A-Z][A-Z0-9_]*$/, 'use capitals, digits and underscores, e.g. ORDERS_KEY'),
+        header: z.string().regex(/^[a-z0-9-]+$/, 'use a lower-case header name, e.g. authorization'),
+        /** `{value}` stands for the secret. */
+        format: z.string().includes('{value}').default('{value}'),
+      }),
+    )
+    .default([]),
+})
+export type EgressRule = z.infer<typeof egressRule>
+
+/** A configured provider of tools. `stdio`: an MCP server run inside the sandbox. Other kinds have their own issues. */
+export const sourceSpec = z.strictObject({
+  kind: z.literal('stdio'),
+  command: z.string().min(1),
+  args: z.array(z.string()).default([]),
+  /** Plain values only; a secret here would be inside the sandbox. */
+  environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).default({}),
+  egress: z.array(egressRule).default([]),
+  /** `on_first_sight`: definitions found by the first discovery are accepted; any later change waits for a person. */
+  review: z.enum(['on_first_sight', 'by_hand']).default('by_hand'),
+  timeout_seconds: z.number().int().min(1).max(3600).default(300),
+})
+export type SourceSpec = z.infer<typeof sourceSpec>
+
+export interface Source {
+  id: string
+  spec: SourceSpec
+  specDigest: string
+  enabled: boolean
+}
+
+/** One tool as discovery found it and the operator judged it. */
+export interface Tool {
+  alias: string
+  sourceId: string
+  remoteName: string
+  /** Null until somebody accepted a definition. What clients see is the accepted one. */
+  acceptedDigest: string | null
+  definition: Record<string, unknown>
+  definitionDigest: string
+  available: boolean
+  enabled: boolean
+}
+
+/** Everything configured and discovered, at one version; immutable. */
+export interface Catalog {
+  version: number
+  sources: ReadonlyMap<string, Source>
+  tools: ReadonlyMap<string, Tool>
+  toolkits: ReadonlyMap<string, { slug: string; title: string; tools: string[] }>
+  rules: readonly { tools: string; do: 'allow' | 'block'; reason?: string | undefined }[]
+}

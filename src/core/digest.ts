@@ -1,0 +1,26 @@
+import { createHash } from 'node:crypto'
+
+/** SHA-256 of a text or of bytes, in lower-case hex. */
+export function sha256(data: string | Uint8Array): string {
+  return createHash('sha256').update(data).digest('hex')
+}
+
+/**
+ * JSON with the keys of every object sorted by UTF-16 code unit and no white space, so that equal values
+ * have equal texts (the ordering and number rules of RFC 8785; values come from JSON, so no NaN, no cycles).
+ */
+export function canonicalJson(value: unknown): string {
+  if (value === undefined) return 'null'
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  if (value !== null && typeof value === 'object') {
+    const entries = Object.entries(value).filter(([, member]) => member !== undefined)
+    entries.sort(([a], [b]) => (a < b ? -1 : 1))
+    return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`).join(',')}}`
+  }
+  return JSON.stringify(value)
+}
+
+/** The digest that stands for a JSON value: SHA-256 over its canonical form. */
+export function digestJson(value: unknown): string {
+  return sha256(canonicalJson(value))
+}

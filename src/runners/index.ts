@@ -1,0 +1,14 @@
+/**
+ * runners: one persistent sandbox per principal. It wakes, adopts, stops and watches sandboxes through a driver,
+ * keeps their state in PostgreSQL so that any number of replicas agree, and carries a call to the toolhost
+ * inside, at most once. It never decides whether a call may run, and it deletes nothing when in doubt.
+ */
+export type {
+  Isolation,
+  RunnerDriver,
+  SandboxFacts,
+  SandboxPhase,
+  SandboxSpec,
+  ToolhostDial,
+} from './driver.ts'
+export type { RunnerAnswer, RunnerCall, RunnerCallHooks, Runners, RunnerView, SourceToRun } from './types.ts'

@@ -1,0 +1,46 @@
+import { Kysely, PostgresDialect, type Transaction } from 'kysely'
+import pg from 'pg'
+import type { Log } from '../core/index.ts'
+import type { Database } from './schema.ts'
+
+/** What a query function needs: the pool or a transaction. */
+export type Executor = Kysely<Database> | Transaction<Database>
+
+/** One pool and the Kysely over it. `pool` is for the few prepared statements on the way of a call. */
+export interface Store {
+  readonly db: Kysely<Database>
+  readonly pool: pg.Pool
+  readonly url: string
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+// int8 as a number: our counters and event ids stay below 2^53.
+const int8 = 20
+pg.types.setTypeParser(int8, Number)
+
+/**
+ * Opens a pool of at most `poolSize` connections to PostgreSQL at `url`. Nothing is dialled until the first
+ * query. A connection attempt that takes longer than 5 s fails, and so does a query after 15 s.
+ */
+export function openStore(options: { url: string; poolSize: number; log: Log }): Store {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.poolSize,
+    connectionTimeoutMillis: 5_000,
+    query_timeout: 15_000,
+    statement_timeout: 15_000,
+    keepAlive: true,
+    application_name: 'toolcrib',
+  })
+  // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
+  pool.on('error', (err) => options.log.warn({ err }, 'database connection lost'))
+  const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
+  return {
+    db,
+    pool,
+    url: options.url,
+    async [Symbol.asyncDispose]() {
+      await db.destroy()
+    },
+  }
+}

@@ -1,0 +1,60 @@
+import type { AuditEvent, CallId, PrincipalId } from '../core/index.ts'
+import type { Executor } from './database.ts'
+
+/** Appends audit events in the caller's transaction, so that a fact and its record stand or fall together. */
+export async function appendEvents(db: Executor, events: AuditEvent[]): Promise<void> {
+  if (events.length === 0) return
+  await db
+    .insertInto('events')
+    .values(
+      events.map((event) => ({
+        kind: event.kind,
+        principal_id: event.principalId ?? null,
+        token_id: event.tokenId ?? null,
+        call_id: event.callId ?? null,
+        data: JSON.stringify(event.data),
+      })),
+    )
+    .execute()
+}
+
+export interface EventFilter {
+  principalId?: PrincipalId | undefined
+  callId?: CallId | undefined
+  kind?: string | undefined
+  /** Only events with an id below this one: the cursor of the next page. */
+  before?: number | undefined
+  limit: number
+}
+
+export interface StoredEvent {
+  id: number
+  at: Date
+  kind: string
+  principalId: string | null
+  tokenId: string | null
+  callId: string | null
+  data: Record<string, unknown>
+}
+
+/** Events, newest first, at most `limit`. A call's events include the egress requests made while it was in flight. */
+export async function listEvents(db: Executor, filter: EventFilter): Promise<StoredEvent[]> {
+  let query = db
+    .selectFrom('events')
+    .select([
+      'id',
+      'at',
+      'kind',
+      'principal_id as principalId',
+      'token_id as tokenId',
+      'call_id as callId',
+      'data',
+    ])
+    .orderBy('id', 'desc')
+    .limit(filter.limit)
+  if (filter.principalId !== undefined) query = query.where('principal_id', '=', filter.principalId)
+  if (filter.kind !== undefined) query = query.where('kind', '=', filter.kind)
+  if (filter.before !== undefined) query = query.where('id', '<', filter.before)
+  if (filter.callId !== undefined) query = query.where('call_id', '=', filter.callId)
+  return await query.execute()
+}

@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { sql } from 'kysely'
+import pg from 'pg'
+import { z } from 'zod'
+import type { Log } from '../core/index.ts'
+import type { Executor, Store } from './database.ts'
+
+const channel = 'toolcrib'
+
+/** What one replica tells the others. A hint only: whoever acts on it reads the row again. */
+export const Notice = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('token'), id: z.string() }),
+  z.object({ kind: z.literal('principal'), id: z.string() }),
+  z.object({ kind: z.literal('runner'), id: z.string() }),
+  z.object({ kind: z.literal('catalog') }),
+  z.object({ kind: z.literal('credential') }),
+  z.object({ kind: z.literal('cancel'), session: z.string(), requestId: z.string() }),
+  z.object({ kind: z.literal('slack_job') }),
+])
+export type Notice = z.infer<typeof Notice>
+
+/** Tells every replica; inside a transaction it goes out with the commit. */
+export async function notify(db: Executor, notice: Notice): Promise<void> {
+  await sql`SELECT pg_notify(${channel}, ${JSON.stringify(notice)})`.execute(db)
+}
+
+export interface Notices {
+  /** Calls `handle` for every notice; returns the way to stop. */
+  on(handle: (notice: Notice) => void): () => void
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Listens on a connection of its own and reconnects for ever (0.2 s, doubling to 5 s). Notices sent while it
+ * was away are lost, so every listener also polls: this only makes things faster, never right.
+ */
+export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
+  const handlers = new Set<(notice: Notice) => void>()
+  const stop = new AbortController()
+  let client: pg.Client | undefined
+
+  const deliver = (payload: string | undefined) => {
+    const notice = Notice.safeParse(parseJson(payload))
+    if (!notice.success) return
+    for (const handle of handlers) {
+      try {
+        handle(notice.data)
+      } catch (err) {
+        log.error({ err, notice: notice.data.kind }, 'notice handler failed')
+      }
+    }
+  }
+
+  const connectOnce = async () => {
+    const connection = new pg.Client({
+      connectionString: store.url,
+      keepAlive: true,
+      connectionTimeoutMillis: 5_000,
+      application_name: 'toolcrib listen',
+    })
+    client = connection
+    const closed = new Promise<void>((resolve) => {
+      connection.on('error', () => resolve())
+      connection.on('end', () => resolve())
+    })
+    connection.on('notification', (message) => deliver(message.payload))
+    try {
+      await connection.connect()
+      await connection.query(`LISTEN ${channel}`)
+      await closed
+    } finally {
+      await connection.end().catch(() => undefined)
+    }
+  }
+
+  const run = (async () => {
+    let delay = 200
+    while (!stop.signal.aborted) {
+      const since = Date.now()
+      await connectOnce().catch((err: unknown) => log.warn({ err }, 'listening for notices failed'))
+      if (stop.signal.aborted) return
+      delay = Date.now() - since > 30_000 ? 200 : Math.min(delay * 2, 5_000)
+      await sleep(delay, undefined, { signal: stop.signal }).catch(() => undefined)
+    }
+  })()
+
+  return {
+    on(handle) {
+      handlers.add(handle)
+      return () => handlers.delete(handle)
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await client?.end().catch(() => undefined)
+      await run
+    },
+  }
+}
+
+function parseJson(text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

