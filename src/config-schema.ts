@@ -1,0 +1,68 @@
+import { z } from 'zod'
+import { slug, sourceSpec } from './catalog/index.ts'
+import { parseDuration } from './core/index.ts'
+
+const duration = z.string().transform((text, context) => {
+  const ms = parseDuration(text)
+  if (ms !== undefined) return ms
+  context.addIssue({ code: 'custom', message: `"${text}" is no duration; use e.g. 30s, 15m, 12h or 7d` })
+  return z.NEVER
+})
+const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never)
+const port = z.number().int().min(0).max(65535)
+
+/**
+ * `toolcrib.yaml`, whole. Strict everywhere: an unknown key is an error, never ignored. `toolcrib.example.yaml`
+ * shows every key with its default and why, and a test compares the two.
+ */
+export const configFile = z.strictObject({
+  public_url: z.url({ protocol: /^https?$/ }).optional(),
+  listen: section({ host: z.string().default('127.0.0.1'), port: port.default(7400) }),
+  state_dir: z.string().default('.toolcrib'),
+  log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  database: section({ pool_size: z.number().int().min(2).max(200).default(10) }),
+  tokens: section({ default_lifetime: duration.prefault('7d'), max_lifetime: duration.prefault('30d') }),
+  mcp: section({
+    server_name: z
+      .string()
+      .regex(/^[a-z0-9]{1,12}$/, 'use 1-12 of a-z and 0-9: clients put it before every tool name')
+      .default('crib'),
+    allowed_hosts: z.array(z.string()).default([]),
+    allowed_origins: z.array(z.string()).default([]),
+    trusted_proxies: z.array(z.string()).default([]),
+    body_limit_bytes: z
+      .number()
+      .int()
+      .min(1024)
+      .default(4 * 1024 * 1024),
+    heartbeat: duration.prefault('15s'),
+  }),
+  sandbox: section({
+    isolation: z.enum(['auto', 'bubblewrap', 'unshare', 'none']).default('auto'),
+    memory_mb: z.number().int().min(256).default(1024),
+    processes: z.number().int().min(32).default(256),
+    open_files: z.number().int().min(64).default(1024),
+    parallel_calls: z.number().int().min(1).max(64).default(4),
+    queued_calls: z.number().int().min(0).max(1024).default(16),
+    idle_stop: duration.prefault('30m'),
+    start_deadline: duration.prefault('60s'),
+    read_only_paths: z.array(z.string().startsWith('/')).default([]),
+  }),
+  egress: section({ upstream_ca_files: z.array(z.string()).default([]) }),
+  sources: z.record(slug, sourceSpec).default({}),
+  toolkits: z
+    .record(slug, z.strictObject({ title: z.string().min(1).max(80), tools: z.array(z.string()).min(1) }))
+    .default({}),
+  policy: section({
+    rules: z
+      .array(
+        z.strictObject({
+          tools: z.string(),
+          do: z.enum(['allow', 'block']),
+          reason: z.string().max(200).optional(),
+        }),
+      )
+      .default([]),
+  }),
+})
+export type ConfigFile = z.infer<typeof configFile>

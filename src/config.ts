@@ -1,0 +1,170 @@
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { LineCounter, parseDocument } from 'yaml'
+import type { z } from 'zod'
+import { type ConfigFile, configFile } from './config-schema.ts'
+import { AppError, digestJson, Secret } from './core/index.ts'
+
+/** Everything set from outside: the file, and what must not stand in a file. */
+export interface Config {
+  readonly file: ConfigFile
+  /** Where relative paths of the file start: the folder it lies in. */
+  readonly baseDir: string
+  readonly stateDir: string
+  /** Names the file's content; the same digest again is the same configuration. */
+  readonly digest: string
+  /** Undefined: the embedded PostgreSQL in `stateDir`. */
+  readonly databaseUrl: string | undefined
+  /** Current first; undefined: one is made and kept in `stateDir`. */
+  readonly peppers: { id: string; secret: Secret }[] | undefined
+  readonly slack: SlackConfig | undefined
+  /** For the commands that speak to a running server. */
+  readonly cli: { url: string | undefined; adminKey: Secret | undefined }
+}
+
+export interface SlackConfig {
+  botToken: Secret
+  signingSecret: Secret
+  /** Set: Socket Mode. */
+  appToken: Secret | undefined
+  apiUrl: string | undefined
+}
+
+type Environment = Record<string, string | undefined>
+
+/**
+ * Reads `path` (or `TOOLCRIB_CONFIG`, or `toolcrib.yaml` if it is there, else all defaults) and the environment.
+ * Throws one `invalid_input` that names every problem with its place and cure; nothing has been started by then.
+ */
+export function readConfig(environment: Environment, path?: string): Config {
+  const chosen = path ?? environment.TOOLCRIB_CONFIG
+  const text = readText(chosen ?? 'toolcrib.yaml', chosen !== undefined)
+  return parseConfig(text, {
+    environment,
+    baseDir: dirname(resolve(chosen ?? 'toolcrib.yaml')),
+    name: chosen ?? 'toolcrib.yaml',
+  })
+}
+
+/** `readConfig` without the file system, but for secrets in `*_FILE`. */
+export function parseConfig(
+  text: string,
+  from: { environment: Environment; baseDir: string; name: string },
+): Config {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true })
+  const problems = document.errors.map(
+    (error) => `line ${error.linePos?.[0].line ?? '?'}: ${error.message.split('\n')[0]}`,
+  )
+  const value = (problems.length === 0 ? (document.toJS() as unknown) : undefined) ?? {}
+  const parsed = configFile.safeParse(value)
+  if (!parsed.success && problems.length === 0) problems.push(...parsed.error.issues.map(explain))
+
+  const secret = (name: string) => readSecret(from.environment, name, problems)
+  const slack = readSlack(from.environment, secret, problems)
+  const peppers = readPeppers(secret('TOOLCRIB_PEPPERS'), problems)
+  const databaseUrl = secret('DATABASE_URL')?.reveal()
+  if (parsed.success && parsed.data.tokens.default_lifetime > parsed.data.tokens.max_lifetime) {
+    problems.push(
+      'tokens.default_lifetime: is longer than tokens.max_lifetime; lower the first or raise the second',
+    )
+  }
+  if (problems.length > 0 || !parsed.success) {
+    throw new AppError(
+      'invalid_input',
+      `${from.name} cannot be used:\n${problems.map((p) => `  - ${p}`).join('\n')}`,
+    )
+  }
+  return {
+    file: parsed.data,
+    baseDir: from.baseDir,
+    stateDir: resolve(from.baseDir, parsed.data.state_dir),
+    digest: digestJson(value),
+    databaseUrl,
+    peppers,
+    slack,
+    cli: { url: from.environment.TOOLCRIB_URL, adminKey: secret('TOOLCRIB_ADMIN_KEY') },
+  }
+}
+
+function readText(path: string, mustExist: boolean): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (!mustExist && (error as NodeJS.ErrnoException).code === 'ENOENT') return ''
+    throw new AppError(
+      'invalid_input',
+      `cannot read the configuration ${path}; give --config or TOOLCRIB_CONFIG a readable file`,
+      {
+        cause: error,
+      },
+    )
+  }
+}
+
+/** One problem as a line: where, what, and what would work. */
+function explain(issue: z.core.$ZodIssue): string {
+  const place = issue.path.length === 0 ? 'top level' : issue.path.map(String).join('.')
+  if (issue.code === 'unrecognized_keys') {
+    return `${place}: unknown key ${issue.keys.map((key) => `"${key}"`).join(', ')}; toolcrib.example.yaml lists every key`
+  }
+  return `${place}: ${issue.message}`
+}
+
+/** `NAME`, or the content of the file that `NAME_FILE` names, without its last newline. Empty counts as unset. */
+function readSecret(environment: Environment, name: string, problems: string[]): Secret | undefined {
+  const path = environment[`${name}_FILE`]
+  if (environment[name] && path) problems.push(`${name}: set either ${name} or ${name}_FILE, not both`)
+  if (environment[name]) return new Secret(environment[name])
+  if (!path) return undefined
+  try {
+    return new Secret(readFileSync(path, 'utf8').replace(/\r?\n$/, ''))
+  } catch {
+    problems.push(`${name}_FILE: cannot read "${path}"`)
+    return undefined
+  }
+}
+
+function readSlack(
+  environment: Environment,
+  secret: (name: string) => Secret | undefined,
+  problems: string[],
+): SlackConfig | undefined {
+  const [botToken, signingSecret, appToken] = [
+    'SLACK_BOT_TOKEN',
+    'SLACK_SIGNING_SECRET',
+    'SLACK_APP_TOKEN',
+  ].map(secret)
+  if (botToken === undefined && signingSecret === undefined && appToken === undefined) return undefined
+  if (botToken === undefined)
+    problems.push('SLACK_BOT_TOKEN: is missing; it begins with xoxb- and stands under "OAuth & Permissions"')
+  if (signingSecret === undefined && appToken === undefined) {
+    problems.push(
+      'SLACK_SIGNING_SECRET or SLACK_APP_TOKEN: one is needed, to hear Slack over HTTP or over Socket Mode',
+    )
+  }
+  if (botToken === undefined) return undefined
+  return {
+    botToken,
+    signingSecret: signingSecret ?? new Secret(''),
+    appToken,
+    apiUrl: environment.SLACK_API_URL,
+  }
+}
+
+/** `id:secret`, several separated by commas, the current one first. */
+function readPeppers(text: Secret | undefined, problems: string[]): Config['peppers'] {
+  if (text === undefined) return undefined
+  return text
+    .reveal()
+    .split(',')
+    .map((part) => {
+      const [id = '', value = ''] = part.trim().split(':')
+      if (!/^[a-z0-9-]{1,20}$/.test(id) || value.length < 32) {
+        problems.push(
+          'TOOLCRIB_PEPPERS: write id:secret with an id of a-z, 0-9 and - and a secret of at least 32 characters',
+        )
+      }
+      return { id, secret: new Secret(value) }
+    })
+}

@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { parseConfig } from '../src/config.ts'
+import { configFile } from '../src/config-schema.ts'
+
+const read = (text: string, environment: Record<string, string> = {}) =>
+  parseConfig(text, { environment, baseDir: '/nowhere', name: 'toolcrib.yaml' })
+
+test('an empty file gives the defaults that the example states', () => {
+  const { file } = read('')
+  const example = parse(readFileSync('toolcrib.example.yaml', 'utf8')) as Record<string, unknown>
+  const stated = configFile.parse(example)
+  for (const key of [
+    'listen',
+    'database',
+    'tokens',
+    'mcp',
+    'sandbox',
+    'egress',
+    'state_dir',
+    'log_level',
+  ] as const) {
+    expect(stated[key], key).toEqual(file[key])
+  }
+})
+
+test('the example shows every key of the schema', () => {
+  const example = parse(readFileSync('toolcrib.example.yaml', 'utf8')) as unknown
+  const schema = z.toJSONSchema(configFile, { io: 'input', unrepresentable: 'any' })
+  expect(missingKeys(schema as Schema, example, '')).toEqual([])
+})
+
+test('the configuration of npm run dev is valid', () => {
+  expect(Object.keys(read(readFileSync('toolcrib.dev.yaml', 'utf8')).file.sources)).toEqual([
+    'everything',
+    'workspace',
+    'orders',
+  ])
+})
+
+test('every problem is told at once, with its place and what would work', () => {
+  const text =
+    'listn: 1\ntokens: { max_lifetime: soon }\nsources: { a: { kind: stdio, command: x, egress: [{ host: EXAMPLE.com, methods: [GET], paths: [v1] }] } }\n'
+  expect(() => read(text, { SLACK_BOT_TOKEN: 'xoxb-1' })).toThrow(
+    expect.objectContaining({
+      message: expect.stringMatching(
+        /(?=[^]*unknown key "listn")(?=[^]*tokens\.max_lifetime: "soon" is no duration; use e\.g\. 30s)(?=[^]*host: use a lower-case host name)(?=[^]*paths\.0: start with "\/")(?=[^]*SLACK_SIGNING_SECRET or SLACK_APP_TOKEN)/,
+      ),
+    }),
+  )
+})
+
+test('a secret of the environment does not print', () => {
+  const config = read('', { SLACK_BOT_TOKEN: 'xoxb-hidden', SLACK_APP_TOKEN: 'xapp-hidden' })
+  expect(JSON.stringify(config)).not.toContain('hidden')
+})
+
+interface Schema {
+  properties?: Record<string, Schema>
+  additionalProperties?: Schema | boolean
+  items?: Schema
+}
+
+/** Paths of the keys that `schema` knows and `value` does not show; one example entry stands for a whole record. */
+function missingKeys(schema: Schema, value: unknown, path: string): string[] {
+  if (Array.isArray(value))
+    return value.length === 0 ? [] : missingKeys(schema.items ?? {}, value[0], `${path}[]`)
+  const object = (value ?? {}) as Record<string, unknown>
+  const missing = Object.entries(schema.properties ?? {}).flatMap(([key, member]) =>
+    key in object ? missingKeys(member, object[key], `${path}.${key}`) : [`${path}.${key}`],
+  )
+  if (typeof schema.additionalProperties !== 'object') return missing
+  const [entry] = Object.entries(object)
+  if (entry === undefined) return missing
+  return [...missing, ...missingKeys(schema.additionalProperties, entry[1], `${path}.${entry[0]}`)]
+}
