@@ -17,12 +17,11 @@ export interface EgressProcess {
 export async function startEgressProcess(options: {
   entry: string
   environment: Record<string, string | undefined>
-  logTo: 'inherit' | 'ignore' | number
 }): Promise<EgressProcess> {
   const child = spawn(process.execPath, [options.entry, 'egress', '--until-stdin-ends'], {
     // A group of its own: Ctrl-C at a terminal must not end it before the gateway is done.
     detached: true,
-    stdio: ['pipe', 'pipe', options.logTo],
+    stdio: ['pipe', 'pipe', 'inherit'],
     env: options.environment,
   })
   const ended = once(child, 'exit')

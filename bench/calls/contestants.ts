@@ -1,0 +1,126 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { freePort } from '../../test/support/ports.ts'
+import { type Target, createClient } from './client.ts'
+import { startToolcrib } from './toolcrib.ts'
+
+/** One way to serve the echo source, started anew for every round. */
+export interface Running {
+  target: Target
+  /** Roots of its process tree. */
+  pids: number[]
+  stop(): Promise<void>
+}
+
+export interface Contestant {
+  name: string
+  /** supergateway makes a process a session. */
+  maxSessions: number
+  start(): Promise<Running>
+}
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+const source = [process.execPath, here('echo-source.ts')]
+const peers = here('../peers')
+const venv = join(tmpdir(), 'toolcrib-bench-mcp-proxy-0.13.0')
+
+/** Installs what is compared with: two npm packages beside this file, one PyPI package in a temporary folder. */
+export function installPeers(): string[] {
+  const missing: string[] = []
+  if (!existsSync(join(peers, 'node_modules/mcp-proxy'))) {
+    execFileSync('npm', ['install', '--no-audit', '--no-fund', '--prefix', peers], { stdio: 'inherit' })
+  }
+  try {
+    if (!existsSync(join(venv, 'bin/mcp-proxy'))) {
+      execFileSync('python3', ['-m', 'venv', venv], { stdio: 'inherit' })
+      execFileSync(join(venv, 'bin/pip'), ['install', '-q', 'mcp-proxy==0.13.0'], { stdio: 'inherit' })
+    }
+  } catch {
+    missing.push('mcp-proxy (PyPI): python3 with venv and pip is not here')
+  }
+  return missing
+}
+
+export const contestants: Contestant[] = [
+  {
+    name: 'bare SDK v2',
+    maxSessions: 10_000,
+    start: async () => {
+      const port = await freePort()
+      return await serve([process.execPath, here('bare-server.ts'), String(port)], port)
+    },
+  },
+  {
+    name: 'mcp-proxy (npm) 6.7.19',
+    maxSessions: 10_000,
+    start: async () => {
+      const port = await freePort()
+      const bin = join(peers, 'node_modules/.bin/mcp-proxy')
+      return await serve([bin, '--host', '127.0.0.1', '--port', String(port), '--server', 'stream', '--', ...source], port)
+    },
+  },
+  {
+    name: 'supergateway 4.0.0 stateful',
+    maxSessions: 300,
+    start: async () => {
+      const port = await freePort()
+      const bin = join(peers, 'node_modules/.bin/supergateway')
+      const options = ['--outputTransport', 'streamableHttp', '--stateful', '--port', String(port), '--logLevel', 'none']
+      return await serve([bin, '--stdio', source.join(' '), ...options], port)
+    },
+  },
+  {
+    name: 'mcp-proxy (PyPI) 0.13.0',
+    maxSessions: 10_000,
+    start: async () => {
+      const port = await freePort()
+      return await serve([join(venv, 'bin/mcp-proxy'), '--host', '127.0.0.1', '--port', String(port), ...source], port)
+    },
+  },
+  { name: 'Toolcrib', maxSessions: 10_000, start: async () => await startToolcrib(source) },
+]
+
+async function serve(command: string[], port: number): Promise<Running> {
+  const child = spawn(command[0] ?? '', command.slice(1), { stdio: 'ignore', detached: true })
+  const target: Target = { url: `http://127.0.0.1:${port}/mcp`, tool: 'echo', headers: {} }
+  await answers(target, child)
+  return {
+    target,
+    pids: [child.pid ?? 0],
+    async stop() {
+      const gone = new Promise((done) => child.once('exit', done))
+      if (child.exitCode === null && child.pid !== undefined) {
+        process.kill(-child.pid, 'SIGKILL')
+        await gone
+      }
+    },
+  }
+}
+
+/** Waits until a first call is answered rightly, at most 60 s. */
+async function answers(target: Target, child: ChildProcess): Promise<void> {
+  for (let attempt = 0; attempt < 300; attempt += 1) {
+    const client = createClient(target)
+    try {
+      await client.open()
+      await client.echo('first')
+      return
+    } catch (error) {
+      if (child.exitCode !== null) throw new Error(`contestant ended with ${child.exitCode}`, { cause: error })
+      await new Promise((done) => setTimeout(done, 200))
+    } finally {
+      client.close()
+    }
+  }
+  throw new Error('contestant did not answer within 60 s')
+}
+
+/** A folder for one run, removed by the returned function. */
+export function scratch(file: string, content: string): { path: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), 'toolcrib-bench-'))
+  writeFileSync(join(folder, file), content)
+  return { path: folder, remove: () => rmSync(folder, { recursive: true, force: true }) }
+}

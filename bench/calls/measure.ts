@@ -1,0 +1,93 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { type BenchClient, createClient, type Target } from './client.ts'
+
+export interface Latency {
+  p50: number
+  p99: number
+}
+
+/** `calls` calls one after the other after 100 uncounted ones; milliseconds. */
+export async function sequential(target: Target, calls: number): Promise<Latency> {
+  const client = createClient(target)
+  await client.open()
+  for (let i = 0; i < 100; i += 1) await client.echo(`warm ${i}`)
+  const times = await timed(client, (i) => i < calls)
+  client.close()
+  return percentiles(times)
+}
+
+/** `clients` closed loops for `seconds`; every answer checked, the first error ends the run. */
+export async function parallel(
+  target: Target,
+  clients: number,
+  seconds: number,
+): Promise<Latency & { perSecond: number }> {
+  const all = Array.from({ length: clients }, () => createClient(target))
+  for (const client of all) await client.open()
+  await Promise.all(all.map((client) => client.echo('warm')))
+  const start = performance.now()
+  const end = start + seconds * 1000
+  const times = (await Promise.all(all.map((client) => timed(client, () => performance.now() < end)))).flat()
+  const elapsed = (performance.now() - start) / 1000
+  for (const client of all) client.close()
+  return { ...percentiles(times), perSecond: times.length / elapsed }
+}
+
+/** A new session (initialize, initialized) and one call in it, `rounds` times. */
+export async function newSessionPerCall(target: Target, rounds: number): Promise<Latency> {
+  const times: number[] = []
+  for (let i = 0; i < rounds; i += 1) {
+    const client = createClient(target)
+    const start = performance.now()
+    await client.open()
+    await client.echo(`session ${i}`)
+    times.push(performance.now() - start)
+    client.close()
+  }
+  return percentiles(times)
+}
+
+/** Opens `count` sessions and leaves them. */
+export async function leaveSessions(target: Target, count: number): Promise<void> {
+  const client = createClient(target)
+  for (let i = 0; i < count; i += 1) await client.open()
+  client.close()
+}
+
+/** Resident memory in MiB of these processes and everything below them. */
+export function treeMemory(roots: number[]): number {
+  const parents = new Map<number, number>()
+  const resident = new Map<number, number>()
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    try {
+      const stat = readFileSync(`/proc/${entry}/stat`, 'utf8')
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      parents.set(Number(entry), Number(fields[1]))
+      resident.set(Number(entry), (Number(fields[21]) * 4096) / 1024 / 1024)
+    } catch {
+      // gone meanwhile
+    }
+  }
+  const inTree = (pid: number): boolean => roots.includes(pid) || (pid > 1 && inTree(parents.get(pid) ?? 0))
+  let total = 0
+  for (const [pid, size] of resident) if (inTree(pid)) total += size
+  return total
+}
+
+async function timed(client: BenchClient, more: (i: number) => boolean): Promise<number[]> {
+  const times: number[] = []
+  for (let i = 0; more(i); i += 1) {
+    const start = performance.now()
+    await client.echo(`call ${i} ${start}`)
+    times.push(performance.now() - start)
+  }
+  return times
+}
+
+function percentiles(times: number[]): Latency {
+  const sorted = times.toSorted((a, b) => a - b)
+  const at = (share: number) =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+  return { p50: at(0.5), p99: at(0.99) }
+}
