@@ -3,10 +3,12 @@ import { slug, sourceSpec } from './catalog/index.ts'
 import { parseDuration } from './core/index.ts'
 
 const duration = z.string().transform((text, context) => {
-  const ms = parseDuration(text)
-  if (ms !== undefined) return ms
-  context.addIssue({ code: 'custom', message: `"${text}" is no duration; use e.g. 30s, 15m, 12h or 7d` })
-  return z.NEVER
+  try {
+    return parseDuration(text)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : 'is no duration' })
+    return z.NEVER
+  }
 })
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never)
 const port = z.number().int().min(0).max(65535)
@@ -35,7 +37,7 @@ export const configFile = z.strictObject({
       .int()
       .min(1024)
       .default(4 * 1024 * 1024),
-    heartbeat: duration.prefault('15s'),
+    heartbeat_seconds: z.number().int().min(1).max(30).default(15),
   }),
   sandbox: section({
     isolation: z.enum(['auto', 'bubblewrap', 'unshare', 'none']).default('auto'),
@@ -45,7 +47,7 @@ export const configFile = z.strictObject({
     parallel_calls: z.number().int().min(1).max(64).default(4),
     queued_calls: z.number().int().min(0).max(1024).default(16),
     idle_stop: duration.prefault('30m'),
-    start_deadline: duration.prefault('60s'),
+    start_deadline_seconds: z.number().int().min(5).max(140).default(60),
     read_only_paths: z.array(z.string().startsWith('/')).default([]),
   }),
   egress: section({ upstream_ca_files: z.array(z.string()).default([]) }),

@@ -1,16 +1,26 @@
-const units = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+import { AppError } from './errors.ts'
 
-/** Milliseconds of a duration such as `30s`, `15m`, `12h` or `7d`; undefined for anything else, and for zero. */
-export function parseDuration(text: string): number | undefined {
-  const match = /^([1-9]\d{0,6})([smhd])$/.exec(text)
-  if (match === null) return undefined
-  return Number(match[1]) * units[match[2] as keyof typeof units]
+const units = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+type Unit = keyof typeof units
+
+/** Milliseconds of a duration as people write it: a whole number and one of `m`, `h`, `d` (`30m`, `12h`, `7d`). */
+export function parseDuration(text: string): number {
+  const match = /^([1-9]\d{0,5})([mhd])$/.exec(text)
+  if (match === null) {
+    const shown = JSON.stringify(text.slice(0, 40))
+    throw new AppError(
+      'invalid_input',
+      `${shown} is not a duration; write a whole number and m, h or d, e.g. 30m, 12h, 7d`,
+    )
+  }
+  return Number(match[1]) * units[match[2] as Unit]
 }
 
-/** The shortest exact form that `parseDuration` reads back; `ms` is a positive whole number of seconds. */
+/** The shortest exact spelling in whole minutes, hours or days; parts of a minute are rounded up. */
 export function formatDuration(ms: number): string {
-  for (const unit of ['d', 'h', 'm'] as const) {
-    if (ms % units[unit] === 0) return `${ms / units[unit]}${unit}`
+  const whole = Math.max(1, Math.ceil(ms / units.m)) * units.m
+  for (const unit of ['d', 'h'] as const) {
+    if (whole % units[unit] === 0) return `${whole / units[unit]}${unit}`
   }
-  return `${Math.round(ms / units.s)}s`
+  return `${whole / units.m}m`
 }
