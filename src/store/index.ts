@@ -4,10 +4,44 @@
  * the statements' WHERE, meaning lives in the rooms above.
  */
 
+export {
+  countAdminKeys,
+  findAdminKey,
+  insertAdminKey,
+  type ListedAdminKey,
+  listAdminKeys,
+  lockAdminKeys,
+  revokeAdminKey,
+  touchAdminKey,
+} from './admin-keys.ts'
 export { type Executor, openStore, type Store } from './database.ts'
 export { type EmbeddedPostgres, removeEmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 export { appendEvents, type EventFilter, listEvents, type StoredEvent } from './events.ts'
 export { listen, Notice, type Notices, notify } from './listen.ts'
 export { migrate, pendingMigrations } from './migrate.ts'
+export {
+  findPrincipal,
+  findPrincipalBySlack,
+  listPrincipals,
+  lockPrincipal,
+  type PrincipalRow,
+  setPrincipalState,
+  upsertPerson,
+} from './principals.ts'
 export { beat, liveReplicas } from './replicas.ts'
 export type { Database, RunnerState } from './schema.ts'
+export {
+  endedTokens,
+  findToken,
+  insertOrReissueToken,
+  type ListedToken,
+  listTokens,
+  lockToken,
+  type NewToken,
+  readTokenState,
+  requestKeyUsed,
+  revokeTokens,
+  type TokenState,
+  toolkitSlugs,
+  touchToken,
+} from './tokens.ts'
