@@ -66,9 +66,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       source_id text NOT NULL REFERENCES sources (id),
       remote_name text NOT NULL,
       alias text NOT NULL UNIQUE CHECK (alias ~ '^[a-z0-9_]{1,40}$'),
-      definition jsonb NOT NULL,
+      -- json, not jsonb: clients get definitions as the source wrote them, order of members included.
+      definition json NOT NULL,
       definition_digest text NOT NULL,
-      accepted_definition jsonb,
+      accepted_definition json,
+      accepted_egress json,
       accepted_digest text,
       available boolean NOT NULL DEFAULT true,
       enabled boolean NOT NULL DEFAULT true,

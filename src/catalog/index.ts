@@ -3,6 +3,12 @@
  * operator owns the policy (enabled, accepted); a failed discovery changes nothing, and a definition that
  * changed is not callable until a person accepted it. Aliases are stored, injective and never parsed back.
  */
+export { aliasFor, reservedAliases } from './alias.ts'
+export type { CatalogConfig } from './apply.ts'
+export type { Change } from './diff.ts'
+export type { Discovery, ListTools } from './discover.ts'
+export { type CatalogKeeper, createCatalog } from './keeper.ts'
+export type { ToolReview } from './review.ts'
 export {
   type Catalog,
   type EgressRule,

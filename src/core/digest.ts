@@ -24,3 +24,10 @@ export function canonicalJson(value: unknown): string {
 export function digestJson(value: unknown): string {
   return sha256(canonicalJson(value))
 }
+
+/** Whether a JSON value nests arrays and objects deeper than `limit`; never recurses further than that. */
+export function deeperThan(value: unknown, limit: number): boolean {
+  if (value === null || typeof value !== 'object') return false
+  if (limit === 0) return true
+  return Object.values(value).some((member) => deeperThan(member, limit - 1))
+}

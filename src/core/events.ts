@@ -47,9 +47,12 @@ interface Kinds {
     added: string[]
     changed: string[]
     missing: string[]
+    /** Tools left out because they cannot be offered, each "name: reason". */
+    refused?: string[]
   }
   'source.discovery_failed': { sourceId: string; code: string; message: string }
   'tool.reviewed': { alias: string; definitionDigest: string; by: string }
+  'tool.enabled': { alias: string; enabled: boolean; by: string }
   'credential.set': { credential: string; scope: string; keyId: string; by: string }
   'credential.removed': { credential: string; scope: string; by: string }
   'admin_key.created': { adminKeyId: string; name: string; by: string }

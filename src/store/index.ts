@@ -14,6 +14,14 @@ export {
   revokeAdminKey,
   touchAdminKey,
 } from './admin-keys.ts'
+export {
+  bumpCatalog,
+  type CatalogRows,
+  catalogVersion,
+  loadCatalogRows,
+  lockCatalog,
+  replacePolicy,
+} from './catalog.ts'
 export { type Executor, openStore, type Store } from './database.ts'
 export { type EmbeddedPostgres, removeEmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 export { appendEvents, type EventFilter, listEvents, type StoredEvent } from './events.ts'
@@ -45,3 +53,21 @@ export {
   toolkitSlugs,
   touchToken,
 } from './tokens.ts'
+  disableOtherSources,
+  findSource,
+  listSources,
+  putSource,
+  recordDiscovery,
+  recordDiscoveryError,
+  type StoredSource,
+} from './sources.ts'
+export {
+  acceptFoundDefinition,
+  findTool,
+  insertTool,
+  listTools,
+  type StoredTool,
+  setToolEnabled,
+  takenAliases,
+  updateToolFacts,
+} from './tools.ts'

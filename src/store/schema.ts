@@ -80,6 +80,7 @@ export interface Database {
     definition: JSONColumnType<Record<string, unknown>>
     definition_digest: string
     accepted_definition: JSONColumnType<Record<string, unknown>> | null
+    accepted_egress: JSONColumnType<unknown[]> | null
     accepted_digest: string | null
     available: Generated<boolean>
     enabled: Generated<boolean>

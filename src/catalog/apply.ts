@@ -1,0 +1,64 @@
+import { digestJson } from '../core/index.ts'
+import {
+  appendEvents,
+  bumpCatalog,
+  disableOtherSources,
+  type Executor,
+  listSources,
+  listTools,
+  lockCatalog,
+  putSource,
+  replacePolicy,
+  type Store,
+  updateToolFacts,
+} from '../store/index.ts'
+import { definitionDigest } from './definition.ts'
+import type { Catalog, SourceSpec } from './types.ts'
+
+/** The part of the configuration file that this room keeps, already parsed. */
+export interface CatalogConfig {
+  sources: Readonly<Record<string, SourceSpec>>
+  toolkits: Readonly<Record<string, { title: string; tools: readonly string[] }>>
+  rules: Catalog['rules']
+}
+
+/** See `CatalogKeeper.apply`. */
+export async function applyConfig(
+  store: Pick<Store, 'db'>,
+  config: CatalogConfig,
+  by: string,
+): Promise<{ changed: boolean }> {
+  const digest = digestJson(config)
+  return await store.db.transaction().execute(async (db) => {
+    const state = await lockCatalog(db)
+    if (state.configDigest === digest) return { changed: false }
+    await applySources(db, config)
+    await replacePolicy(db, {
+      configDigest: digest,
+      toolkits: Object.entries(config.toolkits).map(([slug, toolkit]) => ({ slug, ...toolkit })),
+      rules: config.rules,
+    })
+    await appendEvents(db, [{ kind: 'config.applied', data: { digest, by } }])
+    await bumpCatalog(db)
+    return { changed: true }
+  })
+}
+
+async function applySources(db: Executor, config: CatalogConfig): Promise<void> {
+  const before = new Map((await listSources(db)).map((source) => [source.id, source]))
+  await disableOtherSources(db, Object.keys(config.sources))
+  for (const [id, spec] of Object.entries(config.sources)) {
+    await putSource(db, { id, spec, specDigest: digestJson(spec) })
+    const old = before.get(id)
+    if (old !== undefined && digestJson(old.spec['egress']) !== digestJson(spec.egress))
+      await moveDestination(db, id, spec)
+  }
+}
+
+/** A tool that may now send data elsewhere is another tool: its digest changes, and somebody must accept it. */
+async function moveDestination(db: Executor, sourceId: string, spec: SourceSpec): Promise<void> {
+  for (const tool of await listTools(db, sourceId)) {
+    const digest = definitionDigest(tool.definition, spec.egress)
+    await updateToolFacts(db, { ...tool, definitionDigest: digest })
+  }
+}
