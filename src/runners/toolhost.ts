@@ -1,4 +1,11 @@
-import type { CallFrame, CallRequest, Health, RefusalCode, SourceLaunch, ToolDefinition } from '../wire/index.ts'
+import type {
+  CallFrame,
+  CallRequest,
+  Health,
+  RefusalCode,
+  SourceLaunch,
+  ToolDefinition,
+} from '../wire/index.ts'
 import type { ToolhostDial } from './driver.ts'
 
 /** The life that must answer; an answer that names another is refused before it is used (invariant 13). */
@@ -34,7 +41,11 @@ export interface ToolhostClient {
   /** What answers at `dial`, whoever it is: the manager compares the identity itself. */
   health(dial: ToolhostDial, options: { signal: AbortSignal }): Promise<Health>
   /** Gives a source's command and lease; the digest that it already runs restarts nothing and keeps its lease. */
-  putSource(dial: ToolhostDial, source: SourceLaunch, options: ToolhostRequest): Promise<{ type: 'ok' } | Refused>
+  putSource(
+    dial: ToolhostDial,
+    source: SourceLaunch,
+    options: ToolhostRequest,
+  ): Promise<{ type: 'ok' } | Refused>
   listTools(
     dial: ToolhostDial,
     sourceId: string,
