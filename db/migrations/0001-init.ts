@@ -152,7 +152,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     -- admission meet on one row (docs/decisions/0003).
     CREATE TABLE runner_holds (
       runner_id text NOT NULL REFERENCES runners (id),
-      replica_id text NOT NULL REFERENCES replicas (id) ON DELETE CASCADE,
+      replica_id text NOT NULL REFERENCES replicas (id),
       generation bigint NOT NULL,
       since timestamptz NOT NULL DEFAULT now(),
       PRIMARY KEY (runner_id, replica_id)

@@ -11,4 +11,7 @@ export type {
   SandboxSpec,
   ToolhostDial,
 } from './driver.ts'
+export { createRunners } from './manager.ts'
+export { defaultTimings, type RunnersDeps, type RunnerTimings } from './options.ts'
+export type { Refused, SandboxIdentity, ToolhostAnswer, ToolhostClient, ToolhostRequest } from './toolhost.ts'
 export type { RunnerAnswer, RunnerCall, RunnerCallHooks, Runners, RunnerView, SourceToRun } from './types.ts'

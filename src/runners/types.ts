@@ -25,6 +25,11 @@ export interface RunnerCallHooks {
    * rejects, nothing is sent: this is where `calls/` decides again and writes the row.
    */
   sending(life: { runnerId: RunnerId; generation: number }): Promise<void>
+  /**
+   * Called when the life given to `sending` proved gone before anything of the call reached it, and another one
+   * will execute it: a row that names the generation is to be put right. If it rejects, nothing is sent.
+   */
+  moved?(life: { runnerId: RunnerId; generation: number }): Promise<void>
 }
 
 /** How a call that reached a runner ended. `unknown`: it may have run, and will not be sent again (invariant 7). */

@@ -25,6 +25,8 @@ export {
 export { type Executor, openStore, type Store } from './database.ts'
 export { type EmbeddedPostgres, removeEmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 export { appendEvents, type EventFilter, listEvents, type StoredEvent } from './events.ts'
+export { type Heartbeat, startHeartbeat } from './heartbeat.ts'
+export { endLeases, insertLease } from './leases.ts'
 export { listen, Notice, type Notices, notify } from './listen.ts'
 export { migrate, pendingMigrations } from './migrate.ts'
 export {
@@ -37,6 +39,24 @@ export {
   upsertPerson,
 } from './principals.ts'
 export { beat, liveReplicas } from './replicas.ts'
+export { claimRunners, noteRunner, raiseGeneration, releaseClaim, wantRunner } from './runner-claims.ts'
+export { listHolds, reapHolds, releaseHold, takeHold } from './runner-holds.ts'
+export {
+  type Fence,
+  listRunnerEvents,
+  moveRunner,
+  type RunnerMove,
+  recordOrphan,
+  startRunner,
+} from './runner-moves.ts'
+export {
+  ensureRunner,
+  findRunner,
+  findRunnerOwner,
+  listRunners,
+  type RunnerRow,
+  viewRunners,
+} from './runners.ts'
 export type { Database, RunnerState } from './schema.ts'
 export {
   endedTokens,

@@ -1,0 +1,56 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log, ReplicaId } from '../core/index.ts'
+import type { Store } from './database.ts'
+import { beat } from './replicas.ts'
+
+/** This process's row in `replicas`, kept alive while it runs. */
+export interface Heartbeat {
+  readonly id: ReplicaId
+  /**
+   * Whether others still take this replica for alive: its last beat was sent less than `freshMs` ago. A process
+   * that was paused, or cut off from the database, finds out here before it trusts what it holds.
+   */
+  isFresh(): boolean
+  /** Beats now; rejects when the database does not take it. */
+  beatNow(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Starts beating every `everyMs`, the first time at once. `freshMs` must be well below the age at which other
+ * replicas reap what this one holds. Failures are logged and tried again at the next beat.
+ */
+export function startHeartbeat(options: {
+  store: Pick<Store, 'db'>
+  log: Log
+  replica: { id: ReplicaId; kind: 'gateway' | 'egress'; host: string }
+  everyMs: number
+  freshMs: number
+}): Heartbeat {
+  const { store, log, replica } = options
+  const stop = new AbortController()
+  // The monotonic clock goes on while the process is stopped, and no administrator sets it.
+  let freshUntil = Number.NEGATIVE_INFINITY
+
+  const beatNow = async () => {
+    const sent = performance.now()
+    await beat(store.db, replica)
+    freshUntil = Math.max(freshUntil, sent + options.freshMs)
+  }
+  const run = (async () => {
+    while (!stop.signal.aborted) {
+      await beatNow().catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
+      await sleep(options.everyMs, undefined, { signal: stop.signal }).catch(() => undefined)
+    }
+  })()
+
+  return {
+    id: replica.id,
+    isFresh: () => performance.now() < freshUntil,
+    beatNow,
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await run
+    },
+  }
+}
