@@ -1,8 +1,9 @@
 // Contestant (a): the SDK alone. The tool runs in the HTTP server's own process; nothing is checked or recorded.
+
+import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import { NodeStreamableHTTPServerTransport } from '@modelcontextprotocol/node'
 import { McpServer } from '@modelcontextprotocol/server'
-import { randomUUID } from 'node:crypto'
 import { registerEcho } from './echo-tool.ts'
 
 const sessions = new Map<string, NodeStreamableHTTPServerTransport>()

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '../../test/support/ports.ts'
-import { type Target, createClient } from './client.ts'
+import { createClient, type Target } from './client.ts'
 import { startToolcrib } from './toolcrib.ts'
 
 /** One way to serve the echo source, started anew for every round. */
@@ -59,7 +59,10 @@ export const contestants: Contestant[] = [
     start: async () => {
       const port = await freePort()
       const bin = join(peers, 'node_modules/.bin/mcp-proxy')
-      return await serve([bin, '--host', '127.0.0.1', '--port', String(port), '--server', 'stream', '--', ...source], port)
+      return await serve(
+        [bin, '--host', '127.0.0.1', '--port', String(port), '--server', 'stream', '--', ...source],
+        port,
+      )
     },
   },
   {
@@ -68,7 +71,15 @@ export const contestants: Contestant[] = [
     start: async () => {
       const port = await freePort()
       const bin = join(peers, 'node_modules/.bin/supergateway')
-      const options = ['--outputTransport', 'streamableHttp', '--stateful', '--port', String(port), '--logLevel', 'none']
+      const options = [
+        '--outputTransport',
+        'streamableHttp',
+        '--stateful',
+        '--port',
+        String(port),
+        '--logLevel',
+        'none',
+      ]
       return await serve([bin, '--stdio', source.join(' '), ...options], port)
     },
   },
@@ -77,7 +88,10 @@ export const contestants: Contestant[] = [
     maxSessions: 10_000,
     start: async () => {
       const port = await freePort()
-      return await serve([join(venv, 'bin/mcp-proxy'), '--host', '127.0.0.1', '--port', String(port), ...source], port)
+      return await serve(
+        [join(venv, 'bin/mcp-proxy'), '--host', '127.0.0.1', '--port', String(port), ...source],
+        port,
+      )
     },
   },
   { name: 'Toolcrib', maxSessions: 10_000, start: async () => await startToolcrib(source) },
@@ -109,7 +123,8 @@ async function answers(target: Target, child: ChildProcess): Promise<void> {
       await client.echo('first')
       return
     } catch (error) {
-      if (child.exitCode !== null) throw new Error(`contestant ended with ${child.exitCode}`, { cause: error })
+      if (child.exitCode !== null)
+        throw new Error(`contestant ended with ${child.exitCode}`, { cause: error })
       await new Promise((done) => setTimeout(done, 200))
     } finally {
       client.close()

@@ -3,11 +3,10 @@
  * the log's shape, the audit union, digests. It does no I/O of its own and knows no other room.
  */
 export { type Clock, systemClock } from './clock.ts'
-export { canonicalJson, digestJson, sha256 } from './digest.ts'
-export { formatDuration, parseDuration } from './duration.ts'
 export { canonicalJson, deeperThan, digestJson, sha256 } from './digest.ts'
+export { formatDuration, parseDuration } from './duration.ts'
 export { AppError, type ErrorCode, errorCodes, toAppError } from './errors.ts'
-export type { AuditEvent, CredentialUse, EventKind, Outcome } from './events.ts'
+export { type AuditEvent, type CredentialUse, type EventKind, type Outcome } from './events.ts'
 export {
   type AdminKeyId,
   type Brand,

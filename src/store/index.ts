@@ -3,7 +3,6 @@
  * query as a plain function of `(db, arguments)`, one file a table. It decides nothing: rules of state live in
  * the statements' WHERE, meaning lives in the rooms above.
  */
-
 export {
   countAdminKeys,
   findAdminKey,
@@ -57,7 +56,16 @@ export {
   type RunnerRow,
   viewRunners,
 } from './runners.ts'
-export type { Database, RunnerState } from './schema.ts'
+export { type Database, type RunnerState } from './schema.ts'
+export {
+  disableOtherSources,
+  findSource,
+  listSources,
+  putSource,
+  recordDiscovery,
+  recordDiscoveryError,
+  type StoredSource,
+} from './sources.ts'
 export {
   endedTokens,
   findToken,
@@ -73,14 +81,6 @@ export {
   toolkitSlugs,
   touchToken,
 } from './tokens.ts'
-  disableOtherSources,
-  findSource,
-  listSources,
-  putSource,
-  recordDiscovery,
-  recordDiscoveryError,
-  type StoredSource,
-} from './sources.ts'
 export {
   acceptFoundDefinition,
   findTool,

@@ -37,7 +37,12 @@ export function driverContract(name: string, makeHarness: () => Promise<DriverHa
     test('a made sandbox comes to run, with the uid and generation of its spec and a way to dial it', async () => {
       const { harness, spec, facts } = await withSandbox()
       await using _ = harness
-      expect(facts).toMatchObject({ name: spec.name, uid: spec.uid, generation: spec.generation, message: null })
+      expect(facts).toMatchObject({
+        name: spec.name,
+        uid: spec.uid,
+        generation: spec.generation,
+        message: null,
+      })
       const dial = await harness.driver.dial(facts)
       expect(dial.socketPath).not.toBe('')
       dial.release()
