@@ -27,6 +27,7 @@ export { appendEvents, type EventFilter, listEvents, type StoredEvent } from './
 export { type Heartbeat, startHeartbeat } from './heartbeat.ts'
 export { endLeases, insertLease } from './leases.ts'
 export { listen, Notice, type Notices, notify } from './listen.ts'
+export { joinDatabase, type OpenDatabase, openDatabase } from './local-database.ts'
 export { migrate, pendingMigrations } from './migrate.ts'
 export {
   findPrincipal,

@@ -1,0 +1,100 @@
+import { constants } from 'node:fs'
+import { access, statfs } from 'node:fs/promises'
+import type { CatalogKeeper } from './catalog/index.ts'
+import type { Config } from './config.ts'
+import type { RunnerDriver } from './runners/index.ts'
+import { egressKeys, liveReplicas, pendingMigrations, type Store } from './store/index.ts'
+
+interface Check {
+  name: string
+  ok: boolean
+  detail: string
+  cure: string | null
+}
+
+/** What a person would check by hand, in the order in which it breaks. Each answers, whatever is broken. */
+export function doctorChecks(parts: {
+  store: Store
+  config: Config
+  driver: RunnerDriver
+  catalog: CatalogKeeper
+}): (() => Promise<Check>)[] {
+  const { store, config, driver, catalog } = parts
+  return [
+    check('database', 'is DATABASE_URL right, and does PostgreSQL run?', async () => {
+      const started = performance.now()
+      await store.pool.query('SELECT 1')
+      return good(`answers in ${(performance.now() - started).toFixed(1)} ms`)
+    }),
+    check('migrations', 'run `toolcrib migrate`', async () => {
+      const pending = await pendingMigrations(store.db)
+      return pending.length === 0 ? good('none pending') : bad(`pending: ${pending.join(', ')}`)
+    }),
+    check('egress proxy', 'start `toolcrib egress`; without it no tool reaches anything', async () => {
+      const live = await liveReplicas(store.db, 'egress', 30)
+      return live.length > 0 ? good(`${live.length} alive`) : bad('none alive in the last 30 s')
+    }),
+    check(
+      'credential key',
+      'start `toolcrib egress` once: it makes the key and publishes its public half',
+      async () => {
+        const [key] = await egressKeys(store.db)
+        return key === undefined ? bad('no egress proxy has published a key') : good(`newest key ${key.id}`)
+      },
+    ),
+    check('isolation', 'install bubblewrap, or allow user namespaces; docs/guides/sandboxes.md', async () =>
+      driver.isolation === 'none'
+        ? bad('NONE: a tool can read whatever the user who runs Toolcrib can')
+        : good(driver.isolation),
+    ),
+    check('sources', 'see the reason; a source is looked at again by itself', async () => {
+      const sources = (await catalog.listSources()).filter((source) => source.enabled)
+      const failed = sources.filter((source) => source.discoveryError !== null)
+      return failed.length === 0
+        ? good(`${sources.length} configured, none failing`)
+        : bad(failed.map((source) => `${source.id}: ${source.discoveryError}`).join('; '))
+    }),
+    check(
+      'tools',
+      'look with `toolcrib tools list`, accept with `toolcrib tools accept <alias>`',
+      async () => {
+        const waiting = (await catalog.listTools()).filter(
+          (tool) => tool.acceptedDigest !== tool.definitionDigest,
+        )
+        return waiting.length === 0
+          ? good('none waits for review')
+          : bad(
+              `${waiting.length} wait for review: ${waiting
+                .slice(0, 5)
+                .map((tool) => tool.alias)
+                .join(', ')}`,
+            )
+      },
+    ),
+    check('disk', 'free some space, or move state_dir', async () => {
+      await access(config.stateDir, constants.W_OK)
+      const { bavail, bsize } = await statfs(config.stateDir)
+      const gib = (bavail * bsize) / 2 ** 30
+      return gib > 1 ? good(`${gib.toFixed(0)} GiB free`) : bad(`${gib.toFixed(1)} GiB free`)
+    }),
+    check('clock', 'let NTP set the clock of this machine or of the database', async () => {
+      const before = Date.now()
+      const { rows } = await store.pool.query<{ now: Date }>('SELECT now()')
+      const off = Math.abs((rows[0]?.now.getTime() ?? 0) - (before + Date.now()) / 2)
+      return off < 5_000
+        ? good(`${Math.round(off)} ms from the database's`)
+        : bad(`${Math.round(off / 1000)} s from the database's`)
+    }),
+  ]
+}
+
+type Verdict = { ok: boolean; detail: string }
+const good = (detail: string): Verdict => ({ ok: true, detail })
+const bad = (detail: string): Verdict => ({ ok: false, detail })
+
+function check(name: string, cure: string, look: () => Promise<Verdict>): () => Promise<Check> {
+  return async () => {
+    const verdict = await look().catch(() => bad('could not be checked'))
+    return { name, ...verdict, cure: verdict.ok ? null : cure }
+  }
+}

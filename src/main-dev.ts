@@ -1,0 +1,188 @@
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { rm, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createGateway, egressSocketDir } from './app.ts'
+import { type Config, parseConfig } from './config.ts'
+import { AppError, createLog, newId, Secret } from './core/index.ts'
+import {
+  claimFolder,
+  createSignedSender,
+  pickPort,
+  registerNewcomer,
+  startDemoOrders,
+  startEgressProcess,
+  startEmulatedSlack,
+} from './dev/index.ts'
+import { isolationWarning } from './main-serve.ts'
+import { migrate, openDatabase, openStore, removeEmbeddedPostgres } from './store/index.ts'
+
+export interface DevOptions {
+  folder: string
+  port: number
+  json: boolean
+  reset: boolean
+  version: string
+  entry: string
+  stop: AbortSignal
+}
+
+const sample = fileURLToPath(new URL('../toolcrib.dev.yaml', import.meta.url))
+
+/**
+ * Everything on embedded defaults, in one folder: database, emulated Slack, demo API, egress proxy (a process of
+ * its own), gateway, newcomer's page. Returns when told to stop and everything is gone again.
+ */
+export async function runDev(options: DevOptions): Promise<void> {
+  await using folder = await claimFolder(resolve(options.folder))
+  const say = (line: string) => {
+    if (!options.json) process.stderr.write(`${line}\n`)
+  }
+  if (options.reset) await forget(folder.path, say)
+  const log = createLog({ level: options.json ? 'info' : 'warn', name: 'dev' })
+
+  say('starting the database, the emulated Slack and the demo API …')
+  await using open = new AsyncDisposableStack()
+  const [database, orders, slack, port] = await Promise.all([
+    openDatabase({ url: undefined, stateDir: folder.path, log }).then((it) => open.use(it)),
+    startDemoOrders({ port: options.port === 0 ? 0 : 7443 }).then((it) => open.use(it)),
+    startEmulatedSlack({ port: 0, frontPort: 0 }).then((it) => open.use(it)),
+    pickPort(options.port),
+  ])
+  if (port !== options.port && options.port !== 0) say(`port ${options.port} is taken; using ${port}`)
+  if (orders.port !== 7443 && options.port !== 0)
+    say(`port 7443 is taken; the demo API listens on ${orders.port}`)
+
+  const caFile = join(folder.path, 'demo-ca.pem')
+  await writeFile(caFile, orders.ca)
+  const signingSecret = new Secret(newId('sign'))
+  const environment = {
+    DATABASE_URL: database.url,
+    SLACK_BOT_TOKEN: slack.botToken,
+    SLACK_SIGNING_SECRET: signingSecret.reveal(),
+    SLACK_API_URL: slack.apiUrl,
+  }
+  const settings = { folder: folder.path, port, ordersPort: orders.port, caFile }
+  const config = devConfig(settings, environment)
+
+  {
+    await using store = openStore({ url: database.url, poolSize: 1, log })
+    await migrate(store.db)
+  }
+  say('starting the egress proxy …')
+  const egressConfig = join(folder.path, 'egress.yaml')
+  await writeFile(
+    egressConfig,
+    JSON.stringify({ state_dir: folder.path, egress: { upstream_ca_files: [caFile] } }),
+  )
+  const egress = open.use(
+    await startEgressProcess({
+      entry: options.entry,
+      environment: { PATH: process.env.PATH, DATABASE_URL: database.url, TOOLCRIB_CONFIG: egressConfig },
+    }),
+  )
+
+  say('starting the gateway …')
+  const gateway = open.use(
+    await createGateway({
+      config,
+      databaseUrl: database.url,
+      log,
+      version: options.version,
+      stopSandboxesOnClose: true,
+      extend: (server, parts) => {
+        const sender = createSignedSender({
+          signingSecret: signingSecret.reveal(),
+          url: `http://127.0.0.1:${port}/slack/events`,
+          teamId: slack.teamId,
+        })
+        registerNewcomer(server, {
+          slack,
+          sender,
+          mcpUrl: () => `${parts.url()}/mcp`,
+          isolation: parts.isolation,
+        })
+      },
+    }),
+  )
+  await gateway.setCredential('ORDERS_KEY', orders.key)
+  const adminKey = await keepAdminKey(folder.path, gateway.url, gateway.firstAdminKey)
+
+  const ready = {
+    web: gateway.url,
+    mcp: `${gateway.url}/mcp`,
+    admin: gateway.url,
+    adminKey,
+    ca: caFile,
+    isolation: gateway.isolation,
+    egressSocket: egressSocketDir(config),
+    pids: { gateway: process.pid, egress: egress.pid, database: database.pid },
+  }
+  if (options.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
+  else process.stdout.write(welcome(ready))
+
+  const reason = await Promise.race([
+    options.stop.aborted ? 'stop' : once(options.stop, 'abort').then(() => 'stop'),
+    egress.ended.then(() => 'egress'),
+  ])
+  if (reason === 'egress')
+    throw new AppError('unavailable', 'the egress proxy ended; everything was stopped. Start again')
+  say('\nstopping …')
+}
+
+/** The sample configuration with this run's folder and ports, which differ when the usual ones are taken. */
+function devConfig(
+  run: { folder: string; port: number; ordersPort: number; caFile: string },
+  environment: Record<string, string>,
+): Config {
+  const path = process.env.TOOLCRIB_CONFIG ?? sample
+  const config = parseConfig(readFileSync(path, 'utf8'), { environment, baseDir: process.cwd(), name: path })
+  for (const rule of config.file.sources.orders?.egress ?? [])
+    if (rule.port === 7443) rule.port = run.ordersPort
+  config.file.listen = { host: '127.0.0.1', port: run.port }
+  config.file.egress.upstream_ca_files.push(run.caFile)
+  return { ...config, stateDir: run.folder }
+}
+
+/**
+ * The admin key of this folder: the first start keeps it beside the data, so that the command line works here
+ * without being given one. A production server shows it once and keeps nothing.
+ */
+async function keepAdminKey(folder: string, url: string, made: Secret | undefined): Promise<string> {
+  const path = join(folder, 'connection.json')
+  const known = made?.reveal() ?? (JSON.parse(readFileSync(path, 'utf8')) as { adminKey: string }).adminKey
+  await writeFile(path, JSON.stringify({ url, adminKey: known }), { mode: 0o600 })
+  return known
+}
+
+async function forget(folder: string, say: (line: string) => void): Promise<void> {
+  say(`forgetting everything in ${folder} …`)
+  await removeEmbeddedPostgres(join(folder, 'postgres'))
+  for (const name of [
+    'postgres',
+    'sandboxes',
+    'keys',
+    'egress-keys',
+    'egress',
+    'connection.json',
+    'database-url',
+  ]) {
+    await rm(join(folder, name), { recursive: true, force: true })
+  }
+}
+
+function welcome(ready: { web: string; mcp: string; isolation: string }): string {
+  return [
+    '',
+    `  Toolcrib is ready. Open  ${ready.web}`,
+    '  You are Alice there: type /mcp-token, copy the line for your client, and use it.',
+    '',
+    `  MCP endpoint   ${ready.mcp}`,
+    '  From a shell   npm run --silent toolcrib -- tokens issue --for alice',
+    `  Sandboxes      ${ready.isolation}`,
+    '  Stop           Ctrl-C; the next start finds everything again, `npm run dev -- --reset` forgets it',
+    '',
+    ready.isolation === 'none' ? isolationWarning : '',
+  ].join('\n')
+}

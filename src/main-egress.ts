@@ -1,0 +1,27 @@
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { egressSocketDir } from './app.ts'
+import type { Config } from './config.ts'
+import type { Log } from './core/index.ts'
+import { createEgress, openEgressKeys } from './egress/index.ts'
+import { joinDatabase, openStore } from './store/index.ts'
+
+/** Runs the egress proxy until `stop`, and says `ready` on standard output once it listens. */
+export async function runEgress(options: { config: Config; log: Log; stop: AbortSignal }): Promise<void> {
+  const { config, log } = options
+  const url = await joinDatabase({ url: config.databaseUrl, stateDir: config.stateDir })
+  await using store = openStore({ url, poolSize: config.file.database.pool_size, log })
+  const keys = await openEgressKeys(join(config.stateDir, 'egress-keys'))
+  await using _egress = await createEgress({
+    store,
+    keys,
+    log,
+    listen: { unixSocketDir: egressSocketDir(config) },
+    trustedCas: config.file.egress.upstream_ca_files.map((path) =>
+      readFileSync(resolve(config.baseDir, path), 'utf8'),
+    ),
+  })
+  process.stdout.write('ready\n')
+  if (!options.stop.aborted) await once(options.stop, 'abort')
+}

@@ -1,0 +1,114 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Option } from 'commander'
+import { buildCli, runCli } from './cli/index.ts'
+import { type Config, readConfig } from './config.ts'
+import { AppError, createLog, type Log } from './core/index.ts'
+import { runEgress } from './main-egress.ts'
+import { apply, migrateDatabase, serve } from './main-serve.ts'
+
+const entry = fileURLToPath(new URL('../bin/toolcrib.mjs', import.meta.url))
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+/**
+ * The command line. Returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration, 3 server not
+ * reachable, 4 refused. Starting a server resolves when it was told to stop and everything is closed.
+ */
+export async function main(argv: string[]): Promise<number> {
+  const program = buildCli({
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    environment: process.env,
+    connectionFile: join('.toolcrib', 'dev', 'connection.json'),
+    version,
+  })
+  const config = new Option('-c, --config <file>', 'configuration file').default(
+    undefined,
+    'TOOLCRIB_CONFIG, else toolcrib.yaml',
+  )
+  const json = new Option('--json', 'print one JSON line when ready, for scripts')
+
+  program
+    .command('serve')
+    .description('run the gateway: MCP endpoint, Slack app, admin API, sandboxes')
+    .addOption(config)
+    .addOption(json)
+    .action(async (options: { config?: string; json?: boolean }) => {
+      const { settings, log } = start(options.config, 'gateway')
+      await serve({ config: settings, log, version, json: options.json === true, stop: stopSignal() })
+    })
+  program
+    .command('egress')
+    .description('run the egress proxy, the only process that can open credentials')
+    .addOption(config)
+    .option('--until-stdin-ends', 'stop when standard input ends, for a parent process')
+    .action(async (options: { config?: string; untilStdinEnds?: boolean }) => {
+      const { settings, log } = start(options.config, 'egress')
+      await runEgress({ config: settings, log, stop: stopSignal(options.untilStdinEnds === true) })
+    })
+  program
+    .command('migrate')
+    .description('bring the database up to this version')
+    .addOption(config)
+    .action(async (options: { config?: string }) => {
+      const { settings, log } = start(options.config, 'migrate')
+      process.stdout.write(await migrateDatabase(settings, log))
+    })
+  program
+    .command('apply')
+    .description('check the configuration and write its sources, toolkits and rules to the database')
+    .addOption(config)
+    .option('--check', 'only check; write nothing')
+    .action(async (options: { config?: string; check?: boolean }) => {
+      const { settings, log } = start(options.config, 'apply')
+      process.stdout.write(
+        options.check === true ? 'the configuration is valid\n' : await apply(settings, log),
+      )
+    })
+  program
+    .command('dev')
+    .description('run everything on embedded defaults, with an emulated Slack and a demo API')
+    .addOption(json)
+    .addOption(
+      new Option('--port <port>', 'port of the gateway; 0 picks a free one').default(7400).argParser(Number),
+    )
+    .option('--folder <folder>', 'where everything is kept', join('.toolcrib', 'dev'))
+    .option('--reset', 'forget everything first')
+    .action(async (options: { json?: boolean; port: number; folder: string; reset?: boolean }) => {
+      const { runDev } = await import('./main-dev.ts')
+      await runDev({
+        ...options,
+        json: options.json === true,
+        reset: options.reset === true,
+        version,
+        entry,
+        stop: stopSignal(),
+      })
+    })
+
+  return await runCli(program, argv)
+}
+
+function start(path: string | undefined, name: string): { settings: Config; log: Log } {
+  const settings = readConfig(process.env, path)
+  return { settings, log: createLog({ level: settings.file.log_level, name }) }
+}
+
+/** Aborts on the first SIGINT or SIGTERM, or when standard input ends; a second signal ends the process at once. */
+function stopSignal(withStdin = false): AbortSignal {
+  const stop = new AbortController()
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+    stop.abort()
+  }
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  if (withStdin) process.stdin.resume().once('end', () => stop.abort())
+  return stop.signal
+}
+
+export { AppError }

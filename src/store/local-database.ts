@@ -1,0 +1,82 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import pg from 'pg'
+import { AppError, type Log } from '../core/index.ts'
+import { startEmbeddedPostgres } from './embedded/server.ts'
+
+export interface OpenDatabase {
+  url: string
+  /** Null when the database is somebody else's. */
+  pid: number | null
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * The database at `url`; when that is undefined, one that another process of ours runs
+ * here, else an embedded one started now. The address of an embedded one is left in `database-url`, mode 0600.
+ */
+export async function openDatabase(options: {
+  url: string | undefined
+  stateDir: string
+  log: Log
+}): Promise<OpenDatabase> {
+  const { stateDir, log } = options
+  if (options.url !== undefined) return borrowed(options.url)
+  const note = join(stateDir, 'database-url')
+  const known = await readFile(note, 'utf8').catch(() => undefined)
+  if (known !== undefined && (await answers(known))) return borrowed(known)
+  await mkdir(stateDir, { recursive: true })
+  const server = await startEmbeddedPostgres({ folder: join(stateDir, 'postgres') })
+  await createDatabase(server.url('postgres'))
+  const url = server.url('toolcrib')
+  await writeFile(note, url, { mode: 0o600 })
+  log.info({ port: server.port }, 'embedded database started; set DATABASE_URL to use another')
+  return {
+    url,
+    pid: server.pid,
+    async [Symbol.asyncDispose]() {
+      await rm(note, { force: true })
+      await server[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** For a process that only joins: the embedded database must have been started by `toolcrib serve`. */
+export async function joinDatabase(options: { url: string | undefined; stateDir: string }): Promise<string> {
+  const { stateDir } = options
+  if (options.url !== undefined) return options.url
+  const note = await readFile(join(stateDir, 'database-url'), 'utf8').catch(() => undefined)
+  if (note !== undefined) return note
+  throw new AppError(
+    'unavailable',
+    'no database: set DATABASE_URL, or start `toolcrib serve` first for the embedded one',
+  )
+}
+
+const borrowed = (url: string): OpenDatabase => ({
+  url,
+  pid: null,
+  [Symbol.asyncDispose]: async () => undefined,
+})
+
+async function answers(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 1_000 })
+  try {
+    await client.connect()
+    await client.end()
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function createDatabase(adminUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: adminUrl })
+  await client.connect()
+  try {
+    const { rowCount } = await client.query(`SELECT 1 FROM pg_database WHERE datname = 'toolcrib'`)
+    if (rowCount === 0) await client.query('CREATE DATABASE toolcrib')
+  } finally {
+    await client.end()
+  }
+}
