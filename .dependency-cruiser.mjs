@@ -5,7 +5,7 @@ const floors = [
   ['access', 'vault', 'catalog', 'policy'],
   ['runners', 'toolhost', 'egress', 'approvals'],
   ['calls'],
-  ['mcp', 'slack', 'admin'],
+  ['mcp', 'slack', 'admin', 'cli'],
 ]
 const owners = {
   'kysely|pg': 'store',
@@ -42,6 +42,8 @@ export default {
       { path: '^src/', pathNot: ['^src/(toolhost|core|wire)/'] },
     ),
     error('policy-is-pure', { path: '^src/policy/' }, { path: '^src/', pathNot: ['^src/(policy|core)/'] }),
+    // It speaks to a server over HTTP and must not drag one in.
+    error('cli-stays-outside', { path: '^src/cli/' }, { path: '^src/', pathNot: ['^src/(cli|core)/'] }),
     error(
       'only-main-knows-dev',
       { path: '^src/', pathNot: ['^src/dev/', '^src/main\\.ts$'] },

@@ -1,0 +1,69 @@
+import type { Access, AdminKeys } from '../access/index.ts'
+import type { Tool } from '../catalog/index.ts'
+import type { Log, Secret } from '../core/index.ts'
+import type { Runners } from '../runners/index.ts'
+import type { EventFilter, StoredEvent } from '../store/index.ts'
+
+/** Whom a credential is for: everybody, a profile, or one principal; `scopeId` is `''` for `global`. */
+export interface CredentialPlace {
+  name: string
+  scope: 'global' | 'profile' | 'principal'
+  scopeId: string
+}
+
+/** What can be said about a credential without its value. */
+export interface CredentialFacts extends CredentialPlace {
+  keyId: string
+  updatedAt: Date
+  updatedBy: string
+}
+
+/** One thing that a person would check by hand. */
+export interface Check {
+  name: string
+  ok: boolean
+  /** What was found, in one sentence. */
+  detail: string
+  /** What to do when it is not ok. */
+  cure: string | null
+}
+
+/** What the admin API needs of the other rooms; `app.ts` hands it over. */
+export interface AdminDeps {
+  access: Pick<
+    Access,
+    | 'deactivate'
+    | 'findToken'
+    | 'issue'
+    | 'list'
+    | 'listPrincipals'
+    | 'reactivate'
+    | 'revoke'
+    | 'revokeAll'
+    | 'rotate'
+  >
+  adminKeys: Pick<AdminKeys, 'create' | 'list' | 'revoke' | 'verify'>
+  runners: Pick<Runners, 'list' | 'stop'>
+  catalog: {
+    listTools(): Promise<Tool[]>
+    /** Makes this very definition callable; `conflict` when discovery has found another one since. */
+    acceptTool(alias: string, definitionDigest: string, by: string): Promise<void>
+    setToolEnabled(alias: string, enabled: boolean, by: string): Promise<void>
+  }
+  credentials: {
+    /** Seals and stores; nobody on this side can read it back. */
+    seal(
+      name: string,
+      scope: CredentialPlace['scope'],
+      scopeId: string,
+      value: Secret,
+      by: string,
+    ): Promise<void>
+    list(): Promise<CredentialFacts[]>
+    /** False when there was none. */
+    remove(place: CredentialPlace, by: string): Promise<boolean>
+  }
+  events: { listEvents(filter: EventFilter): Promise<StoredEvent[]> }
+  doctor: readonly (() => Promise<Check>)[]
+  log: Log
+}

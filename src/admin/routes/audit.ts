@@ -1,0 +1,75 @@
+import { z } from 'zod'
+import type { CallId } from '../../core/index.ts'
+import type { AdminDeps, Check } from '../deps.ts'
+import { findPerson } from '../person.ts'
+import { type Route, route } from '../route.ts'
+import { check, event, idText, personName } from '../shapes.ts'
+
+/** A query's number arrives as text. */
+const whole = (max: number) =>
+  z
+    .string()
+    .regex(/^[1-9]\d{0,15}$/, 'use a whole number from 1')
+    .transform(Number)
+    .refine((value) => value <= max, `use at most ${max}`)
+
+export const auditRoutes: Route[] = [
+  route({
+    method: 'GET',
+    path: '/events',
+    operationId: 'listEvents',
+    summary:
+      'Audit events, newest first. `next` is the `before` of the following page, null on the last one.',
+    query: z.strictObject({
+      person: personName.optional(),
+      call: idText.optional(),
+      kind: z.string().max(60).optional(),
+      before: whole(Number.MAX_SAFE_INTEGER).optional(),
+      limit: whole(500).default(100),
+    }),
+    response: z.object({ events: z.array(event), next: z.number().int().nullable() }),
+    async handle({ access, events }, { query }) {
+      const principalId =
+        query.person === undefined ? undefined : findPerson(await access.listPrincipals(), query.person).id
+      const found = await events.listEvents({
+        principalId,
+        callId: query.call as CallId | undefined,
+        kind: query.kind,
+        before: query.before,
+        limit: query.limit + 1,
+      })
+      const page = found.slice(0, query.limit)
+      return {
+        events: page.map((row) => ({ ...row, at: row.at.toISOString() })),
+        next: found.length > page.length ? (page.at(-1)?.id ?? null) : null,
+      }
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/doctor',
+    operationId: 'doctor',
+    summary: 'Everything that a person would check by hand.',
+    response: z.object({ ok: z.boolean(), checks: z.array(check) }),
+    async handle(deps) {
+      const checks = await Promise.all(deps.doctor.map((ask, i) => answer(deps, ask, i)))
+      return { ok: checks.every(({ ok }) => ok), checks }
+    },
+  }),
+]
+
+/** A check that throws has found something wrong too. */
+async function answer({ log }: AdminDeps, ask: () => Promise<Check>, position: number): Promise<Check> {
+  try {
+    return await ask()
+  } catch (err) {
+    log.error({ err, position }, 'a check of the doctor failed')
+    const name = ask.name === '' ? `check ${position + 1}` : ask.name
+    return {
+      name,
+      ok: false,
+      detail: 'The check itself failed.',
+      cure: 'Look for "a check of the doctor failed" in the log.',
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { at, query, remote, text } from '../command.ts'
+import type { CliIo } from '../io.ts'
+import { plainText, shortTime, table } from '../table.ts'
+import { readValue } from '../value.ts'
+
+const place = z.looseObject({ name: z.string(), scope: z.string(), scopeId: z.string() })
+const credentials = z.looseObject({
+  credentials: z.array(place.extend({ keyId: z.string(), updatedAt: z.string(), updatedBy: z.string() })),
+})
+
+export function addCredentials(program: Command, io: CliIo): void {
+  const group = program.command('credentials').description('secrets for the wire: set, list, remove')
+
+  const set = group
+    .command('set')
+    .description('store a value, read from standard input or asked for at a terminal; never an argument')
+    .argument('<name>', 'such as ORDERS_KEY')
+    .option('--for <person>', 'only for this person')
+    .option('--profile <name>', 'only for this profile')
+  remote(set, io, 'credentials set ORDERS_KEY < key.txt', async (session) => {
+    const [name = ''] = session.args
+    const { value, stripped } = await readValue(plainText(name), io)
+    if (stripped) session.say('One line break at the end of the value was stripped.')
+    const body = {
+      value: value.reveal(),
+      for: text(session.options.for),
+      profile: text(session.options.profile),
+    }
+    const answer = await session.put(at`/credentials/${name}`, body, place)
+    session.show(answer, () => `${describe(answer)} is set.\n`)
+  })
+
+  const list = group.command('list').description('list names, never values')
+  remote(list, io, 'credentials list', async (session) => {
+    const answer = await session.get('/credentials', credentials)
+    session.show(answer, () =>
+      table(
+        ['NAME', 'SCOPE', 'OF', 'SET', 'BY', 'SEALED TO'],
+        answer.credentials.map((row) => [
+          row.name,
+          row.scope,
+          row.scopeId === '' ? null : row.scopeId,
+          shortTime(row.updatedAt),
+          row.updatedBy,
+          row.keyId,
+        ]),
+        'There are no credentials.',
+      ),
+    )
+  })
+
+  const remove = group
+    .command('remove')
+    .description('forget a credential')
+    .argument('<name>')
+    .option('--for <person>', 'the one of this person')
+    .option('--profile <name>', 'the one of this profile')
+  remote(remove, io, 'credentials remove ORDERS_KEY', async (session) => {
+    const filter = query({ for: text(session.options.for), profile: text(session.options.profile) })
+    const answer = await session.remove(at`/credentials/${session.args[0]}` + filter, place)
+    session.show(answer, () => `${describe(answer)} is removed.\n`)
+  })
+}
+
+function describe({ name, scope, scopeId }: z.output<typeof place>): string {
+  return plainText(scope === 'global' ? `${name} for everybody` : `${name} for the ${scope} ${scopeId}`)
+}
