@@ -59,7 +59,7 @@ export interface McpDeps {
   /** What other replicas say; hints only. */
   notices: Pick<Notices, 'on'>
   /** Tells the other replicas. */
-  notify(notice: Notice): Promise<void>
+  notify: (notice: Notice) => Promise<void>
 }
 
 /** One authenticated HTTP request, as the parts below the routes see it. */

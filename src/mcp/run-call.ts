@@ -14,7 +14,7 @@ export interface CallOrder {
   /** Aborted by the caller when the client is gone; aborted here when the client cancels. */
   controller: AbortController
   /** Sends one `notifications/progress`. */
-  send(params: ProgressParams): void
+  send: (params: ProgressParams) => void
   /** A sign of life for a client that asked for no progress. */
   pulse?: () => void
 }

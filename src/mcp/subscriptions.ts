@@ -21,7 +21,7 @@ export interface Subscriptions {
 export function createSubscriptions({
   notices,
   toolsChanged,
-}: Pick<McpDeps, 'notices'> & { toolsChanged(): void }): Subscriptions {
+}: Pick<McpDeps, 'notices'> & { toolsChanged: () => void }): Subscriptions {
   const open = new Map<ServerResponse, { caller: Caller; expiry: NodeJS.Timeout }>()
   let gathering: NodeJS.Timeout | undefined
 
