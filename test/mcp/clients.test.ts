@@ -133,7 +133,7 @@ test('mcp-remote serves a client that knows stdio only', async () => {
   await client.close()
 }, 60_000)
 
-test('a client whose token ended in mid-session reads why in the result of its call', async () => {
+test('invariant 5: a token that ended in mid-session is refused on the next request, and the client reads why', async () => {
   await using gateway = await startGateway(scriptedCalls(tools))
   let token = 'alice'
   const client = new ClientV1(identity)

@@ -35,7 +35,10 @@ test('a rejected token gets a 403 with a JSON-RPC error that echoes the id of th
       expect(answer.status).toBe(403)
       expect(answer.headers.get('www-authenticate')).toBeNull()
       const [error] = answer.messages
-      expect(error).toMatchObject({ id: message.id, error: { code: -32001, data: { code: refusals[token] } } })
+      expect(error).toMatchObject({
+        id: message.id,
+        error: { code: -32001, data: { code: refusals[token] } },
+      })
       expect(error?.error?.message).toContain('/mcp-token')
     }
   }
@@ -49,7 +52,10 @@ test('a token that ended answers tools/call with a result that the model can rel
     expect(old.messages[0]).toMatchObject({ id: 3, result: { isError: true } })
     expect(old.messages[0]?.result?.['resultType']).toBeUndefined()
     expect(old.body).toContain('/mcp-token')
-    const now = await post(gateway.url, modernCall('echo'), { token, headers: modernHeaders('tools/call', 'echo') })
+    const now = await post(gateway.url, modernCall('echo'), {
+      token,
+      headers: modernHeaders('tools/call', 'echo'),
+    })
     expect(now.messages[0]?.result).toMatchObject({ isError: true, resultType: 'complete' })
   }
   const forged = await post(gateway.url, call('echo', {}, 3), { token: 'bad-unknown' })
@@ -140,7 +146,10 @@ test('the paths of OAuth answer a JSON 404 to everybody', async () => {
       expect(JSON.parse(answer.body)).toMatchObject({ error: 'not_found' })
     }
   }
-  const form = await post(`${origin}/register`, 'a=b', { token: '', headers: { 'content-type': 'text/plain' } })
+  const form = await post(`${origin}/register`, 'a=b', {
+    token: '',
+    headers: { 'content-type': 'text/plain' },
+  })
   expect(form.status).toBe(404)
 })
 

@@ -67,7 +67,11 @@ test('anything else is an unknown label', () => {
 
 test('a session id that the server does not know is accepted', async () => {
   await using gateway = await startGateway(scriptedCalls(tools))
-  for (const id of ['x', 'f47ac10b-58cc-4372-a567-0e02b2c3d479', `tcs.${'a'.repeat(16)}..${'b'.repeat(22)}.${'c'.repeat(22)}`])
+  for (const id of [
+    'x',
+    'f47ac10b-58cc-4372-a567-0e02b2c3d479',
+    `tcs.${'a'.repeat(16)}..${'b'.repeat(22)}.${'c'.repeat(22)}`,
+  ])
     expect((await post(gateway.url, call('echo'), { headers: session(id) })).status).toBe(200)
 })
 
@@ -83,12 +87,14 @@ test('a label of another person or endpoint is refused, and opening again helps'
     const answer = await post(url, call('echo', {}, 4), { token, headers: session(label) })
     expect([answer.status, answer.messages[0]?.id]).toEqual([403, 4])
     expect((await post(url, initialize(), { token, headers: session(label) })).status).toBe(200)
-    expect((await post(url, undefined, { method: 'DELETE', token, headers: session(label) })).status).toBe(404)
+    expect((await post(url, undefined, { method: 'DELETE', token, headers: session(label) })).status).toBe(
+      404,
+    )
   }
   expect(calls.requests).toEqual([])
 })
 
-test('a session survives a restart of the server', async () => {
+test('invariant 14: a session survives a restart of the server', async () => {
   const first = await startGateway(scriptedCalls(tools))
   const label = await open(first.url)
   await first.close()
@@ -135,7 +141,9 @@ for (const direct of [true, false]) {
     start(1, 'alice', session('shared'))
     await until(() => calls.requests.length === 4)
     // An id of another kind, another session, another person: all different calls.
-    expect((await post(gateway.url, cancel(1), { token: 'bob', headers: session('shared') })).status).toBe(202)
+    expect((await post(gateway.url, cancel(1), { token: 'bob', headers: session('shared') })).status).toBe(
+      202,
+    )
     await until(() => ended.length === 1)
     await post(gateway.url, cancel('1'), { headers: session(label) })
     await until(() => ended.length === 2)

@@ -5,7 +5,10 @@ import type { AddressInfo } from 'node:net'
  * A loopback forwarder that adds a bearer token, for a client that cannot send headers. Everything else, Host
  * and Origin too, passes untouched and unbuffered.
  */
-export async function startPassThrough(port: number, token: string): Promise<{ url: string } & AsyncDisposable> {
+export async function startPassThrough(
+  port: number,
+  token: string,
+): Promise<{ url: string } & AsyncDisposable> {
   const server = createServer((incoming, outgoing) => {
     const forward = request(
       {
