@@ -1,4 +1,5 @@
 /** orders: an example of tools over an HTTPS API that demands a key, in a program that has none; MCP on stdio. */
+import { flushCompileCache } from 'node:module'
 import { McpServer } from '@modelcontextprotocol/server'
 import { StdioServerTransport } from '@modelcontextprotocol/server/stdio'
 import { z } from 'zod'
@@ -45,3 +46,5 @@ server.registerTool(
 )
 
 await server.connect(new StdioServerTransport())
+// Compiled code is kept at once: a sandbox may be ended without a last word.
+flushCompileCache()

@@ -1,4 +1,5 @@
 /** workspace: run commands, read, write and list files in the person's persistent home, as an MCP server on stdio. */
+import { flushCompileCache } from 'node:module'
 import { McpServer } from '@modelcontextprotocol/server'
 import { StdioServerTransport } from '@modelcontextprotocol/server/stdio'
 import { z } from 'zod'
@@ -127,3 +128,5 @@ process.once('SIGINT', stop)
 // Whoever started this program is gone; commands must not outlive it.
 process.stdin.once('end', stop)
 await server.connect(new StdioServerTransport())
+// Compiled code is kept at once: a sandbox may be ended without a last word.
+flushCompileCache()

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import type { DestinationStream } from 'pino'
+import type { DestinationStream, pino as Pino } from 'pino'
 
 // Loaded when the first log is made: the toolhost shares this room and must start in the time that pino takes.
 const require = createRequire(import.meta.url)
@@ -26,7 +26,7 @@ const redacted = [
 
 /** A pino logger that writes JSON lines to `destination` (standard error when left out). */
 export function createLog(options: { level: string; name: string }, destination?: DestinationStream): Log {
-  const { pino } = require('pino') as typeof import('pino')
+  const { pino } = require('pino') as { pino: typeof Pino }
   return pino(
     { level: options.level, base: { name: options.name }, redact: { paths: redacted, censor: '[secret]' } },
     destination ?? pino.destination({ dest: 2, sync: true }),

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module'
 import { readEnvironment } from './environment.ts'
 import { jsonLog } from './json-log.ts'
 import { startToolhost } from './toolhost.ts'
@@ -15,6 +16,8 @@ function stop(): void {
 process.on('SIGTERM', stop)
 process.on('SIGINT', stop)
 log.info({ socketPath: settings.socketPath, startedInMs: Math.round(performance.now()) }, 'toolhost ready')
+// Where NODE_COMPILE_CACHE is set the next start is faster, even after a KILL.
+flushCompileCache()
 
 await toolhost.drained
 process.removeListener('SIGTERM', stop)

@@ -143,8 +143,8 @@ function parse(text: string): Record<string, unknown> | undefined {
 function toReply(message: Record<string, unknown>, bytes: number): Reply {
   const { result, error } = message
   if (isRecord(result)) return { kind: 'result', result, bytes }
-  if (isRecord(error) && typeof error['code'] === 'number')
-    return { kind: 'error', code: error['code'], message: String(error['message'] ?? '') }
+  if (isRecord(error) && typeof error['code'] === 'number' && typeof error['message'] === 'string')
+    return { kind: 'error', code: error['code'], message: error['message'] }
   return { kind: 'invalid' }
 }
 

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { AppError } from '../core/index.ts'
+import type { AppError, ErrorCode } from '../core/index.ts'
 import type { Refusal } from '../wire/index.ts'
 
 /** A refusal of the protocol, sent before anything has run. */
@@ -24,20 +24,18 @@ export function sendJson(response: ServerResponse, status: number, body: object)
   response.end(text)
 }
 
+/** How our errors are told before anything ran; what is not here was asked wrongly. */
+const refusals: Partial<Record<ErrorCode, { status: number; code: Refusal['code'] }>> = {
+  runner_busy: { status: 503, code: 'busy' },
+  source_failed: { status: 503, code: 'source_failed' },
+  egress_not_enforced: { status: 503, code: 'egress_not_enforced' },
+  too_large: { status: 413, code: 'too_large' },
+}
+
 /** How an error that ended a request before anything ran is told to the gateway. */
 export function toRefusal(error: AppError | Refused): { status: number; refusal: Refusal } {
   const { message } = error
   if (error instanceof Refused) return { status: error.status, refusal: { code: error.code, message } }
-  switch (error.code) {
-    case 'runner_busy':
-      return { status: 503, refusal: { code: 'busy', message } }
-    case 'source_failed':
-      return { status: 503, refusal: { code: 'source_failed', message } }
-    case 'egress_not_enforced':
-      return { status: 503, refusal: { code: 'egress_not_enforced', message } }
-    case 'too_large':
-      return { status: 413, refusal: { code: 'too_large', message } }
-    default:
-      return { status: 400, refusal: { code: 'invalid', message } }
-  }
+  const { status, code } = refusals[error.code] ?? { status: 400, code: 'invalid' as const }
+  return { status, refusal: { code, message } }
 }

@@ -1,4 +1,4 @@
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { SourceLaunch } from '../wire/index.ts'
 
 export interface SandboxFolders {
@@ -39,6 +39,8 @@ export function sourceEnvironment(
     HOME: folders.home,
     TMPDIR: folders.temporaryFolder,
     LANG: 'C.UTF-8',
+    // Halves the start of sources written for Node; the home keeps it for the sandbox's next life.
+    NODE_COMPILE_CACHE: join(folders.home, '.cache', 'node-compile'),
     ...launch.environment,
     ...proxyVariables(launch, way),
     ...trustVariables(way),

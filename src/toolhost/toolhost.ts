@@ -37,7 +37,7 @@ export async function startToolhost(options: {
   const calls = createCalls(settings.limits)
   const guard =
     (settings.ownPidNamespace ?? settings.probe)
-      ? guardMemory({ limitBytes: settings.limits.memoryBytes, sources: sources.list, log })
+      ? guardMemory({ limitBytes: settings.limits.memoryBytes, sources: () => sources.list(), log })
       : undefined
   const drained = Promise.withResolvers<void>()
   let draining = false
