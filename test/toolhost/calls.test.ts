@@ -1,8 +1,8 @@
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import type { CallFrame } from '../../src/wire/index.ts'
 import { createToolhostClient } from '../../src/runners/client/index.ts'
+import type { CallFrame } from '../../src/wire/index.ts'
 import { checkout, startTestToolhost } from './toolhost-process.ts'
 
 const tick = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -88,13 +88,18 @@ test('of 50 calls at once 4 run, 16 wait their turn, and the others are told tha
     Array.from({ length: 50 }, () => {
       let begun = false
       return host
-        .call('nasty', 'slow', { ms: 150 }, {
-          onFrame(frame) {
-            if (frame.type !== 'accepted') return
-            begun = true
-            most = Math.max(most, (open += 1))
+        .call(
+          'nasty',
+          'slow',
+          { ms: 150 },
+          {
+            onFrame(frame) {
+              if (frame.type !== 'accepted') return
+              begun = true
+              most = Math.max(most, (open += 1))
+            },
           },
-        })
+        )
         .finally(() => {
           if (begun) open -= 1
         })
@@ -115,7 +120,11 @@ test('a call cancelled while it waits leaves nothing and frees its place in the 
   const waiting = host.call('nasty', 'crash', {}, { signal: stop.signal })
   await tick(100)
   stop.abort()
-  expect(await waiting).toMatchObject({ type: 'failed', code: 'call_cancelled', frames: [{ type: 'failed' }] })
+  expect(await waiting).toMatchObject({
+    type: 'failed',
+    code: 'call_cancelled',
+    frames: [{ type: 'failed' }],
+  })
   const next = host.call('nasty', 'echo', { text: 'next' })
   expect(await first).toMatchObject({ type: 'result' })
   expect(await next).toMatchObject({ type: 'result' })
