@@ -54,6 +54,7 @@ export function startGroup(options: {
     child.once('exit', (code, signal) => resolve({ code, signal, error: null }))
   })
   const { pid } = child
+  const seen = new Map<number, number>()
 
   function members(table = listProcesses()): number[] {
     if (pid === undefined) return []
@@ -61,13 +62,16 @@ export function startGroup(options: {
     const found = new Set<number>()
     for (const one of table) {
       if (one.pid === process.pid) continue
-      if (one.group === pid || one.session === pid || startedWith(one.pid, entry)) found.add(one.pid)
+      if (one.group === pid || one.session === pid || seen.get(one.pid) === one.started) found.add(one.pid)
+      else if (startedWith(one.pid, entry)) found.add(one.pid)
     }
     // A child that cleared its environment and left the session is still a child while its parent lives.
     for (let size = -1; size !== found.size; ) {
       size = found.size
       for (const one of table) if (found.has(one.parent)) found.add(one.pid)
     }
+    // Once seen it stays a member: its parent may be gone at the next look, and with it the last trace.
+    for (const one of table) if (found.has(one.pid)) seen.set(one.pid, one.started)
     return [...found]
   }
 

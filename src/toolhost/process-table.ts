@@ -6,6 +6,8 @@ export interface ProcessFacts {
   parent: number
   group: number
   session: number
+  /** When it started, in the kernel's ticks: with the pid it names a process for good. */
+  started: number
   /** Resident memory in bytes. */
   resident: number
 }
@@ -46,6 +48,7 @@ function readStat(pid: number): ProcessFacts | undefined {
       parent: number(1),
       group: number(2),
       session: number(3),
+      started: number(19),
       resident: number(21) * pageBytes,
     }
   } catch {
