@@ -47,8 +47,9 @@ function denial(text: string): string | undefined {
 }
 
 function unreachable(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  const message = cause instanceof Error ? cause.message : String(cause)
+  // `fetch` wraps what happened in errors of its own; the innermost one is the news.
+  let message = String(error)
+  for (let cause = error; cause instanceof Error; cause = cause.cause) message = cause.message
   const refused = /\((403|407)\)/.exec(message)
   if (refused !== null)
     return `The way out of the sandbox refused a connection to ${origin} (${refused[1]}). Ask an admin to allow it for this source.`
