@@ -1,4 +1,8 @@
-import { type DestinationStream, pino } from 'pino'
+import { createRequire } from 'node:module'
+import type { DestinationStream, pino as Pino } from 'pino'
+
+// Loaded when the first log is made: the toolhost shares this room and must start in the time that pino takes.
+const require = createRequire(import.meta.url)
 
 /** Object first, constant lower-case message: `log.warn({ runnerId, err }, 'runner start failed')`. */
 export interface Log {
@@ -22,6 +26,7 @@ const redacted = [
 
 /** A pino logger that writes JSON lines to `destination` (standard error when left out). */
 export function createLog(options: { level: string; name: string }, destination?: DestinationStream): Log {
+  const { pino } = require('pino') as { pino: typeof Pino }
   return pino(
     { level: options.level, base: { name: options.name }, redact: { paths: redacted, censor: '[secret]' } },
     destination ?? pino.destination({ dest: 2, sync: true }),

@@ -41,6 +41,32 @@ export const callRequest = z.object({
 })
 export type CallRequest = z.infer<typeof callRequest>
 
+/** The answer to a PUT, and with `inspect` detail for admins: `stderr` is the source's own text, never for agents. */
+export const sourceState = z.object({
+  id: z.string(),
+  state: z.enum(['idle', 'starting', 'running', 'failed']),
+  /** Why it is `failed`, in our words. */
+  message: z.string().nullable(),
+  /** Processes started for it so far. */
+  starts: z.number().int(),
+  /** Lines on its standard output that were no JSON-RPC, in its present life. */
+  strayLines: z.number().int(),
+  /** The end of what its present or last process wrote to standard error; empty unless asked for. */
+  stderr: z.string(),
+})
+export type SourceState = z.infer<typeof sourceState>
+
+/**
+ * How a cancelled call ended. `never_started`: it was still queued. `source_answered`: the source ended it itself.
+ * `group_ended`: its process group was ended and proven empty. `left_to_source`: other calls run on the same
+ * source, which was told; its group is ended once they are through.
+ */
+export const cancelled = z.object({
+  callId: z.string(),
+  how: z.enum(['never_started', 'finished', 'source_answered', 'group_ended', 'left_to_source']),
+})
+export type Cancelled = z.infer<typeof cancelled>
+
 /** Definitions exactly as the source gave them: schemas verbatim, unknown members kept. */
 const toolDefinition = z.looseObject({ name: z.string() })
 export type ToolDefinition = z.infer<typeof toolDefinition>
@@ -81,7 +107,19 @@ export type CallFrame = z.infer<typeof CallFrame>
 
 /** `unknown_source` asks for a `PUT /sources/:id` and the same request again; nothing has run. */
 export const Refusal = z.object({
-  code: z.enum(['unknown_source', 'busy', 'draining', 'source_failed', 'invalid', 'not_found']),
+  code: z.enum([
+    'unknown_source',
+    'busy',
+    'draining',
+    'source_failed',
+    'invalid',
+    'not_found',
+    'too_large',
+    /** The request names another sandbox or generation than this one. */
+    'stale',
+    /** The boot probe reached the outside: nothing runs here. */
+    'egress_not_enforced',
+  ]),
   message: z.string(),
 })
 export type Refusal = z.infer<typeof Refusal>

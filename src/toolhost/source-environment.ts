@@ -1,0 +1,71 @@
+import { dirname, join } from 'node:path'
+import type { SourceLaunch } from '../wire/index.ts'
+
+export interface SandboxFolders {
+  home: string
+  temporaryFolder: string
+  path: string
+}
+
+/** How programs find and trust the egress proxy; null parts are left out. */
+export interface WayOut {
+  relayPort: number | null
+  caFile: string | null
+  bundleFile: string | null
+}
+
+/** Names by which programs take their one file of trusted certificates. */
+const bundleVariables = [
+  'SSL_CERT_FILE',
+  'REQUESTS_CA_BUNDLE',
+  'CURL_CA_BUNDLE',
+  'GIT_SSL_CAINFO',
+  'CARGO_HTTP_CAINFO',
+  'PIP_CERT',
+  'AWS_CA_BUNDLE',
+]
+
+/**
+ * The whole environment of a source: nothing of the toolhost's own gets in. The way out comes last, so that a
+ * source's configuration cannot lose it by accident; what it could gain by losing it is nothing.
+ */
+export function sourceEnvironment(
+  launch: SourceLaunch,
+  folders: SandboxFolders,
+  way: WayOut,
+): Record<string, string> {
+  return {
+    PATH: `${dirname(process.execPath)}:${folders.path}`,
+    HOME: folders.home,
+    TMPDIR: folders.temporaryFolder,
+    LANG: 'C.UTF-8',
+    // Halves the start of sources written for Node; the home keeps it for the sandbox's next life.
+    NODE_COMPILE_CACHE: join(folders.home, '.cache', 'node-compile'),
+    ...launch.environment,
+    ...proxyVariables(launch, way),
+    ...trustVariables(way),
+  }
+}
+
+function proxyVariables(launch: SourceLaunch, way: WayOut): Record<string, string> {
+  if (way.relayPort === null) return {}
+  const user = encodeURIComponent(launch.id)
+  const proxy = `http://${user}:${encodeURIComponent(launch.lease)}@127.0.0.1:${way.relayPort}`
+  return {
+    HTTP_PROXY: proxy,
+    HTTPS_PROXY: proxy,
+    http_proxy: proxy,
+    https_proxy: proxy,
+    NO_PROXY: '',
+    no_proxy: '',
+    NODE_USE_ENV_PROXY: '1',
+  }
+}
+
+function trustVariables(way: WayOut): Record<string, string> {
+  const { bundleFile } = way
+  return {
+    ...(way.caFile !== null && { NODE_EXTRA_CA_CERTS: way.caFile }),
+    ...(bundleFile !== null && Object.fromEntries(bundleVariables.map((name) => [name, bundleFile]))),
+  }
+}
