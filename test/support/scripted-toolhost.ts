@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../../src/core/index.ts'
-import type { SandboxIdentity, ToolhostClient } from '../../src/runners/index.ts'
 import type { ToolhostDial } from '../../src/runners/driver.ts'
+import type { SandboxIdentity, ToolhostClient } from '../../src/runners/index.ts'
 import type { CallRequest } from '../../src/wire/index.ts'
 import type { ScriptedMachine, ScriptedSandbox } from './scripted-driver.ts'
 
@@ -31,7 +31,10 @@ export function scriptedToolhost(machine: ScriptedMachine): ScriptedToolhost {
     const sandbox = machine.byAddress(dial.socketPath)
     const up = sandbox !== undefined && performance.now() >= sandbox.bootedAt
     if (!up) throw unsent('nothing answers')
-    if (expect !== undefined && (expect.sandboxUid !== sandbox.spec.uid || expect.generation !== sandbox.spec.generation))
+    if (
+      expect !== undefined &&
+      (expect.sandboxUid !== sandbox.spec.uid || expect.generation !== sandbox.spec.generation)
+    )
       throw unsent('another sandbox answered')
     return sandbox
   }
