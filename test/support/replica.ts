@@ -48,6 +48,8 @@ export async function startReplica(options: {
   freshMs?: number
   beatMs?: number
   stopAllOnClose?: boolean
+  /** Hears no notices, like a process that is stopped or a listener behind a pooler. */
+  isDeaf?: boolean
 }): Promise<Replica> {
   const store = openStore({ url: options.store.url, poolSize: 5, log: silentLog })
   const heartbeat = startHeartbeat({
@@ -62,7 +64,7 @@ export async function startReplica(options: {
   let isDead = false
   const runners = createRunners({
     store,
-    notices,
+    notices: options.isDeaf === true ? { ...notices, on: () => () => undefined } : notices,
     driver: mortal(options.driver ?? options.machine.driver(), () => isDead),
     toolhost: options.toolhost,
     log: silentLog,
