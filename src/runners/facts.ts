@@ -18,7 +18,8 @@ export async function checkReady(
   try {
     const facts = await driver.observe(runner.name, signal)
     if (facts === undefined) loss = 'its sandbox was gone: it crashed or was ended from outside'
-    else if (facts.uid !== runner.sandboxUid) loss = 'another sandbox had taken its place'
+    else if (facts.uid !== runner.sandboxUid || facts.generation !== runner.generation)
+      loss = 'another sandbox had taken its place'
     else if (facts.phase === 'failed' || facts.phase === 'stopping')
       loss = facts.message ?? 'its sandbox failed or was ended from outside'
   } catch (err) {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { RunnerDriver, SandboxFacts, SandboxSpec } from '../../src/runners/index.ts'
+import { until } from '../support/until.ts'
 
 /** A driver with what a test needs around it: the power to break things behind its back. */
 export interface DriverHarness extends AsyncDisposable {
@@ -176,13 +177,4 @@ async function untilRunning(driver: RunnerDriver, name: string): Promise<Sandbox
 
 async function untilGone(driver: RunnerDriver, name: string): Promise<void> {
   await until(async () => (await driver.observe(name, signal)) === undefined)
-}
-
-/** Waits for something to become true, for at most 15 s. */
-async function until(isTrue: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 15_000
-  while (!(await isTrue())) {
-    if (performance.now() > deadline) throw new Error('it did not come true within 15 s')
-    await sleep(10)
-  }
 }

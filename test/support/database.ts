@@ -32,3 +32,14 @@ async function onServer(url: string, statement: string): Promise<void> {
     await client.end()
   }
 }
+
+/** An outage of this database: every connection to it is cut and none is accepted, until disposed. */
+export async function cutOff(store: Store): Promise<AsyncDisposable> {
+  const admin = inject('databaseUrl')
+  const name = new URL(store.url).pathname.slice(1)
+  await onServer(admin, `ALTER DATABASE ${name} WITH ALLOW_CONNECTIONS false`)
+  await onServer(admin, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`)
+  return {
+    [Symbol.asyncDispose]: () => onServer(admin, `ALTER DATABASE ${name} WITH ALLOW_CONNECTIONS true`),
+  }
+}
