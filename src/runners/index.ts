@@ -11,4 +11,7 @@ export type {
   SandboxSpec,
   ToolhostDial,
 } from './driver.ts'
+export { type Detection, detectIsolation } from './local/detect.ts'
+export { createLocalDriver } from './local/driver.ts'
+export type { LocalDriverOptions, LocalIsolation } from './local/options.ts'
 export type { RunnerAnswer, RunnerCall, RunnerCallHooks, Runners, RunnerView, SourceToRun } from './types.ts'
