@@ -14,7 +14,9 @@ const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
  * durable PostgreSQL, sandbox in namespaces. One person; the cap of calls at once is raised to the 16 clients that
  * the peers also serve at once.
  */
-export async function startToolcrib(source: string[]): Promise<Running & { firstCallMs: () => Promise<number> }> {
+export async function startToolcrib(
+  source: string[],
+): Promise<Running & { firstCallMs: () => Promise<number> }> {
   const folder = mkdtempSync(join(tmpdir(), 'toolcrib-bench-'))
   const config = join(folder, 'toolcrib.yaml')
   const [, script = ''] = source
@@ -41,8 +43,16 @@ export async function startToolcrib(source: string[]): Promise<Running & { first
     env: environment,
   })
   const [line] = (await once(createInterface({ input: gateway.stdout }), 'line')) as [string]
-  const ready = JSON.parse(line) as { mcp: string; admin: string; adminKey: string; pids: { database: number } }
-  const egress = spawn(process.execPath, [entry, 'egress'], { stdio: ['ignore', 'pipe', 'inherit'], env: environment })
+  const ready = JSON.parse(line) as {
+    mcp: string
+    admin: string
+    adminKey: string
+    pids: { database: number }
+  }
+  const egress = spawn(process.execPath, [entry, 'egress'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: environment,
+  })
   await once(createInterface({ input: egress.stdout }), 'line')
   const token = await issue(ready)
   return {

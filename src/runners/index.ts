@@ -11,7 +11,16 @@ export type {
   SandboxSpec,
   ToolhostDial,
 } from './driver.ts'
+
+
 export { createRunners } from './manager.ts'
 export { defaultTimings, type RunnersDeps, type RunnerTimings } from './options.ts'
 export type { Refused, SandboxIdentity, ToolhostAnswer, ToolhostClient, ToolhostRequest } from './toolhost.ts'
+
+
+export { type Detection, detectIsolation } from './local/detect.ts'
+export { createLocalDriver } from './local/driver.ts'
+export type { LocalDriverOptions, LocalIsolation } from './local/options.ts'
+
+
 export type { RunnerAnswer, RunnerCall, RunnerCallHooks, Runners, RunnerView, SourceToRun } from './types.ts'

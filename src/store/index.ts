@@ -58,6 +58,19 @@ export {
   viewRunners,
 } from './runners.ts'
 export { type Database, type RunnerState } from './schema.ts'
+export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
+export {
+  addSlackJob,
+  type ClaimedSlackJob,
+  claimSlackJob,
+  extendSlackJob,
+  findTokenOfRequest,
+  finishSlackJob,
+  forgetOldSlackJobs,
+  markSlackJob,
+  nextSlackJobInMs,
+  postponeSlackJob,
+} from './slack-jobs.ts'
 export {
   disableOtherSources,
   findSource,

@@ -1,0 +1,135 @@
+import { chmod, mkdir, open } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AppError } from '../../core/index.ts'
+import type { RunnerDriver, SandboxFacts, SandboxSpec } from '../driver.ts'
+import { chooseIsolation } from './detect.ts'
+import { dialSocket } from './dial.ts'
+import { layoutOf } from './layout.ts'
+import { type Life, makeLife } from './life.ts'
+import { factsOf, look, lookClearly, strays } from './look.ts'
+import type { LocalDriverOptions } from './options.ts'
+import { entriesOf, readRecord } from './record.ts'
+import { cleanUp, endLife, endStrays } from './stop.ts'
+import { watchRunners } from './watch.ts'
+
+/** How long racing creators of one name wait for each other before one of them gives up. */
+const raceMs = 15_000
+
+/**
+ * Sandboxes on this machine. They outlive the process that started them, and any process with the same
+ * `stateDir` can look after them. Throws `isolation_unavailable`, with the cures, when the isolation cannot be
+ * had; it never falls back to `none`.
+ */
+export async function createLocalDriver(options: LocalDriverOptions): Promise<RunnerDriver> {
+  const layout = layoutOf(options.stateDir)
+  await mkdir(layout.runners, { recursive: true, mode: 0o700 })
+  await mkdir(layout.homes, { recursive: true, mode: 0o700 })
+  for (const folder of [layout.runners, layout.homes]) await chmod(folder, 0o700)
+  const isolation = await chooseIsolation(options)
+  const make: Life = await makeLife({ ...options, isolation, layout })
+  const watchers = new Set<(name: string) => void>()
+  const changed = (name: string) => {
+    for (const watcher of watchers) watcher(name)
+  }
+
+  return {
+    kind: 'local',
+    isolation,
+
+    async ensure(spec, signal) {
+      checkSpec(spec)
+      const paths = layout.of(spec.name)
+      await mkdir(paths.folder, { recursive: true, mode: 0o700 })
+      // Opened by a sandbox's own user while it is made, to see that its supervisor lives.
+      await (await open(paths.lock, 'a', 0o644)).close()
+      const deadline = Date.now() + raceMs
+      for (;;) {
+        signal.throwIfAborted()
+        const seen = await look(paths)
+        if (seen.kind === 'alive') {
+          const { record } = seen
+          const ours = record.uid === spec.uid && record.generation === spec.generation
+          return { kind: ours ? 'ours' : 'taken', facts: factsOf(record) }
+        }
+        if (seen.kind === 'free') {
+          const made = await make(spec, signal, () => changed(spec.name))
+          if (made !== 'held') {
+            changed(spec.name)
+            return { kind: 'ours', facts: factsOf(made) }
+          }
+        }
+        if (Date.now() > deadline) {
+          throw new AppError('unavailable', `Sandbox ${spec.name} is held by another process; try again.`)
+        }
+        await sleep(10 + Math.random() * 30, undefined, { signal })
+      }
+    },
+
+    async observe(name, signal) {
+      const paths = layout.of(name)
+      const seen = await lookClearly(paths, signal)
+      if (seen.kind === 'alive') return factsOf(seen.record)
+      for (const patience = Date.now() + 2000; ; ) {
+        if ((await strays(paths, seen.record)).length === 0) return undefined
+        if (Date.now() > patience) break
+        await sleep(20, undefined, { signal })
+      }
+      // Somebody may have started it anew while we waited.
+      const again = await look(paths)
+      if (again.kind === 'alive') return factsOf(again.record)
+      throw new AppError('unavailable', `Sandbox ${name} has lost its supervisor, but parts of it still run.`)
+    },
+
+    async delete(name, uid, graceMs, signal) {
+      const paths = layout.of(name)
+      const seen = await lookClearly(paths, signal)
+      const { record } = seen
+      if (record?.uid !== uid) return
+      if (seen.kind === 'alive') await endLife(paths, seen.record, graceMs, signal)
+      else await endStrays(paths, record)
+      await cleanUp(paths, record)
+      changed(name)
+    },
+
+    async list(signal) {
+      const found: SandboxFacts[] = []
+      for (const name of await entriesOf(layout.runners)) {
+        const paths = layout.of(name)
+        const seen = await look(paths)
+        signal.throwIfAborted()
+        // Between lock and record: whoever makes it finishes that within moments, or the list is in doubt.
+        const clear = seen.kind === 'held' ? await lookClearly(paths, signal) : seen
+        if (clear.kind === 'alive') found.push(factsOf(clear.record))
+      }
+      return found
+    },
+
+    watch(notify) {
+      watchers.add(notify)
+      const watching = watchRunners(layout, options.log, notify)
+      return {
+        async [Symbol.asyncDispose]() {
+          watchers.delete(notify)
+          await watching[Symbol.asyncDispose]()
+        },
+      }
+    },
+
+    async dial(facts) {
+      const record = await readRecord(layout.of(facts.name))
+      if (record?.uid !== facts.uid || record.generation !== facts.generation) {
+        throw new AppError('unavailable', `Sandbox ${facts.name} of generation ${facts.generation} is gone.`)
+      }
+      return dialSocket(record.socketPath, record.owner)
+    },
+  }
+}
+
+function checkSpec(spec: SandboxSpec): void {
+  if (/^[\w.:-]{1,100}$/.test(spec.uid) && Number.isSafeInteger(spec.generation) && spec.generation >= 0)
+    return
+  throw new AppError(
+    'invalid_input',
+    'A sandbox needs a uid of 1 to 100 letters, digits, dots, colons, dashes or underscores and a generation that is a whole number.',
+  )
+}
