@@ -9,3 +9,16 @@ export { listen, Notice, type Notices, notify } from './listen.ts'
 export { migrate, pendingMigrations } from './migrate.ts'
 export { beat, liveReplicas } from './replicas.ts'
 export type { Database, RunnerState } from './schema.ts'
+export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
+export {
+  addSlackJob,
+  type ClaimedSlackJob,
+  claimSlackJob,
+  extendSlackJob,
+  findTokenOfRequest,
+  finishSlackJob,
+  forgetOldSlackJobs,
+  markSlackJob,
+  nextSlackJobInMs,
+  postponeSlackJob,
+} from './slack-jobs.ts'
