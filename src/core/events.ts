@@ -11,8 +11,8 @@ export interface CredentialUse {
 
 interface Kinds {
   'principal.created': { name: string; slackTeam: string | null; slackUser: string | null }
-  'principal.deactivated': { cause: string }
-  'principal.reactivated': { cause: string }
+  'principal.deactivated': { by: string; cause: string }
+  'principal.reactivated': { by: string }
   'token.issued': { expiresAt: string; toolkit: string | null; by: string }
   'token.reissued': { by: string }
   'token.rotated': { replaces: TokenId; expiresAt: string; by: string }
@@ -52,7 +52,8 @@ interface Kinds {
   'tool.reviewed': { alias: string; definitionDigest: string; by: string }
   'credential.set': { credential: string; scope: string; keyId: string; by: string }
   'credential.removed': { credential: string; scope: string; by: string }
-  'admin_key.created': { adminKeyId: string; name: string }
+  'admin_key.created': { adminKeyId: string; name: string; by: string }
+  'admin_key.revoked': { adminKeyId: string; by: string }
   'admin.refused': { address: string; code: string }
   'config.applied': { digest: string; by: string }
   'slack.refused': { reason: string; slackTeam: string; slackUser: string }

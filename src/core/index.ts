@@ -4,6 +4,7 @@
  */
 export { type Clock, systemClock } from './clock.ts'
 export { canonicalJson, digestJson, sha256 } from './digest.ts'
+export { formatDuration, parseDuration } from './duration.ts'
 export { AppError, type ErrorCode, errorCodes, toAppError } from './errors.ts'
 export type { AuditEvent, CredentialUse, EventKind, Outcome } from './events.ts'
 export {

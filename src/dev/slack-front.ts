@@ -81,7 +81,7 @@ export async function createSlackFront(options: {
         ts: String(answer['message_ts']),
         channel: String(form['channel']),
         user: String(form['user']),
-        text: String(form['text'] ?? ''),
+        text: text(form['text']),
         blocks: parseBlocks(form['blocks']),
         ephemeral: true,
       })
@@ -149,7 +149,7 @@ export async function createSlackFront(options: {
         ts: String(message['ts']),
         channel,
         user: String(message['user']),
-        text: String(message['text'] ?? ''),
+        text: text(message['text']),
         blocks: parseBlocks(message['blocks']),
         ephemeral: false,
       }))
@@ -177,6 +177,10 @@ type Json = Record<string, unknown>
 
 function swap(text: string, pairs: [string, string][]): string {
   return pairs.reduce((swapped, [from, to]) => swapped.replaceAll(from, to), text)
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : ''
 }
 
 function parseBlocks(value: unknown): Record<string, unknown>[] {

@@ -69,7 +69,7 @@ export function createAnswers(deps: AnswerDeps): (job: AnswerJob, attempt: Attem
       (job.ask.verb === 'issue' ? job.ask.lifetimeMs : undefined) ?? deps.lifetimes.defaultLifetimeMs
     const left = issued.expiresAt.getTime() - Date.now()
     // A delivery that Slack held up for hours says what is left, not what was asked.
-    const lifetimeMs = Math.abs(asked - left) < Math.max(asked * 0.02, 60_000) ? asked : roundDown(left)
+    const lifetimeMs = Math.abs(asked - left) < Math.max(asked * 0.02, 60_000) ? asked : roundOff(left)
     const message = tokenMessage(issued, { ...deps.options, lifetimeMs, replaced, again: attempt.again })
     return { message, private: true }
   }
@@ -163,7 +163,7 @@ function sayRefusal(error: unknown): Reply {
   throw error
 }
 
-function roundDown(ms: number): number {
+function roundOff(ms: number): number {
   const unit = ms > 2 * 60 * 60_000 ? 60 * 60_000 : 60_000
-  return Math.max(60_000, Math.floor(ms / unit) * unit)
+  return Math.max(60_000, Math.round(ms / unit) * unit)
 }

@@ -43,7 +43,7 @@ export async function createSlack(deps: SlackDeps): Promise<SlackApp> {
     receiver,
     logger: boltLog(log),
     convoStore: false,
-    clientOptions: { ...(options.apiUrl === undefined ? {} : { slackApiUrl: options.apiUrl }) },
+    clientOptions: options.apiUrl === undefined ? {} : { slackApiUrl: options.apiUrl },
     // Bolt's own way asks Slack before it takes anything in, and drops the event when Slack is down.
     authorize: async (): Promise<AuthorizeResult> => {
       const known = await Promise.race([api.workspace().catch(() => undefined), soon()])

@@ -17,7 +17,7 @@ export function escapeText(text: string): string {
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')
-    .replace(/[`*_~]/g, (mark) => `\u200b${mark}`)
+    .replace(/[`*~]|(?<!\w)_/g, (mark) => `\u200b${mark}`)
 }
 
 export function section(markdown: string): Block {

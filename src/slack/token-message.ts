@@ -48,7 +48,7 @@ export function tokenMessage(
     ]),
     divider,
     context(
-      `Any other MCP client: ${url} with the header \`Authorization: Bearer <token>\`. This key’s id is \`${issued.id}\`; \`/mcp-token revoke ${issued.id}\` ends it.`,
+      `Any other MCP client: ${url} with the header \`Authorization: Bearer &lt;token&gt;\`. This key’s id is \`${issued.id}\`; \`/mcp-token revoke ${issued.id}\` ends it.`,
     ),
     deleteButton('Delete this message'),
   ]

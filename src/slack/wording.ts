@@ -11,9 +11,9 @@ export function helpText(lifetimes: TokenLifetimes): string {
     `\`/mcp-token 12h\` – with a lifetime (${sayDuration(lifetimes.defaultLifetimeMs)} if you say nothing, ${sayDuration(lifetimes.maxLifetimeMs)} at most)`,
     '`/mcp-token 7d orders` – for one toolkit only',
     '`/mcp-token list` – your keys, when they were used, when they expire',
-    '`/mcp-token rotate <id>` – a new key for an old one, which dies at once',
-    '`/mcp-token revoke <id>` – end a key at once',
-    'In a message to me, leave the slash away: `mcp-token 7d`, `list`, `revoke <id>`.',
+    '`/mcp-token rotate &lt;id&gt;` – a new key for an old one, which dies at once',
+    '`/mcp-token revoke &lt;id&gt;` – end a key at once',
+    'In a message to me, leave the slash away: `mcp-token 7d`, `list`, `revoke &lt;id&gt;`.',
   ].join('\n')
 }
 
@@ -21,7 +21,7 @@ export function invalidText(given: string, problem: string): string {
   const quoted = given === '' ? 'That' : `“${escapeText(given)}”`
   return [
     `${quoted} is nothing I can do. ${problem}`,
-    'What works: `/mcp-token`, `/mcp-token 7d`, `/mcp-token 7d <toolkit>`, `/mcp-token list`, `/mcp-token rotate <id>`, `/mcp-token revoke <id>`, `/mcp-token help`.',
+    'What works: `/mcp-token`, `/mcp-token 7d`, `/mcp-token 7d &lt;toolkit&gt;`, `/mcp-token list`, `/mcp-token rotate &lt;id&gt;`, `/mcp-token revoke &lt;id&gt;`, `/mcp-token help`.',
   ].join('\n')
 }
 
@@ -61,7 +61,7 @@ export function listMessage(tokens: TokenRow[]): Message {
     blocks: [
       section(summary),
       ...tokenBlocks(tokens),
-      context('`/mcp-token revoke <id>` ends one at once, `/mcp-token rotate <id>` replaces it.'),
+      context('`/mcp-token revoke &lt;id&gt;` ends one at once, `/mcp-token rotate &lt;id&gt;` replaces it.'),
     ],
   }
 }

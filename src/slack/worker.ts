@@ -33,7 +33,7 @@ export interface Attempt {
 
 export interface Worker {
   /** Looks for work now. */
-  kick(): void
+  kick: () => void
   [Symbol.asyncDispose](): Promise<void>
 }
 

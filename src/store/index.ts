@@ -3,10 +3,29 @@
  * query as a plain function of `(db, arguments)`, one file a table. It decides nothing: rules of state live in
  * the statements' WHERE, meaning lives in the rooms above.
  */
+export {
+  countAdminKeys,
+  findAdminKey,
+  insertAdminKey,
+  type ListedAdminKey,
+  listAdminKeys,
+  lockAdminKeys,
+  revokeAdminKey,
+  touchAdminKey,
+} from './admin-keys.ts'
 export { type Executor, openStore, type Store } from './database.ts'
 export { appendEvents, type EventFilter, listEvents, type StoredEvent } from './events.ts'
 export { listen, Notice, type Notices, notify } from './listen.ts'
 export { migrate, pendingMigrations } from './migrate.ts'
+export {
+  findPrincipal,
+  findPrincipalBySlack,
+  listPrincipals,
+  lockPrincipal,
+  type PrincipalRow,
+  setPrincipalState,
+  upsertPerson,
+} from './principals.ts'
 export { beat, liveReplicas } from './replicas.ts'
 export type { Database, RunnerState } from './schema.ts'
 export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
@@ -22,3 +41,18 @@ export {
   nextSlackJobInMs,
   postponeSlackJob,
 } from './slack-jobs.ts'
+export {
+  endedTokens,
+  findToken,
+  insertOrReissueToken,
+  type ListedToken,
+  listTokens,
+  lockToken,
+  type NewToken,
+  readTokenState,
+  requestKeyUsed,
+  revokeTokens,
+  type TokenState,
+  toolkitSlugs,
+  touchToken,
+} from './tokens.ts'
