@@ -58,6 +58,7 @@ export {
   viewRunners,
 } from './runners.ts'
 export { type Database, type RunnerState } from './schema.ts'
+export type { Database, RunnerState } from './schema.ts'
 export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
 export {
   addSlackJob,
