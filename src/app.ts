@@ -19,6 +19,7 @@ import { createSlack } from './slack/index.ts'
 import {
   egressKeys,
   ensureSystemPrincipal,
+  listEvents,
   listen,
   migrate,
   notify,
@@ -152,7 +153,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       options: {
         ...mcpDefaults,
         version: options.version,
-        labelKey: deriveKey((peppers[0] ?? (await localPepper(config.stateDir))).secret, 'mcp session label'),
+        labelKey: deriveKey((peppers[0] ?? (await localPepper(config.stateDir))).value, 'mcp session label'),
         allowedHosts: [...file.mcp.allowed_hosts, ...hostsOf(file.public_url)],
         allowedOrigins: file.mcp.allowed_origins,
         bodyLimit: file.mcp.body_limit_bytes,
@@ -178,7 +179,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
           return true
         },
       },
-      store,
+      events: { listEvents: async (filter) => await listEvents(store.db, filter) },
       doctor: doctorChecks({ store, config, driver, catalog }),
       log,
     })

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { LineCounter, parseDocument } from 'yaml'
 import type { z } from 'zod'
+import type { Pepper } from './access/index.ts'
 import { type ConfigFile, configFile } from './config-schema.ts'
 import { AppError, digestJson, Secret } from './core/index.ts'
 
@@ -16,10 +17,8 @@ export interface Config {
   /** Undefined: the embedded PostgreSQL in `stateDir`. */
   readonly databaseUrl: string | undefined
   /** Current first; undefined: one is made and kept in `stateDir`. */
-  readonly peppers: { id: string; secret: Secret }[] | undefined
+  readonly peppers: Pepper[] | undefined
   readonly slack: SlackConfig | undefined
-  /** For the commands that speak to a running server. */
-  readonly cli: { url: string | undefined; adminKey: Secret | undefined }
 }
 
 export interface SlackConfig {
@@ -83,7 +82,6 @@ export function parseConfig(
     databaseUrl,
     peppers,
     slack,
-    cli: { url: from.environment.TOOLCRIB_URL, adminKey: secret('TOOLCRIB_ADMIN_KEY') },
   }
 }
 
@@ -109,6 +107,15 @@ function explain(issue: z.core.$ZodIssue): string {
     return `${place}: unknown key ${issue.keys.map((key) => `"${key}"`).join(', ')}; toolcrib.example.yaml lists every key`
   }
   return `${place}: ${issue.message}`
+}
+
+/** Where the commands that speak to a server find it; `cli/` reads the key file itself. */
+export function cliEnvironment(environment: Environment) {
+  return {
+    url: environment.TOOLCRIB_URL,
+    adminKey: environment.TOOLCRIB_ADMIN_KEY,
+    adminKeyFile: environment.TOOLCRIB_ADMIN_KEY_FILE,
+  }
 }
 
 /** `NAME`, or the content of the file that `NAME_FILE` names, without its last newline. Empty counts as unset. */
@@ -165,6 +172,6 @@ function readPeppers(text: Secret | undefined, problems: string[]): Config['pepp
           'TOOLCRIB_PEPPERS: write id:secret with an id of a-z, 0-9 and - and a secret of at least 32 characters',
         )
       }
-      return { id, secret: new Secret(value) }
+      return { id, value: new Secret(value) }
     })
 }

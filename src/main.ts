@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Option } from 'commander'
 import { buildCli, runCli } from './cli/index.ts'
-import { type Config, readConfig } from './config.ts'
-import { AppError, createLog, type Log } from './core/index.ts'
+import { type Config, cliEnvironment, readConfig } from './config.ts'
+import { createLog, type Log } from './core/index.ts'
 import { runEgress } from './main-egress.ts'
 import { apply, migrateDatabase, serve } from './main-serve.ts'
 
@@ -18,14 +18,14 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
  * reachable, 4 refused. Starting a server resolves when it was told to stop and everything is closed.
  */
 export async function main(argv: string[]): Promise<number> {
-  const program = buildCli({
+  const io = {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
-    environment: process.env,
+    environment: cliEnvironment(process.env),
     connectionFile: join('.toolcrib', 'dev', 'connection.json'),
-    version,
-  })
+  }
+  const program = buildCli(io).version(version)
   const config = new Option('-c, --config <file>', 'configuration file').default(
     undefined,
     'TOOLCRIB_CONFIG, else toolcrib.yaml',
@@ -90,7 +90,7 @@ export async function main(argv: string[]): Promise<number> {
       })
     })
 
-  return await runCli(program, argv)
+  return await runCli(argv, io, program)
 }
 
 function start(path: string | undefined, name: string): { settings: Config; log: Log } {
@@ -110,5 +110,3 @@ function stopSignal(withStdin = false): AbortSignal {
   if (withStdin) process.stdin.resume().once('end', () => stop.abort())
   return stop.signal
 }
-
-export { AppError }

@@ -3,6 +3,8 @@
  * keeps their state in PostgreSQL so that any number of replicas agree, and carries a call to the toolhost
  * inside, at most once. It never decides whether a call may run, and it deletes nothing when in doubt.
  */
+
+export { createToolhostClient } from './client/index.ts'
 export type {
   Isolation,
   RunnerDriver,
@@ -11,16 +13,11 @@ export type {
   SandboxSpec,
   ToolhostDial,
 } from './driver.ts'
-
-
-export { createRunners } from './manager.ts'
-export { defaultTimings, type RunnersDeps, type RunnerTimings } from './options.ts'
-export type { Refused, SandboxIdentity, ToolhostAnswer, ToolhostClient, ToolhostRequest } from './toolhost.ts'
-
-
 export { type Detection, detectIsolation } from './local/detect.ts'
 export { createLocalDriver } from './local/driver.ts'
 export type { LocalDriverOptions, LocalIsolation } from './local/options.ts'
-
+export { createRunners } from './manager.ts'
+export { defaultTimings, type RunnersDeps, type RunnerTimings } from './options.ts'
+export type { Refused, SandboxIdentity, ToolhostAnswer, ToolhostClient, ToolhostRequest } from './toolhost.ts'
 
 export type { RunnerAnswer, RunnerCall, RunnerCallHooks, Runners, RunnerView, SourceToRun } from './types.ts'

@@ -30,6 +30,7 @@ export { listen, Notice, type Notices, notify } from './listen.ts'
 export { joinDatabase, type OpenDatabase, openDatabase } from './local-database.ts'
 export { migrate, pendingMigrations } from './migrate.ts'
 export {
+  ensureSystemPrincipal,
   findPrincipal,
   findPrincipalBySlack,
   listPrincipals,
@@ -58,7 +59,6 @@ export {
   viewRunners,
 } from './runners.ts'
 export { type Database, type RunnerState } from './schema.ts'
-export type { Database, RunnerState } from './schema.ts'
 export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
 export {
   addSlackJob,

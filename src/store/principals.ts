@@ -81,3 +81,14 @@ export async function setPrincipalState(
     .where('id', '=', id)
     .execute()
 }
+
+/** The principal that is nobody: discovery runs in its sandbox. Made on first use; it can have no tokens. */
+export async function ensureSystemPrincipal(db: Executor): Promise<PrincipalId> {
+  const id = 'prn_system' as PrincipalId
+  await db
+    .insertInto('principals')
+    .values({ id, kind: 'system', name: 'toolcrib', slack_team: null, slack_user: null })
+    .onConflict((conflict) => conflict.column('id').doNothing())
+    .execute()
+  return id
+}

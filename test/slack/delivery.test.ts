@@ -26,7 +26,12 @@ async function expectOneGoodToken(house: Awaited<ReturnType<typeof startSlackHou
 
 test('a request with a wrong, a stale or no signature is refused and leaves nothing', async () => {
   await using house = await startSlackHouse()
-  const body = new URLSearchParams({ command: '/mcp-token', text: '', user_id: 'U1', team_id: 'T1' }).toString()
+  const body = new URLSearchParams({
+    command: '/mcp-token',
+    text: '',
+    user_id: 'U1',
+    team_id: 'T1',
+  }).toString()
   const contentType = 'application/x-www-form-urlencoded'
   const now = Math.floor(Date.now() / 1000)
   for (const forged of [
@@ -46,7 +51,9 @@ test('a request with a wrong, a stale or no signature is refused and leaves noth
   }
   const bare = await fetch(house.url, { method: 'POST', headers: { 'content-type': contentType }, body })
   expect(bare.status).toBe(401)
-  const rows = await house.store.pool.query('SELECT 1 FROM slack_jobs UNION ALL SELECT 1 FROM slack_deliveries')
+  const rows = await house.store.pool.query(
+    'SELECT 1 FROM slack_jobs UNION ALL SELECT 1 FROM slack_deliveries',
+  )
   expect(rows.rowCount).toBe(0)
 })
 
@@ -65,7 +72,8 @@ test('a delivery that Slack repeats three times makes one token and one message'
   await using house = await startSlackHouse()
   const { alice } = house.slack.people
   const channel = await house.slack.directChannel(alice.id)
-  const send = () => house.sender.directMessage({ user: alice.id, text: 'mcp-token', channel, id: 'Ev0REPEAT' })
+  const send = () =>
+    house.sender.directMessage({ user: alice.id, text: 'mcp-token', channel, id: 'Ev0REPEAT' })
   const answers = await Promise.all([send(), send(), send()])
   answers.push(await send())
   expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200])
@@ -189,10 +197,20 @@ test('a database that is down is told to the person, and nothing was issued', as
   const answer = await ask(house)
   expect(answer.body).toContain('Nothing was issued')
   const { alice } = house.slack.people
-  const message = await house.sender.directMessage({ user: alice.id, text: 'mcp-token', channel: 'D1', id: 'Ev0AGAIN' })
+  const message = await house.sender.directMessage({
+    user: alice.id,
+    text: 'mcp-token',
+    channel: 'D1',
+    id: 'Ev0AGAIN',
+  })
   expect(message.status).toBe(500)
   await house.store.pool.query('ALTER TABLE slack_jobs_away RENAME TO slack_jobs')
-  const again = await house.sender.directMessage({ user: alice.id, text: 'mcp-token', channel: 'D1', id: 'Ev0AGAIN' })
+  const again = await house.sender.directMessage({
+    user: alice.id,
+    text: 'mcp-token',
+    channel: 'D1',
+    id: 'Ev0AGAIN',
+  })
   expect(again.status).toBe(200)
   await expectOneGoodToken(house)
 })
