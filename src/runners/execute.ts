@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { findRunner } from '../store/index.ts'
 import type { CallFrame } from '../wire/index.ts'
 import type { ToolhostDial } from './driver.ts'
 import { cancelled } from './gate.ts'
@@ -50,11 +51,11 @@ export async function execute(
     const answer = await Promise.race([sent, ended])
     if (answer === undefined) {
       sent.catch(() => undefined)
-      return endedUnder(held)
+      return endedUnder(held.why)
     }
     const isCut = answer.type === 'failed' && answer.code === 'call_cancelled'
     if (held.ended.aborted && !hooks.signal.aborted && (isCut || answer.type === 'unknown'))
-      return endedUnder(held)
+      return endedUnder(held.why)
     return answer.type === 'unknown' && !hooks.signal.aborted ? await explain(context, held, answer) : answer
   } catch (error) {
     if (saysUnsent(error)) {
@@ -77,17 +78,21 @@ async function explain(
   answer: Extract<ToolhostAnswer, { type: 'unknown' }>,
 ): Promise<ToolhostAnswer> {
   held.hangUp()
-  const verdict = await Promise.race([look(context, held), sleep(1_000)])
-  if (verdict !== 'lost') return answer
-  return {
-    type: 'unknown',
-    message: 'the sandbox ended while the call was running; it may have done part of its work',
-  }
+  const why = await Promise.race([reasonOfLoss(context, held), sleep(1_000)])
+  return why === undefined ? answer : endedUnder(why)
 }
 
-function endedUnder(held: Held): ToolhostAnswer {
+/** Why the row says that this generation ended; nothing when it may still be alive. */
+async function reasonOfLoss(context: Context, held: Held): Promise<string | undefined> {
+  if ((await look(context, held)) !== 'lost') return undefined
+  const row = await findRunner(context.store.db, { id: held.runnerId }).catch(() => undefined)
+  const isSame = row?.generation === held.generation
+  return (isSame ? row.message : null) ?? 'its sandbox was gone'
+}
+
+function endedUnder(why: string): ToolhostAnswer {
   return {
     type: 'unknown',
-    message: `the sandbox ended while the call was running (${held.why}); it may have done part of its work`,
+    message: `the sandbox ended while the call was running (${why}); it may have done part of its work`,
   }
 }

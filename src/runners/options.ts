@@ -14,7 +14,7 @@ export interface RunnerTimings {
   coldCallCapMs: number
   /** How often due work is looked for, and what this replica holds is compared with the database. */
   tickMs: number
-  /** How often idle runners and the holds of dead replicas are looked for. */
+  /** How often idle runners are looked for; the holds of dead replicas, every 10 s at least. */
   cullMs: number
   /** How often every ready runner is compared with what really runs. */
   relistMs: number

@@ -69,9 +69,9 @@ export function startRounds(
     loop('compare', timings.tickMs, () => holds.compare()),
     loop('relist', timings.relistMs, () => relist(context)),
     loop('cull', timings.cullMs, async () => {
-      await reapHolds(store.db, timings.reapAfterSeconds)
       if ((await cullIdle(context)) > 0) nudge()
     }),
+    loop('reap', Math.min(timings.cullMs, 10_000), () => reapHolds(store.db, timings.reapAfterSeconds)),
     loop('sweep', timings.sweepMs, () => sweep.run(closing)),
   ]
 

@@ -40,7 +40,14 @@ export {
   upsertPerson,
 } from './principals.ts'
 export { beat, liveReplicas } from './replicas.ts'
-export { claimRunners, noteRunner, raiseGeneration, releaseClaim, wantRunner } from './runner-claims.ts'
+export {
+  claimRunners,
+  clearFailedSandbox,
+  noteRunner,
+  raiseGeneration,
+  releaseClaim,
+  wantRunner,
+} from './runner-claims.ts'
 export { listHolds, reapHolds, releaseHold, takeHold } from './runner-holds.ts'
 export {
   type Fence,

@@ -78,3 +78,9 @@ export async function raiseGeneration(
       AND lease_owner = ${fence.owner} AND lease_epoch = ${fence.epoch}`.execute(db)
   return (result.numAffectedRows ?? 0n) > 0n
 }
+
+/** A failed runner's sandbox is certainly gone; nothing changes when the row moved on meanwhile. */
+export async function clearFailedSandbox(db: Executor, id: RunnerId, sandboxUid: string): Promise<void> {
+  await sql`UPDATE runners SET sandbox_uid = NULL
+    WHERE id = ${id} AND state = 'failed' AND sandbox_uid = ${sandboxUid}`.execute(db)
+}

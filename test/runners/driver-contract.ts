@@ -122,7 +122,7 @@ export function driverContract(name: string, makeHarness: () => Promise<DriverHa
         return now === undefined || now.phase === 'failed'
       })
       await until(async () => hints.includes(spec.name))
-      await expect(harness.driver.dial(facts)).rejects.toThrow()
+      await expect(harness.driver.dial(facts)).rejects.toBeInstanceOf(Error)
       // Whatever a kill leaves, a delete takes away.
       await harness.driver.delete(spec.name, spec.uid, 0, signal)
       await untilGone(harness.driver, spec.name)
@@ -137,7 +137,7 @@ export function driverContract(name: string, makeHarness: () => Promise<DriverHa
       const next = harness.spec({ name: spec.name, homeName: spec.homeName, generation: spec.generation + 1 })
       await harness.driver.ensure(next, signal)
       await untilRunning(harness.driver, spec.name)
-      await expect(harness.driver.dial(facts)).rejects.toThrow()
+      await expect(harness.driver.dial(facts)).rejects.toBeInstanceOf(Error)
     })
 
     test('a watch hints when a sandbox appears and is silent once closed', async () => {
@@ -159,8 +159,8 @@ export function driverContract(name: string, makeHarness: () => Promise<DriverHa
     test('an aborted signal throws and decides nothing', async () => {
       await using harness = await makeHarness()
       const spec = harness.spec()
-      await expect(harness.driver.observe(spec.name, AbortSignal.abort())).rejects.toThrow()
-      await expect(harness.driver.list(AbortSignal.abort())).rejects.toThrow()
+      await expect(harness.driver.observe(spec.name, AbortSignal.abort())).rejects.toBeInstanceOf(Error)
+      await expect(harness.driver.list(AbortSignal.abort())).rejects.toBeInstanceOf(Error)
     })
   })
 }

@@ -20,7 +20,7 @@ test('places are given in order of arrival, at once while there are some', async
 
 test('a full queue, a long wait and a cancelled wait each end with their own error and keep no place', async () => {
   const gate = new Gate({ places: 1, queue: 1, waitMs: 30 })
-  gate.enter(never)
+  void gate.enter(never)
   const late = gate.enter(never)
   await expect(gate.enter(never)).rejects.toMatchObject({ code: 'runner_busy' })
   await expect(late).rejects.toMatchObject({ code: 'runner_busy' })

@@ -127,7 +127,7 @@ test('a sandbox that can reach the outside directly never becomes ready and is e
   t.machine.egress = 'open'
   await using replica = await startReplica(t)
   await expect(callOnce(replica.runners, t.alice)).rejects.toMatchObject({ code: 'egress_not_enforced' })
-  expect(t.machine.sandboxes.size).toBe(0)
+  await until(() => t.machine.sandboxes.size === 0)
   expect(t.toolhost.executions).toEqual([])
 })
 
@@ -224,6 +224,7 @@ test('a sandbox killed without any hint and without any call is found by the rel
   await callOnce(replica.runners, t.alice)
   t.machine.sandboxes.clear()
   await until(async () => (await rowOf(t.store, t.alice)).state === 'stopped')
+  expect(t.machine.operations.some((one) => one.operation === 'list')).toBe(true)
 })
 
 test('invariant 13: a sandbox that answers for another is never made ready, and gets no call', async () => {
@@ -322,4 +323,26 @@ test('invariant 12: an outage of the database ends no sandbox; a running call en
   expect(await callOnce(replica.runners, t.alice)).toMatchObject({ type: 'result' })
   expect(t.machine.made).toHaveLength(1)
   await checkBooks(t.store)
+})
+
+test('a stop while the sandbox is being made leaves no sandbox behind', async () => {
+  await using t = await setUp()
+  let resume: () => void = () => {}
+  const slow = new Promise<void>((resolve) => {
+    resume = resolve
+  })
+  t.machine.before = async (operation) => {
+    if (operation === 'ensure') await slow
+  }
+  await using replica = await startReplica(t)
+  replica.runners.prewarm(t.alice, [])
+  await until(() => t.machine.operations.some((one) => one.operation === 'ensure'))
+  const stopped = replica.runners.stop(t.alice, 'test')
+  await until(async () => (await rowOf(t.store, t.alice)).state !== 'starting')
+  resume()
+  await stopped
+  await until(async () => (await rowOf(t.store, t.alice)).state === 'ready')
+  // The pre-warming woke it again: the one sandbox there is belongs to the row.
+  const row = await rowOf(t.store, t.alice)
+  expect([...t.machine.sandboxes.values()].map((one) => one.spec.uid)).toEqual([row.sandbox_uid])
 })
