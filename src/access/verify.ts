@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { AppError, type Clock, type ErrorCode, type Log, Secret, type TokenId } from '../core/index.ts'
 import { readTokenState, type Store, type TokenState, touchToken } from '../store/index.ts'
 import { coarseAddress, limitedAddress } from './address.ts'
@@ -35,7 +36,8 @@ export function createVerifier(deps: {
   const limits = createLimits(deps.clock)
   const refusals = createRefusals(deps)
   const proofs = new Map<string, Promise<void>>()
-  const touching = new Set<TokenId>()
+  // Requests that read the row just before it was touched would all touch it again.
+  const touched = new LRUCache<TokenId, number>({ max: 10_000 })
 
   const read = async (id: TokenId) => {
     try {
@@ -74,14 +76,15 @@ export function createVerifier(deps: {
   }
 
   const touch = (id: TokenId, from: From) => {
-    if (touching.has(id)) return
-    touching.add(id)
+    const now = deps.clock.now()
+    if (now - (touched.get(id) ?? Number.NEGATIVE_INFINITY) < 60_000) return
+    touched.set(id, now)
     deps.background.start('last use of a token', () =>
       touchToken(deps.store.pool, {
         id,
         client: from.client === null ? null : printable(from.client),
         address: coarseAddress(from.address),
-      }).finally(() => touching.delete(id)),
+      }),
     )
   }
 
@@ -117,7 +120,7 @@ export function createVerifier(deps: {
             principalName: row.principalName,
             tokenId: id,
             toolkit: row.toolkit,
-            expiresAt: row.expiresAt,
+            expiresAt: new Date(row.expiresAtMs),
             catalogVersion: row.catalogVersion,
           }
         }
@@ -152,7 +155,10 @@ function judge(row: TokenState): AppError | undefined {
   }
   if (row.revoked) return new AppError('token_revoked', `This token was revoked; ${newOne}.`)
   if (row.expired) {
-    return new AppError('token_expired', `This token expired on ${row.expiresAt.toISOString()}; ${newOne}.`)
+    return new AppError(
+      'token_expired',
+      `This token expired on ${new Date(row.expiresAtMs).toISOString()}; ${newOne}.`,
+    )
   }
   return undefined
 }

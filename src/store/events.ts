@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { AuditEvent, CallId, PrincipalId } from '../core/index.ts'
 import type { Executor } from './database.ts'
 
@@ -55,6 +56,24 @@ export async function listEvents(db: Executor, filter: EventFilter): Promise<Sto
   if (filter.principalId !== undefined) query = query.where('principal_id', '=', filter.principalId)
   if (filter.kind !== undefined) query = query.where('kind', '=', filter.kind)
   if (filter.before !== undefined) query = query.where('id', '<', filter.before)
-  if (filter.callId !== undefined) query = query.where('call_id', '=', filter.callId)
+  if (filter.callId !== undefined) {
+    // Requests made while several calls were in flight name them all, but only one fits the column.
+    const { callId } = filter
+    const named = JSON.stringify({ callIds: [callId] })
+    query = query.where((eb) =>
+      eb.or([
+        eb('call_id', '=', callId),
+        eb.and([
+          eb(
+            'principal_id',
+            '=',
+            eb.selectFrom('calls').select('calls.principal_id').where('calls.id', '=', callId),
+          ),
+          eb('kind', 'in', ['egress.allowed', 'egress.denied']),
+          sql<boolean>`data @> ${named}::jsonb`,
+        ]),
+      ]),
+    )
+  }
   return await query.execute()
 }

@@ -190,7 +190,10 @@ test('refusals are audited with their code, at most ten a minute for an address'
 
 test('last use is written once a minute, coarsely, and never fails a request', async () => {
   await using store = await testStore()
-  const { access, id, text } = await person(store)
+  const { access: issuer, id, text } = await person(store)
+  await using _ = issuer
+  const clock = handClock()
+  const access = testAccess(store, { clock })
   await access.verify(text, { address: '192.0.2.7', client: `evil\u001b[31m${'x'.repeat(300)}` })
   await access[Symbol.asyncDispose]()
   const first = await access.findToken(id)
@@ -199,6 +202,7 @@ test('last use is written once a minute, coarsely, and never fails a request', a
   await access.verify(text, { address: '2001:db8:1:2::3', client: null })
   await access[Symbol.asyncDispose]()
   expect(await access.findToken(id)).toEqual(first)
+  clock.forward(61_000)
   await store.db
     .updateTable('tokens')
     .set({ last_used_at: new Date(Date.now() - 61_000) })
