@@ -44,7 +44,8 @@ export const mcpDefaults = {
   allowedOrigins: [],
   bodyLimit: 4 * 1024 * 1024,
   rejectedTokenStatus: 403,
-  heartbeatMs: 15_000,
+  // A second less than the 15 that clients and proxies are promised, for timers that run late.
+  heartbeatMs: 14_000,
   quickMs: 25,
   pageSize: 200,
   listTtlMs: 60_000,
