@@ -8,6 +8,7 @@ import { layoutOf } from './layout.ts'
 import { type Life, makeLife } from './life.ts'
 import { factsOf, look, lookClearly, strays } from './look.ts'
 import type { LocalDriverOptions } from './options.ts'
+import { isAlive } from './processes.ts'
 import { entriesOf, readRecord } from './record.ts'
 import { cleanUp, endLife, endStrays } from './stop.ts'
 import { watchRunners } from './watch.ts'
@@ -92,6 +93,7 @@ export async function createLocalDriver(options: LocalDriverOptions): Promise<Ru
     },
 
     async list(signal) {
+      signal.throwIfAborted()
       const found: SandboxFacts[] = []
       for (const name of await entriesOf(layout.runners)) {
         const paths = layout.of(name)
@@ -117,7 +119,11 @@ export async function createLocalDriver(options: LocalDriverOptions): Promise<Ru
 
     async dial(facts) {
       const record = await readRecord(layout.of(facts.name))
-      if (record?.uid !== facts.uid || record.generation !== facts.generation) {
+      if (
+        record?.uid !== facts.uid ||
+        record.generation !== facts.generation ||
+        !(await isAlive(record.head))
+      ) {
         throw new AppError('unavailable', `Sandbox ${facts.name} of generation ${facts.generation} is gone.`)
       }
       return dialSocket(record.socketPath, record.owner)

@@ -41,7 +41,12 @@ export async function makeLife(options: LifeOptions): Promise<Life> {
     const socketFolder =
       isolation === 'none' ? paths.shortSockets(spec.generation) : paths.sockets(spec.generation)
     const settings = settingsFor(options, paths, spec, { home, socketFolder })
-    const command = commandFor(options, paths, spec, { home, socketFolder, userId })
+    const command = commandFor(options, paths, spec, {
+      home,
+      socketFolder,
+      userId,
+      memoryBounded: groups?.bounds.includes('memory') === true,
+    })
     let record: LifeRecord | undefined
 
     const launched = await launch({
@@ -93,6 +98,7 @@ interface Places {
   home: string
   socketFolder: string
   userId: number | undefined
+  memoryBounded: boolean
 }
 
 function settingsFor(
@@ -128,7 +134,10 @@ function commandFor(options: LifeOptions, paths: RunnerPaths, spec: SandboxSpec,
   const program = bare
     ? [options.nodePath, join(options.appDir, main), join(paths.files(spec.generation), 'settings.json')]
     : [inside.node, `${inside.app}/${main}`, inside.settings]
-  const limited = bare && process.platform !== 'linux' ? [] : limitCommand(spec.limits, !bare)
+  const limited =
+    bare && process.platform !== 'linux'
+      ? []
+      : limitCommand(spec.limits, { ownUserNamespace: !bare, memoryBounded: places.memoryBounded })
   const scratch = scratchBytes(spec.limits)
   const mounts = bare
     ? []

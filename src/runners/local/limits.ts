@@ -6,25 +6,35 @@ const mebibyte = 1024 * 1024
 const largestFile = 4096 * mebibyte
 
 /**
- * What a process may use besides the memory that it was given: a thread's stack counts in full (8 MiB) though
- * hardly a page of it is ever touched, and V8 sets aside code and heap ranges.
+ * What a process may set aside besides the memory that it was given, because RLIMIT_DATA counts what is set aside
+ * and not what is touched. Node 24: 512 MiB of code range per isolate, 8 MiB of stack per thread; this is enough
+ * for a hundred threads and three isolates.
  */
-const headroom = 1024 * mebibyte
+const headroom = 2560 * mebibyte
+/** Where a control group bounds what is really used, this limit only catches the absurd. */
+const wideHeadroom = 8192 * mebibyte
+
+export interface Surroundings {
+  ownUserNamespace: boolean
+  /** A control group bounds the memory of the whole sandbox. */
+  memoryBounded: boolean
+}
 
 /**
  * argv that limits what it runs. RLIMIT_NPROC counts per user namespace (Linux 5.14), so it must come after that
  * is made. Memory is bounded by RLIMIT_DATA, per process; RLIMIT_AS would break V8, which reserves far more
  * address space than it uses. The whole sandbox is bounded by a control group where one can be had.
  */
-export function limitCommand(limits: SandboxSpec['limits'], ownUserNamespace: boolean): string[] {
+export function limitCommand(limits: SandboxSpec['limits'], around: Surroundings): string[] {
+  const data = limits.memoryBytes + (around.memoryBounded ? wideHeadroom : headroom)
   return [
     'prlimit',
     '--core=0:0',
     `--fsize=${largestFile}:${largestFile}`,
     `--stack=${8 * mebibyte}:${8 * mebibyte}`,
-    `--data=${limits.memoryBytes + headroom}:${limits.memoryBytes + headroom}`,
+    `--data=${data}:${data}`,
     `--nofile=${limits.openFiles}:${limits.openFiles}`,
-    ...(ownUserNamespace ? [`--nproc=${limits.processes}:${limits.processes}`] : []),
+    ...(around.ownUserNamespace ? [`--nproc=${limits.processes}:${limits.processes}`] : []),
     '--',
   ]
 }

@@ -1,0 +1,242 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import type { SandboxSpec } from '../../../src/runners/index.ts'
+import { sandboxSpec, World } from './gateway.ts'
+import { type Kind, testableKinds } from './kinds.ts'
+import { until } from './until.ts'
+
+const bare: Kind = { title: 'no isolation', isolation: 'none', userId: undefined }
+
+for (const kind of [...(await testableKinds()), bare]) {
+  const { title, isolation, userId } = kind
+  describe(`the life of a sandbox made by ${title}`, () => {
+    test('the home stays from one generation to the next, private, and nothing else does', async () => {
+      await using world = new World(isolation, userId)
+      const gateway = await world.gateway()
+      const spec = sandboxSpec()
+      const facts = await gateway.start(spec)
+      await gateway.run(facts, 'echo kept > ~/file; chmod 600 ~/file')
+      await gateway.delete(spec.name, spec.uid, 1000)
+      expect(await gateway.observe(spec.name)).toBeUndefined()
+      expect(leftovers(world, spec)).toEqual([])
+      const next = { ...spec, generation: 2, uid: `${spec.uid}-next` }
+      const again = await gateway.start(next)
+      expect((await gateway.run(again, 'cat ~/file; stat -c %a ~')).stdout).toBe('kept\n700\n')
+    })
+
+    test('invariant 6: twenty racing creators make one sandbox', async () => {
+      await using world = new World(isolation, userId)
+      const gateways = await Promise.all([world.gateway(), world.gateway(), world.gateway()])
+      const spec = sandboxSpec()
+      const specs = Array.from({ length: 20 }, (_, i) => ({
+        ...spec,
+        uid: `racer-${i % 10}`,
+        generation: i % 10,
+      }))
+      const answers = await Promise.all(specs.map((one, i) => gateways[i % 3]?.ensure(one)))
+      const winners = new Set(answers.map((answer) => answer?.facts.uid))
+      expect(winners.size).toBe(1)
+      const [winner] = winners
+      for (const [i, answer] of answers.entries()) {
+        expect(answer?.kind).toBe(specs[i]?.uid === winner ? 'ours' : 'taken')
+      }
+      expect(toolhosts(world)).toHaveLength(1)
+      expect(await gateways[1]?.list()).toHaveLength(1)
+    })
+
+    test('it survives kill -9 of the gateway that made it, and another gateway adopts and ends it', async () => {
+      await using world = new World(isolation, userId)
+      const first = await world.gateway()
+      const spec = sandboxSpec()
+      await first.start(spec)
+      await first.kill()
+      const second = await world.gateway()
+      const facts = await second.observe(spec.name)
+      expect(facts).toMatchObject({ uid: spec.uid, phase: 'running' })
+      expect(await second.ensure(spec)).toMatchObject({ kind: 'ours' })
+      expect((await second.run(facts as never, 'echo well')).stdout).toBe('well\n')
+      await second.delete(spec.name, spec.uid, 1000)
+      expect(leftovers(world, spec)).toEqual([])
+    })
+
+    test('killing any link of the chain ends all of it', async () => {
+      await using world = new World(isolation, userId)
+      const gateway = await world.gateway()
+      const spec = sandboxSpec()
+      const links = isolation === 'none' ? 2 : isolation === 'bubblewrap' ? 4 : 4
+      for (let link = 0; link < links; link++) {
+        const life = { ...spec, generation: link + 1, uid: `${spec.uid}-${link}` }
+        const facts = await gateway.start(life)
+        if (isolation !== 'none') await gateway.run(facts, 'setsid sleep 300 >/dev/null 2>&1 &')
+        const chain = chainOf(world, life)
+        expect(chain).toHaveLength(links)
+        process.kill(chain[link] ?? -1, 'SIGKILL')
+        await until(async () => (await gateway.observe(spec.name)) === undefined)
+        expect(processesOf(world, life)).toEqual([])
+      }
+    })
+
+    test('a creator killed at any moment leaves a sandbox or nothing, and never doubt', async () => {
+      await using world = new World(isolation, userId)
+      for (const afterMs of [0, 5, 10, 20, 30, 45, 60, 90, 140]) {
+        const spec = sandboxSpec()
+        const doomed = await world.gateway()
+        doomed.ensure(spec).catch(() => undefined)
+        await new Promise((resolve) => setTimeout(resolve, afterMs))
+        await doomed.kill()
+        const heir = await world.gateway()
+        const seen = await heir.observe(spec.name)
+        expect([undefined, spec.uid]).toContain(seen?.uid)
+        expect((await heir.ensure(spec)).kind).toBe('ours')
+        expect(toolhosts(world)).toHaveLength(1)
+        await heir.delete(spec.name, spec.uid, 0)
+        expect(toolhosts(world)).toEqual([])
+        await heir.kill()
+      }
+    })
+
+    test('delete asks first, and kills what does not listen', async () => {
+      await using world = new World(isolation, userId)
+      const gateway = await world.gateway()
+      const polite = sandboxSpec()
+      await gateway.start(polite)
+      const before = performance.now()
+      await gateway.delete(polite.name, polite.uid, 10_000)
+      expect(performance.now() - before).toBeLessThan(9000)
+
+      const deaf = sandboxSpec()
+      const facts = await gateway.start(deaf)
+      await gateway.run(facts, 'kill -STOP $PPID & exit 0').catch(() => undefined)
+      await gateway.delete(deaf.name, deaf.uid, 200)
+      expect(processesOf(world, deaf)).toEqual([])
+      expect(leftovers(world, deaf)).toEqual([])
+    })
+
+    test('invariant 12: another uid, an absent name or a recycled process number deletes nothing', async () => {
+      await using world = new World(isolation, userId)
+      const gateway = await world.gateway()
+      const spec = sandboxSpec()
+      await gateway.delete('never-made', 'x', 0)
+      const facts = await gateway.start(spec)
+      await gateway.delete(spec.name, 'somebody-else', 0)
+      expect(await gateway.observe(spec.name)).toEqual(facts)
+
+      const path = join(world.stateDir, 'runners', spec.name, 'g1.json')
+      const text = readFileSync(path, 'utf8')
+      const record = JSON.parse(text)
+      // As after a reboot: the number is taken by another process, which began at another time.
+      writeFileSync(path, JSON.stringify({ ...record, head: { pid: process.pid, start: record.head.start } }))
+      await expect(gateway.observe(spec.name)).rejects.toThrow('which')
+      await expect(gateway.delete(spec.name, spec.uid, 0)).rejects.toThrow('which')
+      writeFileSync(path, text)
+      expect(await gateway.observe(spec.name)).toEqual(facts)
+    })
+
+    test('invariant 13: a socket that was exchanged for a link to another is refused', async () => {
+      await using world = new World(isolation, userId)
+      const gateway = await world.gateway()
+      const [victim, thief] = [sandboxSpec(), sandboxSpec()]
+      const victimFacts = await gateway.start(victim)
+      const facts = await gateway.start(thief)
+      const socket = socketOf(world, thief)
+      renameSync(socket, `${socket}.aside`)
+      symlinkSync(socketOf(world, victim), socket)
+      expect((await gateway.observe(thief.name))?.address).toBeNull()
+      await expect(gateway.dial(facts)).rejects.toThrow('not its socket')
+
+      const host = createServer().listen(join(world.folder, 'host.sock'))
+      execFileSync('ln', ['-sfn', join(world.folder, 'host.sock'), socket])
+      await expect(gateway.dial(facts)).rejects.toThrow('not its socket')
+      execFileSync('sh', ['-c', 'rm "$0"; echo text > "$0"', socket])
+      await expect(gateway.dial(facts)).rejects.toThrow('not its socket')
+      host.close()
+      expect((await gateway.run(victimFacts, 'echo well')).stdout).toBe('well\n')
+    })
+
+    test('two sandboxes have different users, where the gateway is root', async (context) => {
+      if (process.getuid?.() !== 0 || userId !== undefined || isolation === 'none') {
+        return context.skip('one user cannot be several; run as root: npx vitest run test/runners/local')
+      }
+      await using world = new World(isolation, userId)
+      const gateway = await world.gateway()
+      const specs = [sandboxSpec(), sandboxSpec()]
+      for (const spec of specs) await gateway.start(spec)
+      const owners = specs.map((spec) => recordOf(world, spec).owner)
+      expect(new Set(owners).size).toBe(2)
+      for (const owner of owners) expect(owner).toBeGreaterThanOrEqual(200_000)
+    })
+  })
+}
+
+test('names that are more than names are refused', async () => {
+  await using world = new World('none')
+  const gateway = await world.gateway()
+  for (const name of ['', '..', '../x', 'a/b', '-rf', 'a\0b', 'A', 'a..b', 'x'.repeat(64)]) {
+    await expect(gateway.ensure(sandboxSpec({ name }))).rejects.toThrow('name is')
+    await expect(gateway.ensure(sandboxSpec({ homeName: name }))).rejects.toThrow('name is')
+    await expect(gateway.observe(name)).rejects.toThrow('name is')
+  }
+})
+
+function recordOf(world: World, spec: SandboxSpec) {
+  return JSON.parse(
+    readFileSync(join(world.stateDir, 'runners', spec.name, `g${spec.generation}.json`), 'utf8'),
+  )
+}
+
+function socketOf(world: World, spec: SandboxSpec): string {
+  return recordOf(world, spec).socketPath
+}
+
+/** What lies in a runner's folder of any life. */
+function leftovers(world: World, spec: SandboxSpec): string[] {
+  mkdirSync(join(world.stateDir, 'runners', spec.name), { recursive: true })
+  return readdirSync(join(world.stateDir, 'runners', spec.name)).filter((entry) => /^g\d/.test(entry))
+}
+
+/** Every process of this life's chain, outermost first, down to the toolhost. */
+function chainOf(world: World, spec: SandboxSpec): number[] {
+  const { head } = recordOf(world, spec)
+  const rows = table()
+  const chain = [head.pid as number]
+  for (;;) {
+    const child = rows.filter((row) => row.ppid === chain.at(-1)).toSorted((a, b) => a.pid - b.pid)[0]
+    if (child === undefined) return chain
+    chain.push(child.pid)
+    if (child.command.startsWith(process.execPath) || child.command.startsWith('/opt/node/bin/node'))
+      return chain
+  }
+}
+
+/** Processes of this sandbox that the machine shows, supervisors and sleepers alike. */
+function processesOf(world: World, spec: SandboxSpec): string[] {
+  return table()
+    .map((row) => row.command)
+    .filter(
+      (command) =>
+        command.includes(`:${spec.name} `) || command.includes(join(world.stateDir, 'runners', spec.name)),
+    )
+}
+
+/** Toolhosts of this world, by the settings that they were given or the supervisor that carries them. */
+function toolhosts(world: World): string[] {
+  return readdirSync(join(world.stateDir, 'runners')).flatMap((name) =>
+    table()
+      .filter(
+        (row) =>
+          /flock/.test(row.command) && row.command.includes(join(world.stateDir, 'runners', name, 'lock')),
+      )
+      .map((row) => row.command),
+  )
+}
+
+function table(): { pid: number; ppid: number; command: string }[] {
+  return execFileSync('ps', ['-axo', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' })
+    .split('\n')
+    .map((line) => /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line))
+    .filter((match) => match !== null && !match[3]?.startsWith('Z'))
+    .map((match) => ({ pid: Number(match?.[1]), ppid: Number(match?.[2]), command: match?.[4] ?? '' }))
+}
