@@ -8,5 +8,6 @@ export {
   type PersonHandle,
   startEmulatedSlack,
 } from './emulated-slack.ts'
+export { type NewcomerDeps, registerNewcomer } from './newcomer/routes.ts'
 export { createSignedSender, type SentAnswer, type SignedSender } from './signed-sender.ts'
 export type { SlackFront, SlackMessage } from './slack-front.ts'

@@ -33,7 +33,11 @@ test('a slash command in the direct message brings one message with a token that
 test('invariant 4: a token asked for in a channel goes by direct message, and the channel sees a pointer without it', async () => {
   const before = slack.ephemerals(bob.id).length
   const messages = await answerTo(bob.id, async () => {
-    const answer = await sender.slashCommand({ user: bob.id, text: '12h orders', channel: slack.generalChannel })
+    const answer = await sender.slashCommand({
+      user: bob.id,
+      text: '12h orders',
+      channel: slack.generalChannel,
+    })
     expect(answer.status).toBe(200)
     expect(JSON.parse(answer.body)).toMatchObject({ response_type: 'ephemeral' })
     expect(answer.body).toContain('direct message')
@@ -70,7 +74,9 @@ test('a mention that says nothing we know is answered to the asker alone, with w
 
 test('the same words work in a direct message, and list shows what there is', async () => {
   const channel = await slack.directChannel(bob.id)
-  const [issued] = await answerTo(bob.id, () => sender.directMessage({ user: bob.id, text: 'mcp-token 30 min', channel }))
+  const [issued] = await answerTo(bob.id, () =>
+    sender.directMessage({ user: bob.id, text: 'mcp-token 30 min', channel }),
+  )
   expect(JSON.stringify(issued?.blocks)).toContain('in 30 minutes')
   const [list] = await answerTo(bob.id, () => sender.directMessage({ user: bob.id, text: 'List', channel }))
   expect(list?.text).toBe('You have 2 keys.')
@@ -141,7 +147,13 @@ test('the Home tab lists one’s keys without any secret', async () => {
 
 test.each([
   ['a guest', gary.id, {}, 'guest', 'your account is a guest'],
-  ['a member of another workspace', alice.id, { team_id: 'T0OTHER', is_stranger: true }, 'external', 'Slack Connect'],
+  [
+    'a member of another workspace',
+    alice.id,
+    { team_id: 'T0OTHER', is_stranger: true },
+    'external',
+    'Slack Connect',
+  ],
   ['a bot', alice.id, { is_bot: true }, 'bot', 'keys are for people'],
   ['a deactivated user', alice.id, { deleted: true }, 'deactivated', 'your account is deactivated'],
 ])('%s is refused with the reason, and the refusal is recorded', async (_, user, facts, reason, words) => {
@@ -160,7 +172,12 @@ test.each([
 })
 
 test('a bot that mentions us is recorded and never answered', async () => {
-  await sender.mention({ user: 'U0OTHERBOT', botId: 'B0OTHER', text: 'mcp-token', channel: slack.generalChannel })
+  await sender.mention({
+    user: 'U0OTHERBOT',
+    botId: 'B0OTHER',
+    text: 'mcp-token',
+    channel: slack.generalChannel,
+  })
   await house.jobsDone()
   const events = await house.store.pool.query(`SELECT 1 FROM events WHERE data->>'slackUser' = 'U0OTHERBOT'`)
   expect(events.rowCount).toBe(1)
@@ -170,7 +187,13 @@ test('a bot that mentions us is recorded and never answered', async () => {
 test('our own messages in the conversation are no asks', async () => {
   const channel = await slack.directChannel(alice.id)
   await sender.directMessage({ user: slack.botUserId, botId: 'B0CR1B0B0T', text: 'mcp-token', channel })
-  await sender.event({ type: 'message', subtype: 'message_changed', channel, channel_type: 'im', message: {} })
+  await sender.event({
+    type: 'message',
+    subtype: 'message_changed',
+    channel,
+    channel_type: 'im',
+    message: {},
+  })
   const jobs = await house.store.pool.query(`SELECT 1 FROM slack_jobs WHERE payload->>'user' = $1`, [
     slack.botUserId,
   ])

@@ -31,7 +31,14 @@ export async function startSlackHouse(overrides: Partial<SlackDeps> = {}) {
     .execute()
   const issuedTo: string[] = []
   const replica = (more: Partial<SlackDeps> = {}) =>
-    startReplica({ store, access, log, apiUrl: faults.apiUrl, issuedTo, overrides: { ...overrides, ...more } })
+    startReplica({
+      store,
+      access,
+      log,
+      apiUrl: faults.apiUrl,
+      issuedTo,
+      overrides: { ...overrides, ...more },
+    })
   const first = stack.use(await replica())
   const sender = createSignedSender({ signingSecret, url: first.url, teamId: slack.teamId })
   const bot = (message: SlackMessage) => message.user === slack.botUserId || message.ephemeral
