@@ -23,8 +23,8 @@ export interface SlackFront {
   ephemerals(user: string): SlackMessage[]
   /** The Home tab last published for this person. */
   home(user: string): Record<string, unknown>[] | undefined
-  /** Adds a message only `user` sees, as Slack does with the answer to a slash command. */
-  addEphemeral(user: string, channel: string, text: string): Promise<void>
+  /** Adds a message only `user` sees, as Slack does with the answer to a slash command; answers its timestamp. */
+  addEphemeral(user: string, channel: string, text: string): Promise<string>
   /** Posts as a person, with their own token; answers the message's timestamp. */
   postAs(userToken: string, channel: string, text: string): Promise<string>
   [Symbol.asyncDispose](): Promise<void>
@@ -161,7 +161,9 @@ export async function createSlackFront(options: {
     home: (user) => homes.get(user),
     async addEphemeral(user, channel, text) {
       const form = { channel, user, text }
-      keep('chat.postEphemeral', form, await ask('chat.postEphemeral', form))
+      const answer = await ask('chat.postEphemeral', form)
+      keep('chat.postEphemeral', form, answer)
+      return String(answer['message_ts'])
     },
     async postAs(userToken, channel, text) {
       return String((await ask('chat.postMessage', { channel, text }, userToken))['ts'])

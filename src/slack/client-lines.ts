@@ -61,31 +61,34 @@ export function clientLines(connection: { name: string; url: string; token: stri
     {
       client: 'VS Code',
       where: '.vscode/mcp.json',
-      text: json({
-        inputs: [{ type: 'promptString', id: `${name}-token`, description: `${name} token`, password: true }],
-        servers: {
-          [name]: {
-            type: 'http',
-            url: connection.url,
-            headers: { Authorization: `Bearer \${input:${name}-token}` },
-          },
-        },
-      }),
+      text: [
+        '{',
+        `  "inputs": [${inline({ type: 'promptString', id: `${name}-token`, description: `${name} token`, password: true })}],`,
+        `  "servers": {`,
+        `    ${inline(name)}: ${inline({ type: 'http', url: connection.url, headers: { Authorization: `Bearer \${input:${name}-token}` } })}`,
+        '  }',
+        '}',
+      ].join('\n'),
       note: 'VS Code asks for the token once and keeps it; the file itself can be committed.',
     },
     {
       client: 'Cursor',
       where: '~/.cursor/mcp.json',
-      text: json({
-        mcpServers: { [name]: { url: connection.url, headers: { Authorization: `Bearer ${token}` } } },
-      }),
+      text: [
+        '{',
+        '  "mcpServers": {',
+        `    ${inline(name)}: ${inline({ url: connection.url, headers: { Authorization: `Bearer ${token}` } })}`,
+        '  }',
+        '}',
+      ].join('\n'),
       note: '',
     },
   ]
 }
 
-function json(value: unknown): string {
-  return JSON.stringify(value, undefined, 2)
+/** JSON on one line, with the spaces a person would put. */
+function inline(value: unknown): string {
+  return JSON.stringify(value, undefined, 1).replace(/\n\s*/g, ' ')
 }
 
 /** `text` as one word of a POSIX shell, left as it is when nothing in it is special. */

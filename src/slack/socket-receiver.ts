@@ -16,9 +16,7 @@ export function createSocketReceiver(options: {
   const inner = new SocketModeReceiver({
     appToken: options.appToken.reveal(),
     logger: boltLog(options.log),
-    installerOptions: {
-      ...(options.apiUrl === undefined ? {} : { clientOptions: { slackApiUrl: options.apiUrl } }),
-    },
+    installerOptions: options.apiUrl === undefined ? {} : { clientOptions: { slackApiUrl: options.apiUrl } },
   })
   const stop = new AbortController()
 

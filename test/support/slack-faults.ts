@@ -1,4 +1,5 @@
 import { createServer } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export type SlackFault =
   /** Answers this status without asking Slack. */
@@ -7,6 +8,8 @@ export type SlackFault =
   | { kind: 'drop'; done: boolean }
   /** Answers never; the work is not done. */
   | { kind: 'hang' }
+  /** Does the work and answers, later. */
+  | { kind: 'slow'; ms: number }
 
 /**
  * A pass-through before the emulated Slack that fails as the network and Slack do. Where it lies: faults come in
@@ -36,14 +39,18 @@ export async function startSlackFaults(upstream: string): Promise<{
       if (fault?.kind === 'hang') return
       if (fault?.kind === 'status') return response.writeHead(fault.status, fault.headers ?? {}).end('{}')
       if (fault?.kind === 'drop' && !fault.done) return request.socket.destroy()
-      fetch(`${upstream}${method}`, {
-        method: 'POST',
-        headers: {
-          authorization: request.headers.authorization ?? '',
-          'content-type': request.headers['content-type'] ?? '',
-        },
-        body: Buffer.concat(chunks),
-      })
+      sleep(fault?.kind === 'slow' ? fault.ms : 0)
+        .then(
+          async () =>
+            await fetch(`${upstream}${method}`, {
+              method: 'POST',
+              headers: {
+                authorization: request.headers.authorization ?? '',
+                'content-type': request.headers['content-type'] ?? '',
+              },
+              body: Buffer.concat(chunks),
+            }),
+        )
         .then(async (answer) => {
           const text = await answer.text()
           if (fault?.kind === 'drop') return request.socket.destroy()
