@@ -6,6 +6,8 @@ import { startToolhost } from './toolhost.ts'
 /** Past the drain's own limits something is stuck; the driver's KILL would come next. */
 const exitLimitMs = 5_000
 
+// Whoever reads the log may go away; the sandbox goes on.
+process.stderr.on('error', () => undefined)
 const { settings, kubernetesApi } = readEnvironment()
 const log = jsonLog({ name: 'toolhost', generation: settings.generation })
 const toolhost = await startToolhost({ settings, kubernetesApi, log })

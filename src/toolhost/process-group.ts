@@ -1,7 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { randomText } from '../core/index.ts'
+import { AppError, randomText } from '../core/index.ts'
 import { listProcesses, type ProcessFacts, startedWith } from './process-table.ts'
 
 /** Every process of a source carries this in its environment, so that one that left the group is found as well. */
@@ -33,7 +33,10 @@ export interface ProcessGroup {
   end(termGraceMs: number): Promise<boolean>
 }
 
-/** Starts a program; a program that cannot be started shows in `exited`, never as an exception. */
+/**
+ * Starts a program; one that cannot be started shows in `exited`. Throws `source_failed` only for what no program
+ * can be given, such as a zero byte in an argument.
+ */
 export function startGroup(options: {
   command: string
   args: string[]
@@ -41,12 +44,7 @@ export function startGroup(options: {
   folder: string
 }): ProcessGroup {
   const entry = `${marker}=${randomText(20)}`
-  const child: ChildProcessByStdio<Writable, Readable, Readable> = spawn(options.command, options.args, {
-    cwd: options.folder,
-    env: { ...options.environment, [marker]: entry.slice(marker.length + 1) },
-    detached: true,
-    stdio: ['pipe', 'pipe', 'pipe'],
-  })
+  const child = spawnDetached(options, entry)
   const exited = new Promise<Exit>((resolve) => {
     child.once('error', (error) => {
       if (child.pid === undefined) resolve({ code: null, signal: null, error })
@@ -105,6 +103,26 @@ export function startGroup(options: {
   }
 
   return { pid, stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, exited, members, end }
+}
+
+function spawnDetached(
+  options: Parameters<typeof startGroup>[0],
+  entry: string,
+): ChildProcessByStdio<Writable, Readable, Readable> {
+  try {
+    return spawn(options.command, options.args, {
+      cwd: options.folder,
+      env: { ...options.environment, [marker]: entry.slice(marker.length + 1) },
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+  } catch (error) {
+    throw new AppError(
+      'source_failed',
+      'the source has a command, argument or environment entry that no program can be started with',
+      { cause: error },
+    )
+  }
 }
 
 function trySend(target: number, signal: NodeJS.Signals): void {

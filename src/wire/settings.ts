@@ -39,9 +39,9 @@ export const toolhostSettings = z.object({
       /** From the start of a source's process to its answer to `initialize`; also for `tools/list`. */
       start: positive.default(30_000),
       /** How long a source may take to answer a cancelled call before its process group is ended. */
-      cancelGrace: positive.default(300),
+      cancelGrace: positive.default(200),
       /** From TERM to KILL. */
-      termGrace: positive.default(300),
+      termGrace: positive.default(250),
       /** How long a source with other calls may leave a ping unanswered after a cancellation. */
       unresponsive: positive.default(5_000),
       /** How long running calls may go on once the toolhost was told to stop. */

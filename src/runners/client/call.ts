@@ -37,9 +37,10 @@ export function sendCall(options: {
     },
     unreadable: (why) => giveUp(why),
   })
+  const pool = options.pools.get(options.socketPath, expect)
   const open = exchange(
     {
-      pool: options.pools.get(options.socketPath, expect),
+      pool,
       method: 'POST',
       path: '/calls',
       body: JSON.stringify(request),
@@ -63,8 +64,10 @@ export function sendCall(options: {
         )
       },
       failed(failure) {
-        if (failure.sent) resolve(unknown('the connection to the sandbox was lost'))
-        else reject(signal.aborted && !failure.stale ? neverSent() : toError(failure))
+        if (failure.sent) {
+          options.pools.retire(pool)
+          resolve(unknown('the connection to the sandbox was lost'))
+        } else reject(signal.aborted && !failure.stale ? neverSent() : toError(failure))
       },
     },
   )

@@ -8,6 +8,11 @@ export interface Pools extends AsyncDisposable {
    * a connection that is open leads to whom it was opened to.
    */
   get(socketPath: string, identity: SandboxIdentity | null): Pool
+  /**
+   * Uses a pool for nothing new, after a connection of it was lost: where the toolhost died, its idle connections
+   * are dead too, and a call written to one would be in doubt where a new connection says for certain.
+   */
+  retire(pool: Pool): void
 }
 
 interface Entry {
@@ -33,6 +38,13 @@ export function createPools(): Pools {
       }
       entry.usedAt = Date.now()
       return entry.pool
+    },
+    retire(pool) {
+      for (const [key, entry] of entries) {
+        if (entry.pool !== pool) continue
+        entries.delete(key)
+        void pool.close()
+      }
     },
     async [Symbol.asyncDispose]() {
       const all = [...entries.values()]
