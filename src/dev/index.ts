@@ -12,7 +12,7 @@ export {
   startEmulatedSlack,
 } from './emulated-slack.ts'
 export { claimFolder, type DevFolder } from './folder.ts'
-export { pickPort } from './ports.ts'
 export { type NewcomerDeps, registerNewcomer } from './newcomer/routes.ts'
+export { pickPort } from './ports.ts'
 export { createSignedSender, type SentAnswer, type SignedSender } from './signed-sender.ts'
 export type { SlackFront, SlackMessage } from './slack-front.ts'
