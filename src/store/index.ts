@@ -4,6 +4,16 @@
  * the statements' WHERE, meaning lives in the rooms above.
  */
 export {
+  beginCall,
+  type CallEnd,
+  type CallStanding,
+  callStanding,
+  finishCall,
+  type NewCall,
+  reapCalls,
+  recordCall,
+} from './calls.ts'
+export {
   bumpCatalog,
   type CatalogRows,
   catalogVersion,
