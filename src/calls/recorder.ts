@@ -75,13 +75,19 @@ export function createRecorder({ store, log }: { store: Pick<Store, 'pool'>; log
         })
         .finally(() => writing.delete(attempt))
       writing.add(attempt)
-      const waited = new AbortController()
-      await Promise.race([attempt, sleep(patienceMs, undefined, { signal: waited.signal, ref: false })])
-      waited.abort()
+      await settledWithin(attempt, patienceMs)
     },
     async drain(ms) {
       const all = Promise.all(writing).then(async () => await retrying)
-      await Promise.race([all, sleep(ms, undefined, { ref: false })])
+      await settledWithin(all, ms)
     },
   }
+}
+
+/** Waits for `work`, but not longer than `ms`. A plain timer: an aborted one costs more than the rest of a call. */
+async function settledWithin(work: Promise<unknown>, ms: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(resolve, ms).unref()
+    work.then(() => resolve(), reject).finally(() => clearTimeout(timer))
+  })
 }
