@@ -3,4 +3,7 @@
  * decide again, run, record. Every call has exactly one outcome, and one that may have started is never sent
  * again. What it refuses, it refuses as a result that says why and what would help.
  */
+export { type CallsRoom, createCalls } from './calls.ts'
+export type { CallsOptions } from './deps.ts'
+export { createCallReaper, reapLost } from './reaper.ts'
 export type { CallHooks, CallRequest, CallResult, Calls, VisibleTool } from './types.ts'

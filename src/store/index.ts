@@ -13,6 +13,15 @@ export {
   revokeAdminKey,
   touchAdminKey,
 } from './admin-keys.ts'
+  beginCall,
+  type CallEnd,
+  type CallStanding,
+  callStanding,
+  finishCall,
+  type NewCall,
+  reapCalls,
+  recordCall,
+} from './calls.ts'
 export {
   bumpCatalog,
   type CatalogRows,
