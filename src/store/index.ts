@@ -13,6 +13,7 @@ export {
   revokeAdminKey,
   touchAdminKey,
 } from './admin-keys.ts'
+export {
   beginCall,
   type CallEnd,
   type CallStanding,
