@@ -5,7 +5,7 @@
 export { type Clock, systemClock } from './clock.ts'
 export { canonicalJson, digestJson, sha256 } from './digest.ts'
 export { AppError, type ErrorCode, errorCodes, toAppError } from './errors.ts'
-export type { AuditEvent, CredentialUse, EventKind, Outcome } from './events.ts'
+export type { AuditEvent, CredentialUse, EgressOutcome, EventKind, Outcome } from './events.ts'
 export {
   type AdminKeyId,
   type Brand,
