@@ -34,13 +34,12 @@ interface Kinds {
     durationMs: number
   }
   'runner.changed': { runnerId: string; generation: number; from: string; to: string; cause: string }
-  'egress.allowed': EgressFacts & {
-    status: number | null
-    bytesIn: number
-    bytesOut: number
-    credentials: CredentialUse[]
-  }
-  'egress.denied': EgressFacts & { reason: string }
+  /** Written at most 50 ms after the decision; `outcome` is null when the answer was still under way then. */
+  'egress.allowed': EgressFacts & { credentials: CredentialUse[]; outcome: EgressOutcome | null }
+  /** How an allowed request ended whose record was written before that. */
+  'egress.finished': { requestId: string; sourceId: string } & EgressOutcome
+  /** `suppressed`: how many more refusals like this one were not recorded one by one (unknown leases only). */
+  'egress.denied': EgressFacts & { reason: string; suppressed?: number }
   'source.discovered': {
     sourceId: string
     tools: number
@@ -63,9 +62,11 @@ interface Kinds {
 }
 
 interface EgressFacts {
+  requestId: string
   sourceId: string
-  runnerId: string
-  generation: number
+  /** Null when the lease named no runner that could be told. */
+  runnerId: string | null
+  generation: number | null
   scheme: string
   host: string
   port: number
@@ -74,6 +75,18 @@ interface EgressFacts {
   rule: string
   /** The calls that were in flight for this source when the request was made; one, unless calls overlap. */
   callIds: CallId[]
+}
+
+/** What came of a request that was let out. Bytes are of bodies: `bytesIn` to the sandbox, `bytesOut` to the world. */
+export interface EgressOutcome {
+  /** The upstream's status; null when it never answered. */
+  status: number | null
+  bytesIn: number
+  bytesOut: number
+  /** How many copies of a credential were masked in the answer. */
+  redactions: number
+  /** Why the request ended without a whole answer, as a code; null when all went well. */
+  failure: string | null
 }
 
 export type EventKind = keyof Kinds

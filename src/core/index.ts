@@ -13,6 +13,7 @@ export {
   type EventKind,
   type Outcome,
 } from './events.ts'
+export type { AuditEvent, CredentialUse, EgressOutcome, EventKind, Outcome } from './events.ts'
 export {
   type AdminKeyId,
   type Brand,

@@ -1,0 +1,81 @@
+import type { EgressRule } from '../catalog/index.ts'
+import type { Destination, Tuple } from './tuple.ts'
+
+export type DecisionReason =
+  | 'allowed'
+  | 'host_not_allowed'
+  | 'port_not_allowed'
+  | 'scheme_not_allowed'
+  | 'method_not_allowed'
+  | 'path_not_allowed'
+  | 'injection_needs_https'
+
+/** `rule` names what decided: `egress[2]` of the source, or `default` when nothing named the destination. */
+export type Decision =
+  | { allow: true; reason: 'allowed'; rule: string; matched: EgressRule }
+  | { allow: false; reason: Exclude<DecisionReason, 'allowed'>; rule: string }
+
+/** The port that a rule means: its own, or its scheme's. */
+export function rulePort(rule: EgressRule): number {
+  return rule.port ?? (rule.scheme === 'https' ? 443 : 80)
+}
+
+/** Whether `path` is `prefix` or lies under it, on segment borders: `/v1` covers `/v1/x`, never `/v10`. */
+export function underPrefix(path: string, prefix: string): boolean {
+  if (!path.startsWith(prefix)) return false
+  return prefix.endsWith('/') || path.length === prefix.length || path[prefix.length] === '/'
+}
+
+/**
+ * Whether a source with these rules may send this request. Nothing is allowed but what a rule names with scheme,
+ * host, port, method and path; of several that do, the longest path decides, then the first.
+ */
+export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decision {
+  let best: { rule: EgressRule; index: number; length: number } | undefined
+  // How near the nearest rule came, so that the refusal says the one thing that is missing.
+  let near = 0
+  for (const [index, rule] of rules.entries()) {
+    if (rule.host !== tuple.host) continue
+    near = Math.max(near, 1)
+    if (rulePort(rule) !== tuple.port) continue
+    near = Math.max(near, 2)
+    if (rule.scheme !== tuple.scheme) continue
+    near = Math.max(near, 3)
+    if (!rule.methods.some((method) => method === tuple.method)) continue
+    near = Math.max(near, 4)
+    for (const prefix of rule.paths) {
+      if (underPrefix(tuple.path, prefix) && prefix.length > (best?.length ?? 0)) {
+        best = { rule, index, length: prefix.length }
+      }
+    }
+  }
+  if (best !== undefined) {
+    const name = `egress[${best.index}]`
+    // Cleartext never carries a credential; the rule as a whole is unusable rather than half obeyed.
+    if (best.rule.scheme !== 'https' && best.rule.inject.length > 0) {
+      return { allow: false, reason: 'injection_needs_https', rule: name }
+    }
+    return { allow: true, reason: 'allowed', rule: name, matched: best.rule }
+  }
+  const reasons = [
+    'host_not_allowed',
+    'port_not_allowed',
+    'scheme_not_allowed',
+    'method_not_allowed',
+    'path_not_allowed',
+  ] as const
+  return { allow: false, reason: reasons[near] ?? 'host_not_allowed', rule: 'default' }
+}
+
+/** Whether a tunnel may be opened at all; every request inside is then decided in full. */
+export function decideTunnel(destination: Destination, rules: readonly EgressRule[]): Decision {
+  const sameHost = [...rules.entries()].filter(([, rule]) => rule.host === destination.host)
+  const samePort = sameHost.filter(([, rule]) => rulePort(rule) === destination.port)
+  const secure = samePort.find(([, rule]) => rule.scheme === 'https')
+  if (secure !== undefined) {
+    return { allow: true, reason: 'allowed', rule: `egress[${secure[0]}]`, matched: secure[1] }
+  }
+  if (sameHost.length === 0) return { allow: false, reason: 'host_not_allowed', rule: 'default' }
+  const reason = samePort.length === 0 ? 'port_not_allowed' : 'scheme_not_allowed'
+  return { allow: false, reason, rule: 'default' }
+}

@@ -1,0 +1,100 @@
+import type { AddressClass } from './address.ts'
+import type { DecisionReason } from './decide.ts'
+import type { TupleRefusal } from './tuple.ts'
+
+/** Why a request was not let out, or came to nothing; `docs/reference/egress-denials.md` explains each. */
+export type DenialReason =
+  | TupleRefusal
+  | Exclude<DecisionReason, 'allowed'>
+  | `address_${AddressClass}`
+  | keyof typeof others
+
+const others = {
+  lease_invalid: [407, 'the sandbox is no longer known to the proxy; the next tool call starts a fresh one'],
+  parse_error: [400, 'the request is not well-formed HTTP/1.1'],
+  tunnel_early_data: [400, 'wait for the answer to CONNECT before sending anything'],
+  tunnel_not_tls: [400, 'only TLS may be spoken in a tunnel'],
+  tls_failed: [
+    400,
+    'the program must trust the CA that the sandbox is given; pinned certificates do not work here',
+  ],
+  sni_mismatch: [400, 'the TLS server name must be the host that the tunnel was opened to'],
+  name_unresolved: [502, 'the host does not resolve; check its name in the source’s egress rules'],
+  credential_missing: [403, 'ask an admin to set the credential that the rule names'],
+  credential_unreadable: [403, 'ask an admin to set the credential that the rule names again'],
+  injection_forbidden: [403, 'ask an admin: the rule injects into a header that belongs to the proxy'],
+  too_many_requests: [429, 'this person has too many requests in flight; wait for some to end'],
+  too_many_tunnels: [429, 'this person has too many tunnels open; close some'],
+  proxy_overloaded: [503, 'the proxy is at its limit; try again in a moment'],
+  records_unavailable: [503, 'the proxy cannot write its records and lets nothing out until it can'],
+  leases_unavailable: [503, 'the proxy cannot check leases and lets nothing out until it can'],
+  revoked: [403, 'the right to this request was withdrawn while it was under way'],
+  upstream_unreachable: [502, 'the upstream could not be reached'],
+  upstream_untrusted: [
+    502,
+    'the upstream’s certificate is not trusted; an admin can add its CA to the proxy',
+  ],
+  upstream_failed: [502, 'the upstream broke the connection or answered what is not HTTP; it may have acted'],
+  upstream_timeout: [504, 'the upstream did not answer in time; it may have acted'],
+  answer_encoded: [502, 'the upstream compressed an answer that must be searched for credentials'],
+  answer_partial: [
+    502,
+    'the upstream sent a part of an answer that must be searched for credentials as a whole',
+  ],
+  answer_switched: [502, 'the upstream tried to change the protocol'],
+} as const
+
+const requestHelp: Partial<Record<string, string>> = {
+  upgrade_unsupported: 'WebSocket and other upgrades are not let through; use plain HTTPS requests',
+  https_needs_connect: 'reach https hosts through CONNECT, as clients do when HTTPS_PROXY is set',
+  host_mismatch: 'the Host header must name the host and port that the request goes to',
+  path_ambiguous:
+    'servers could read the path in two ways; send it without dot segments, "//", ";" or encoded separators',
+  method_forbidden: 'use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS',
+  body_forbidden: 'send no body with GET or HEAD',
+  injection_needs_https: 'ask an admin: a rule with a credential must be https',
+}
+
+export interface Denial {
+  status: number
+  reason: DenialReason
+  rule: string
+  /** `host:port`, never an address that it resolved to. */
+  host: string
+  source: string
+}
+
+/** The HTTP status of a refusal: what a rule or the guard forbids is 403, what is not a proper request 400. */
+export function denialStatus(reason: DenialReason): number {
+  const known = others[reason as keyof typeof others]
+  if (known !== undefined) return known[0]
+  return reason.endsWith('_not_allowed') ||
+    reason.startsWith('address_') ||
+    reason === 'injection_needs_https'
+    ? 403
+    : 400
+}
+
+/** The body that a program in the sandbox reads: machine-readable, with the way out, without addresses. */
+export function denialBody(denial: Denial, asked: { method: string; url: string }): string {
+  const { reason, rule, host, source } = denial
+  return `${JSON.stringify({ reason, rule, host, source, help: helpFor(denial, asked) })}\n`
+}
+
+function helpFor(denial: Denial, asked: { method: string; url: string }): string {
+  const { reason, source } = denial
+  const known = others[reason as keyof typeof others]
+  if (known !== undefined) return known[1]
+  if (reason.endsWith('_not_allowed')) {
+    return `ask an admin to allow ${asked.method} ${asked.url} in the egress rules of the source ${source}`
+  }
+  if (reason.startsWith('address_')) {
+    return `the host leads to a ${reason.slice('address_'.length)} address; if that is meant, an admin names it as the rule's \`address\``
+  }
+  return requestHelp[reason] ?? 'the request is malformed or ambiguous; it is refused rather than guessed at'
+}
+
+/** Text from outside made safe for a record, a log or an answer: printable ASCII, at most `max` characters. */
+export function printable(text: string, max: number): string {
+  return text.slice(0, max).replace(/[^\x20-\x7e]/g, '?')
+}

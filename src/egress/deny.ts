@@ -1,0 +1,141 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AuditEvent } from '../core/index.ts'
+import { newId } from '../core/index.ts'
+import { type Denial, type DenialReason, denialBody, denialStatus, printable } from './denial.ts'
+import type { Identity, Leases } from './leases.ts'
+import { createMeter } from './limits.ts'
+import type { Recorder } from './record.ts'
+
+/** What was asked for, made safe to show and to store; canonical where the request was understood. */
+export interface Asked {
+  scheme: string
+  host: string
+  port: number
+  method: string
+  path: string
+}
+
+/** A refused request's own words, cut and made printable: it may be anything. */
+export function askedRaw(req: IncomingMessage, scheme: string): Asked {
+  const target = printable((req.url ?? '').split('?')[0] ?? '', 1_000)
+  const host = printable(req.method === 'CONNECT' ? target : (req.headers.host ?? ''), 255)
+  return {
+    scheme,
+    host,
+    port: 0,
+    method: printable(req.method ?? '', 20),
+    path: req.method === 'CONNECT' ? '' : target,
+  }
+}
+
+/** The event's facts that do not depend on how it went. */
+export function factsOf(
+  identity: Identity,
+  asked: Asked,
+  rule: string,
+): Omit<Extract<AuditEvent, { kind: 'egress.denied' }>['data'], 'reason' | 'suppressed'> {
+  return {
+    requestId: newId('egr'),
+    sourceId: identity.sourceId,
+    runnerId: identity.runnerId,
+    generation: identity.generation,
+    scheme: asked.scheme,
+    host: asked.host,
+    port: asked.port,
+    method: asked.method,
+    path: asked.path.slice(0, 2_000),
+    rule,
+    callIds: [],
+  }
+}
+
+export interface Denier {
+  /** Records a refusal, joined to the calls running at this moment, and says what to answer. */
+  deny(identity: Identity, asked: Asked, reason: DenialReason, rule: string): Denial
+  /** The same for whoever shows no good lease; recorded at most 30 times a minute, the rest counted. */
+  denyStranger(asked: Asked, claimedSource: string): Denial
+}
+
+export function createDenier(options: { leases: Leases; recorder: Recorder; now: () => number }): Denier {
+  const strangers = createMeter(30, options.now)
+  const place = (asked: Asked) => (asked.port === 0 ? asked.host : `${asked.host}:${asked.port}`)
+  return {
+    deny(identity, asked, reason, rule) {
+      const data = { ...factsOf(identity, asked, rule), reason }
+      const { principalId } = identity
+      options.leases
+        .look(identity.secretSha256)
+        .then(
+          (facts) => facts?.callIds ?? [],
+          () => [],
+        )
+        .then((callIds) => {
+          const [only] = callIds
+          const joined = callIds.length === 1 && only !== undefined ? { callId: only } : {}
+          options.recorder.denied({
+            kind: 'egress.denied',
+            principalId,
+            ...joined,
+            data: { ...data, callIds },
+          })
+        })
+        .catch(() => undefined)
+      return { status: denialStatus(reason), reason, rule, host: place(asked), source: identity.sourceId }
+    },
+    denyStranger(asked, claimedSource) {
+      const source = printable(claimedSource, 40)
+      const suppressed = strangers.pass()
+      if (suppressed !== undefined) {
+        options.recorder.denied({
+          kind: 'egress.denied',
+          data: {
+            ...factsOf({ ...nobody, sourceId: source }, asked, 'lease'),
+            runnerId: null,
+            generation: null,
+            reason: 'lease_invalid',
+            suppressed,
+          },
+        })
+      }
+      return { status: 407, reason: 'lease_invalid', rule: 'lease', host: place(asked), source }
+    },
+  }
+}
+
+const nobody = { runnerId: '', generation: 0 } as Identity
+
+/** Answers a refusal. A body that was not read closes the connection: it may be endless. */
+export function answerDenial(req: IncomingMessage, res: ServerResponse, denial: Denial, asked: Asked): void {
+  if (res.headersSent || res.destroyed) {
+    res.destroy()
+    return
+  }
+  const headers = denialHeaders(denial)
+  if (!req.complete) headers['connection'] = 'close'
+  const body = denialBody(denial, { method: asked.method, url: urlOf(asked) })
+  headers['content-length'] = String(Buffer.byteLength(body))
+  res.writeHead(denial.status, headers)
+  res.end(body)
+}
+
+/** The same to a CONNECT, whose socket is ours to write to; it is closed after. */
+export function connectDenial(denial: Denial, asked: Asked): string {
+  const body = denialBody(denial, { method: 'CONNECT', url: urlOf(asked) })
+  const headers = { ...denialHeaders(denial), connection: 'close', 'content-length': Buffer.byteLength(body) }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `HTTP/1.1 ${denial.status} ${denial.reason}\r\n${lines.join('')}\r\n${body}`
+}
+
+function denialHeaders(denial: Denial): Record<string, string> {
+  return {
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+    'x-toolcrib-denied': denial.reason,
+    ...(denial.status === 407 ? { 'proxy-authenticate': 'Basic realm="toolcrib"' } : {}),
+    ...(denial.status === 429 || denial.status === 503 ? { 'retry-after': '1' } : {}),
+  }
+}
+
+function urlOf(asked: Asked): string {
+  return `${asked.scheme}://${asked.host}${asked.port === 0 ? '' : `:${asked.port}`}${asked.path}`
+}

@@ -1,0 +1,153 @@
+import type { Server } from 'node:http'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { AppError, newId, systemClock } from '../core/index.ts'
+import { beat, listen, publishEgressKey } from '../store/index.ts'
+import { createLeaves } from './certificates.ts'
+import { createCredentials } from './credentials.ts'
+import { createDenier } from './deny.ts'
+import { createExchange } from './exchange.ts'
+import { createFront } from './front.ts'
+import { createGuard, systemResolve } from './guard.ts'
+import { createJudge } from './judge.ts'
+import { createLeases, watchLeases } from './leases.ts'
+import { createLimit } from './limits.ts'
+import { listenTcp, listenUnix, socketName } from './listening.ts'
+import { createLive } from './live.ts'
+import { createRecorder } from './record.ts'
+import { createRuleLoader } from './rules.ts'
+import { defaultLimits, type Egress, type EgressOptions } from './types.ts'
+import { createUpstream, systemDial, trustContext } from './upstream.ts'
+
+/** How old a look at a lease or a credential may be; half of it is spent before the watch looks again. */
+const maxAgeMs = 500
+const watchMs = 400
+const beatMs = 10_000
+
+/**
+ * Starts the proxy: publishes the public keys, listens, and serves until disposed. Disposal refuses new work, ends
+ * what runs, and writes the records that are left. Throws `conflict` when another proxy listens at the same place.
+ */
+export async function createEgress(options: EgressOptions): Promise<Egress> {
+  const { store, keys, log } = options
+  const limits = { ...defaultLimits, ...options.limits }
+  const now = () => (options.clock ?? systemClock).now()
+  if (options.listen.unixSocketDir === undefined && options.listen.tcpHost === undefined) {
+    throw new AppError(
+      'invalid_input',
+      'the egress proxy needs a directory for its socket or an address to listen on',
+    )
+  }
+  for (const key of keys.published) await publishEgressKey(store.db, key)
+
+  await using stack = new AsyncDisposableStack()
+  const listeningAt: { address: string; port: number }[] = []
+  const rules = createRuleLoader({ store, log })
+  const rulesAt = (version: number) => rules.at(version)
+  const leases = createLeases({ store, maxAgeMs, log })
+  const credentials = createCredentials({ store, keys: keys.opening, maxAgeMs, log })
+  const live = createLive({ rulesAt, log })
+  const recorder = createRecorder({ store, log, delayMs: 50, patienceMs: 5_000, maxQueued: 20_000 })
+  stack.defer(() => recorder.close(5_000))
+  stack.defer(() => leases.close())
+  const upstream = createUpstream({
+    dial: options.dial ?? systemDial,
+    trust: trustContext(options),
+    dialTimeoutMs: limits.dialTimeoutMs,
+    idleTimeoutMs: limits.idleTimeoutMs,
+    maxHeaderSize: limits.headerBytes,
+  })
+  stack.defer(() => upstream.close())
+  const denier = createDenier({ leases, recorder, now })
+  const guard = createGuard({
+    resolve: options.resolve ?? systemResolve,
+    listening: () => listeningAt,
+    timeoutMs: limits.dialTimeoutMs,
+  })
+  const exchange = createExchange({
+    leases,
+    judge: createJudge({ rulesAt, credentials, guard }),
+    denier,
+    recorder,
+    upstream,
+    requests: createLimit({ perPrincipal: limits.requestsPerPrincipal, total: limits.requests }),
+    live,
+    log,
+  })
+  const front = createFront({
+    leases,
+    denier,
+    recorder,
+    rulesAt,
+    leaves: await createLeaves({ authority: keys.authority, now, cacheSize: 1_000 }),
+    tunnels: createLimit({ perPrincipal: limits.tunnelsPerPrincipal, total: limits.tunnels }),
+    live,
+    exchange,
+    limits,
+    log,
+  })
+
+  const watch = watchLeases({
+    leases,
+    inUse: () => live.digests(),
+    seen: (digest, facts) => live.seen(digest, facts),
+    intervalMs: watchMs,
+    log,
+  })
+  stack.defer(() => watch.stop())
+  const notices = listen(store, log)
+  stack.use(notices)
+  notices.on((notice) => {
+    if (notice.kind === 'cancel' || notice.kind === 'slack_job') return
+    leases.invalidate()
+    credentials.invalidate()
+    if (notice.kind === 'catalog') upstream.drop()
+    watch.nudge()
+  })
+
+  const replica = { id: newId('rep'), kind: 'egress', host: hostname() } as const
+  await beat(store.db, replica)
+  const beating = setInterval(() => {
+    beat(store.db, replica).catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
+  }, beatMs)
+  stack.defer(() => clearInterval(beating))
+
+  const servers: Server[] = []
+  stack.defer(async () => {
+    live.endAll()
+    await Promise.all(servers.map(closeServer))
+  })
+  const { unixSocketDir, tcpHost, tcpPort } = options.listen
+  if (unixSocketDir !== undefined) {
+    const server = front.makeOuter()
+    servers.push(server)
+    const socket = await listenUnix(server, unixSocketDir)
+    stack.defer(() => socket.close())
+  }
+  let port: number | undefined
+  if (tcpHost !== undefined) {
+    const server = front.makeOuter()
+    servers.push(server)
+    const at = await listenTcp(server, tcpHost, tcpPort ?? 0)
+    listeningAt.push({ address: at.address, port: at.port })
+    port = at.port
+  }
+  log.info(
+    { socket: unixSocketDir, tcpPort: port, keys: keys.published.map((key) => key.id) },
+    'egress proxy ready',
+  )
+
+  const resources = stack.move()
+  return {
+    socketPath: unixSocketDir === undefined ? undefined : join(unixSocketDir, socketName),
+    tcpPort: port,
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  }
+}
+
+async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return
+  const closed = new Promise((resolve) => server.close(resolve))
+  server.closeAllConnections()
+  await closed
+}

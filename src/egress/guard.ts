@@ -1,0 +1,95 @@
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { LRUCache } from 'lru-cache'
+import type { EgressRule } from '../catalog/index.ts'
+import { classifyAddress, normalAddress } from './address.ts'
+import type { DenialReason } from './denial.ts'
+import { type Destination } from './tuple.ts'
+
+/** Every address of a name; throws when there is none. The proxy's only way to ask DNS. */
+export type Resolve = (host: string) => Promise<string[]>
+
+export const systemResolve: Resolve = async (host) =>
+  (await lookup(host, { all: true, order: 'verbatim' })).map((answer) => answer.address)
+
+export type Guarded =
+  | { ok: true; addresses: string[] }
+  | { ok: false; reason: Extract<DenialReason, `address_${string}` | 'name_unresolved'> }
+
+export interface Guard {
+  /** The addresses that may be dialled for this destination under this rule, in order. */
+  check(destination: Destination, rule: EgressRule): Promise<Guarded>
+}
+
+/**
+ * Resolves a name once and judges every answer: one address that is not public refuses them all, so that a mixed
+ * answer cannot be played for the second look-up that never comes. A verdict is kept for two seconds, at most
+ * `cacheSize` names. `listening` is where this proxy itself can be reached.
+ */
+export function createGuard(options: {
+  resolve: Resolve
+  listening: () => { address: string; port: number }[]
+  timeoutMs: number
+}): Guard {
+  const verdicts = new LRUCache<string, Promise<Guarded>>({ max: 2_000, ttl: 2_000 })
+
+  const resolveAndJudge = async (host: string): Promise<Guarded> => {
+    const addresses = await withTimeout(options.resolve(host), options.timeoutMs).catch(() => [])
+    if (addresses.length === 0) return { ok: false, reason: 'name_unresolved' }
+    const own = ownAddresses(options.listening())
+    for (const address of addresses) {
+      const found = classifyAddress(address, own)
+      if (found !== 'public') return { ok: false, reason: `address_${found}` }
+    }
+    return { ok: true, addresses }
+  }
+
+  return {
+    async check({ host, port }, rule) {
+      if (rule.address !== undefined) return pinned(rule.address, port, options.listening())
+      // An address written as a host needs no name server; no rule can name one, and it is judged all the same.
+      if (isIP(host) !== 0) {
+        const found = classifyAddress(host, ownAddresses(options.listening()))
+        return found === 'public'
+          ? { ok: true, addresses: [host] }
+          : { ok: false, reason: `address_${found}` }
+      }
+      const kept = verdicts.get(host)
+      if (kept !== undefined) return await kept
+      const verdict = resolveAndJudge(host)
+      verdicts.set(host, verdict)
+      return await verdict
+    },
+  }
+}
+
+/** The operator named this address for this rule: it is dialled as it is, unless it is this proxy itself. */
+function pinned(address: string, port: number, listening: { address: string; port: number }[]): Guarded {
+  const normal = normalAddress(address)
+  const self = listening.some(
+    (at) =>
+      at.port === port && (normalAddress(at.address) === normal || /^(?:0\.0\.0\.0|::)$/.test(at.address)),
+  )
+  return self ? { ok: false, reason: 'address_own' } : { ok: true, addresses: [address] }
+}
+
+function ownAddresses(listening: { address: string }[]): Set<string> {
+  const own = new Set(listening.map((at) => normalAddress(at.address)))
+  for (const list of Object.values(networkInterfaces())) {
+    for (const entry of list ?? []) own.add(normalAddress(entry.address.split('%')[0] ?? entry.address))
+  }
+  return own
+}
+
+async function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('name resolution took too long')), ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,11 @@
+/**
+ * egress: the one way out of a sandbox. Every request is turned into one canonical tuple, decided against the
+ * rules of the source that its lease names, guarded against inside addresses, sent once to exactly the address
+ * that was judged, and recorded. Credentials are added on https only and never come back in an answer. What is
+ * not understood, not named, or not recordable is refused. It follows no redirect and caches no answer.
+ */
+export { createEgress } from './egress.ts'
+export type { Resolve } from './guard.ts'
+export { type EgressKeys, generateEgressKeys, loadEgressKeys } from './keys.ts'
+export { defaultLimits, type Egress, type EgressLimits, type EgressOptions } from './types.ts'
+export type { Dial } from './upstream.ts'

@@ -1,0 +1,53 @@
+import type { EgressRule } from '../catalog/index.ts'
+import type { Credentials } from './credentials.ts'
+import { decideEgress } from './decide.ts'
+import type { DenialReason } from './denial.ts'
+import type { Guard } from './guard.ts'
+import type { Injection } from './inject.ts'
+import type { Identity } from './leases.ts'
+import type { RuleBook } from './rules.ts'
+import type { ScrubForms } from './scrub.ts'
+import type { Tuple } from './tuple.ts'
+
+/** Everything that was decided about a request before anything is dialled. */
+export type Verdict =
+  | { allow: false; reason: DenialReason; rule: string }
+  | {
+      allow: true
+      rule: string
+      matched: EgressRule
+      version: number
+      addresses: string[]
+      injections: Injection[]
+      forms: ScrubForms | undefined
+    }
+
+/** Decides, opens what is to be injected, and judges where the host leads, in that order; nothing is sent. */
+export function createJudge(options: {
+  rulesAt: (version: number) => Promise<RuleBook>
+  credentials: Credentials
+  guard: Guard
+}): (tuple: Tuple, identity: Identity) => Promise<Verdict> {
+  return async (tuple, identity) => {
+    const book = await options.rulesAt(identity.catalogVersion)
+    const rules = book.rules.get(identity.sourceId) ?? []
+    const decision = decideEgress(tuple, rules)
+    if (!decision.allow) return { allow: false, reason: decision.reason, rule: decision.rule }
+    const { rule, matched } = decision
+
+    const armed = await options.credentials.arm(matched, rules, identity.principalId)
+    if (!armed.ok) return { allow: false, reason: armed.reason, rule: `${rule} ${armed.credential}` }
+    const guarded = await options.guard.check(tuple, matched)
+    if (!guarded.ok) return { allow: false, reason: guarded.reason, rule }
+    const { injections, forms } = armed
+    return {
+      allow: true,
+      rule,
+      matched,
+      version: book.version,
+      addresses: guarded.addresses,
+      injections,
+      forms,
+    }
+  }
+}

@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { LRUCache } from 'lru-cache'
+import { AppError, type Log, sha256 } from '../core/index.ts'
+import { type LeaseFacts, liveLeases, type Store } from '../store/index.ts'
+
+/** Who is asking: a lease that was good when last looked at. */
+export type Identity = Omit<LeaseFacts, 'callIds'>
+
+export interface Leases {
+  /**
+   * The identity behind a `Proxy-Authorization`, from a look at most `maxAgeMs` old; undefined when there is none
+   * or it is not good. Throws `unavailable` when the database cannot be asked.
+   */
+  identify(authorization: string | undefined): Promise<Identity | undefined>
+  /** The same for a lease seen before, by the digest of its secret. */
+  current(secretSha256: string): Promise<Identity | undefined>
+  /** A look at the database now, shared by all who ask in the same turn; with the calls running. */
+  look(secretSha256: string): Promise<LeaseFacts | undefined>
+  /** Forgets every look: something changed. */
+  invalidate(): void
+  close(): void
+}
+
+const secretForm = /^[\x21-\x7e]{16,512}$/
+
+export function createLeases(options: { store: Store; maxAgeMs: number; log: Log }): Leases {
+  const known = new LRUCache<string, { at: number; facts: Identity }>({ max: 10_000 })
+  let epoch = 0
+  let waiting: Map<string, PromiseWithResolvers<LeaseFacts | undefined>> | undefined
+  let closed = false
+
+  // One statement under way at a time; who asks meanwhile shares the next one.
+  const run = async () => {
+    while (waiting !== undefined && !closed) {
+      // Everybody who asks in this turn of the event loop comes along.
+      await Promise.resolve()
+      const batch = waiting
+      waiting = new Map()
+      const asked = epoch
+      try {
+        const rows = await liveLeases(options.store.pool, [...batch.keys()])
+        const found = new Map(rows.map((row) => [row.secretSha256, row]))
+        const at = performance.now()
+        for (const [digest, promise] of batch) {
+          const facts = found.get(digest)
+          // What was read before a notice came must not be kept after it.
+          if (facts !== undefined && asked === epoch) known.set(digest, { at, facts })
+          else known.delete(digest)
+          promise.resolve(facts)
+        }
+      } catch (cause) {
+        const error = new AppError('unavailable', 'leases cannot be checked', { cause })
+        for (const promise of batch.values()) promise.reject(error)
+      }
+      if (waiting.size === 0) waiting = undefined
+    }
+  }
+
+  const look = (digest: string): Promise<LeaseFacts | undefined> => {
+    if (closed) return Promise.reject(new AppError('unavailable', 'the proxy is closing'))
+    const idle = waiting === undefined
+    waiting ??= new Map()
+    let asked = waiting.get(digest)
+    if (asked === undefined) {
+      asked = Promise.withResolvers<LeaseFacts | undefined>()
+      waiting.set(digest, asked)
+    }
+    if (idle) void run()
+    return asked.promise
+  }
+
+  const current = async (digest: string): Promise<Identity | undefined> => {
+    const kept = known.get(digest)
+    if (kept !== undefined && performance.now() - kept.at <= options.maxAgeMs) return kept.facts
+    return await look(digest)
+  }
+
+  return {
+    async identify(authorization) {
+      const presented = parseBasic(authorization)
+      if (presented === undefined) return undefined
+      const identity = await current(sha256(presented.lease))
+      return identity?.sourceId === presented.sourceId ? identity : undefined
+    },
+    current,
+    look,
+    invalidate() {
+      epoch += 1
+      known.clear()
+    },
+    close() {
+      closed = true
+      const error = new AppError('unavailable', 'the proxy is closing')
+      for (const promise of waiting?.values() ?? []) promise.reject(error)
+    },
+  }
+}
+
+/** The source id and the lease of a Basic credential; undefined for anything else. */
+export function parseBasic(header: string | undefined): { sourceId: string; lease: string } | undefined {
+  const match = /^basic ([A-Za-z0-9+/]{1,2048}={0,2})$/i.exec(header ?? '')
+  if (match?.[1] === undefined) return undefined
+  const text = Buffer.from(match[1], 'base64').toString('latin1')
+  const colon = text.indexOf(':')
+  const lease = text.slice(colon + 1)
+  if (colon < 1 || !secretForm.test(lease)) return undefined
+  return { sourceId: text.slice(0, colon), lease }
+}
+
+/**
+ * Looks again at every lease in use, at once after `nudge()` and at least every `intervalMs`: this is what ends
+ * live tunnels when a right is withdrawn, notice or not. A look that fails changes nothing.
+ */
+export function watchLeases(options: {
+  leases: Leases
+  inUse: () => string[]
+  seen: (digest: string, facts: LeaseFacts | undefined) => void
+  intervalMs: number
+  log: Log
+}): { nudge(): void; stop(): Promise<void> } {
+  const stopped = new AbortController()
+  let wake = new AbortController()
+  const running = (async () => {
+    while (!stopped.signal.aborted) {
+      await sleep(options.intervalMs, undefined, {
+        signal: AbortSignal.any([stopped.signal, wake.signal]),
+        ref: false,
+      }).catch(() => undefined)
+      if (stopped.signal.aborted) return
+      wake = new AbortController()
+      await Promise.all(
+        options.inUse().map(async (digest) => options.seen(digest, await options.leases.look(digest))),
+      ).catch((err: unknown) => options.log.warn({ err }, 'leases in use could not be checked'))
+    }
+  })()
+  return {
+    nudge: () => wake.abort(),
+    async stop() {
+      stopped.abort()
+      await running
+    },
+  }
+}

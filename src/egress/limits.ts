@@ -1,0 +1,52 @@
+/** Counts what is in use, by principal and in all. */
+export interface Limit {
+  /** A place, given back by calling it once or more; or who is at the limit. */
+  take(principalId: string): (() => void) | 'principal' | 'total'
+}
+
+export function createLimit(options: { perPrincipal: number; total: number }): Limit {
+  const used = new Map<string, number>()
+  let total = 0
+  return {
+    take(principalId) {
+      const mine = used.get(principalId) ?? 0
+      if (mine >= options.perPrincipal) return 'principal'
+      if (total >= options.total) return 'total'
+      used.set(principalId, mine + 1)
+      total += 1
+      let released = false
+      return () => {
+        if (released) return
+        released = true
+        total -= 1
+        const left = (used.get(principalId) ?? 1) - 1
+        if (left === 0) used.delete(principalId)
+        else used.set(principalId, left)
+      }
+    },
+  }
+}
+
+/** Lets `max` through a minute and counts the rest, so that a flood becomes one number. */
+export function createMeter(max: number, now: () => number): { pass(): number | undefined } {
+  let windowStart = Number.NEGATIVE_INFINITY
+  let passed = 0
+  let held = 0
+  return {
+    /** Undefined when this one is only counted; otherwise how many were since the last that passed. */
+    pass() {
+      if (now() - windowStart >= 60_000) {
+        windowStart = now()
+        passed = 0
+      }
+      if (passed >= max) {
+        held += 1
+        return undefined
+      }
+      passed += 1
+      const suppressed = held
+      held = 0
+      return suppressed
+    },
+  }
+}

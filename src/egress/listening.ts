@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto'
+import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
+import type { Server } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { join } from 'node:path'
+import { AppError } from '../core/index.ts'
+
+/** Where the proxy listens: a unix socket in a directory of its own, an address, or both. */
+export interface ListenOptions {
+  unixSocketDir?: string | undefined
+  tcpHost?: string | undefined
+  tcpPort?: number | undefined
+}
+
+export const socketName = 'proxy.sock'
+
+/**
+ * Listens at `proxy.sock` in `dir`. A socket that somebody answers on is left alone and throws `conflict`; one
+ * left by a dead process is replaced in one step, so that sandboxes never find half a socket.
+ */
+export async function listenUnix(server: Server, dir: string): Promise<{ close(): Promise<void> }> {
+  await mkdir(dir, { recursive: true, mode: 0o755 })
+  const path = join(dir, socketName)
+  if (await answers(path)) {
+    throw new AppError(
+      'conflict',
+      `another egress proxy listens on ${path}; stop it or use another directory`,
+    )
+  }
+  const fresh = join(dir, `.${socketName}.${randomBytes(4).toString('hex')}`)
+  await listening(server, () => server.listen(fresh))
+  // Whoever can reach it still needs a lease; a sandbox may run as another user.
+  await chmod(fresh, 0o666)
+  const mine = await lstat(fresh)
+  await rename(fresh, path)
+  return {
+    async close() {
+      const now = await lstat(path).catch(() => undefined)
+      if (now?.ino === mine.ino) await rm(path, { force: true })
+    },
+  }
+}
+
+/** Listens on an address; port 0 picks a free one, which is returned. */
+export async function listenTcp(server: Server, host: string, port: number): Promise<AddressInfo> {
+  await listening(server, () => server.listen({ host, port }))
+  return server.address() as AddressInfo
+}
+
+async function listening(server: Server, start: () => void): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const fail = (cause: Error) =>
+      reject(
+        new AppError(
+          'conflict',
+          `the egress proxy cannot listen (${(cause as NodeJS.ErrnoException).code})`,
+          {
+            cause,
+          },
+        ),
+      )
+    server.once('error', fail)
+    server.once('listening', () => {
+      server.removeListener('error', fail)
+      resolve()
+    })
+    start()
+  })
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(true)
+    })
+    probe.once('error', () => resolve(false))
+  })
+}

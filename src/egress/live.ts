@@ -1,0 +1,81 @@
+import type { EgressRule } from '../catalog/index.ts'
+import type { Log } from '../core/index.ts'
+import type { LeaseFacts } from '../store/index.ts'
+import type { Identity } from './leases.ts'
+import type { RuleBook } from './rules.ts'
+
+/** Something under way on a lease: a tunnel or a request. */
+export interface LiveEntry {
+  identity: Identity
+  /** Whether the rules as they are now would still allow it. */
+  allowed(rules: readonly EgressRule[]): boolean
+  /** Ends it at once. */
+  end(): void
+}
+
+export interface Live {
+  add(entry: LiveEntry): () => void
+  digests(): string[]
+  /** What a look at a lease means for what runs on it: gone ends it, newer rules are applied to it. */
+  seen(digest: string, facts: LeaseFacts | undefined): void
+  endAll(): void
+  readonly size: number
+}
+
+export function createLive(options: { rulesAt: (version: number) => Promise<RuleBook>; log: Log }): Live {
+  const byDigest = new Map<string, Set<LiveEntry>>()
+  const judged = new Map<string, number>()
+
+  const endAllOf = (digest: string) => {
+    for (const entry of byDigest.get(digest) ?? []) entry.end()
+  }
+
+  const judgeAgain = async (digest: string, facts: LeaseFacts) => {
+    const book = await options.rulesAt(facts.catalogVersion)
+    const rules = book.rules.get(facts.sourceId) ?? []
+    for (const entry of byDigest.get(digest) ?? []) if (!entry.allowed(rules)) entry.end()
+    if (byDigest.has(digest)) judged.set(digest, facts.catalogVersion)
+  }
+
+  return {
+    add(entry) {
+      const digest = entry.identity.secretSha256
+      let entries = byDigest.get(digest)
+      if (entries === undefined) {
+        entries = new Set()
+        byDigest.set(digest, entries)
+      }
+      // What began under older rules than were judged last is judged at the next look.
+      const last = judged.get(digest)
+      if (last === undefined || entry.identity.catalogVersion < last) {
+        judged.set(digest, entry.identity.catalogVersion)
+      }
+      entries.add(entry)
+      return () => {
+        entries.delete(entry)
+        if (entries.size > 0 || byDigest.get(digest) !== entries) return
+        byDigest.delete(digest)
+        judged.delete(digest)
+      }
+    },
+    digests: () => [...byDigest.keys()],
+    seen(digest, facts) {
+      if (facts === undefined) {
+        if (byDigest.has(digest)) options.log.info({ tunnels: byDigest.get(digest)?.size }, 'lease withdrawn')
+        endAllOf(digest)
+      } else if ((judged.get(digest) ?? facts.catalogVersion) < facts.catalogVersion) {
+        judgeAgain(digest, facts).catch((err: unknown) =>
+          options.log.warn({ err }, 'rules could not be read'),
+        )
+      }
+    },
+    endAll() {
+      for (const digest of byDigest.keys()) endAllOf(digest)
+    },
+    get size() {
+      let size = 0
+      for (const entries of byDigest.values()) size += entries.size
+      return size
+    },
+  }
+}

@@ -1,0 +1,164 @@
+import type { AuditEvent, CallId, EgressOutcome, Log } from '../core/index.ts'
+import { appendEvents, type Store } from '../store/index.ts'
+
+type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' }>
+type Denied = Extract<AuditEvent, { kind: 'egress.denied' }>
+
+/** The record of one request that was let out. */
+export interface OpenRecord {
+  /** The calls that were running when it was decided; known a moment later than the decision. */
+  calls(callIds: CallId[]): void
+  /** How it ended; the first word counts. */
+  finish(outcome: EgressOutcome): void
+}
+
+export interface Recorder {
+  /** False while records cannot be written: then nothing may be let out. */
+  healthy(): boolean
+  allowed(event: Allowed): OpenRecord
+  denied(event: Denied): void
+  /** Writes what is still to be written, trying for at most `graceMs`. */
+  close(graceMs: number): Promise<void>
+}
+
+interface Entry {
+  event: AuditEvent
+  since: number
+  /** Once in a batch the row is as it is. */
+  taken: boolean
+  /** Its calls are known. */
+  joined: boolean
+  /** Nothing more will be said about it. */
+  ended: boolean
+}
+
+const batchSize = 500
+
+/**
+ * Writes records in batches, at most `delayMs` after each decision. They are queued before anything is dialled;
+ * while the oldest has waited longer than `patienceMs`, or too many wait, `healthy()` says no and the proxy lets
+ * nothing out (docs/decisions/0005).
+ */
+export function createRecorder(options: {
+  store: Store
+  log: Log
+  delayMs: number
+  patienceMs: number
+  maxQueued: number
+}): Recorder {
+  const { log } = options
+  let queue: Entry[] = []
+  let writing: Entry[] = []
+  let timer: NodeJS.Timeout | undefined
+  let flushing: Promise<void> | undefined
+  let closing = false
+  let abandoned = false
+
+  const oldest = () => writing[0] ?? queue[0]
+
+  // A record waits a little for its end, and longer for its calls, so that most requests are one row.
+  const due = (entry: Entry, now: number) => {
+    const age = now - entry.since
+    return closing || (entry.joined && (entry.ended || age >= options.delayMs / 2)) || age >= 1_000
+  }
+
+  const flush = async () => {
+    let pause = 50
+    for (;;) {
+      const now = performance.now()
+      const rest: Entry[] = []
+      for (const entry of queue) {
+        const into = writing.length < batchSize && due(entry, now) ? writing : rest
+        into.push(entry)
+      }
+      queue = rest
+      if (writing.length === 0) return
+      for (const entry of writing) entry.taken = true
+      const events = writing.map((entry) => entry.event)
+      for (;;) {
+        try {
+          await appendEvents(options.store.db, events)
+          break
+        } catch (err) {
+          log.warn({ err, records: events.length }, 'records could not be written')
+          if (abandoned) throw err
+          await new Promise((resolve) => setTimeout(resolve, pause))
+          pause = Math.min(pause * 2, 1_000)
+        }
+      }
+      writing = []
+    }
+  }
+
+  const start = () => {
+    timer = undefined
+    flushing ??= flush()
+      .catch(() => undefined)
+      .finally(() => {
+        flushing = undefined
+        if (queue.length > 0 && !abandoned) schedule()
+      })
+  }
+  const schedule = () => {
+    timer ??= setTimeout(start, options.delayMs / 2)
+  }
+  const add = (event: AuditEvent, whole: boolean): Entry => {
+    const entry = { event, since: performance.now(), taken: false, joined: whole, ended: whole }
+    queue.push(entry)
+    schedule()
+    return entry
+  }
+
+  return {
+    healthy() {
+      if (closing || queue.length + writing.length > options.maxQueued) return false
+      const first = oldest()
+      return first === undefined || performance.now() - first.since <= options.patienceMs
+    },
+    allowed(event) {
+      const entry = add(event, false)
+      let finished = false
+      return {
+        calls(callIds) {
+          entry.joined = true
+          if (entry.taken) return
+          event.data.callIds = callIds
+          // The event's own column, by which a call's events are found, has room for one.
+          if (callIds.length === 1 && callIds[0] !== undefined) event.callId = callIds[0]
+        },
+        finish(outcome) {
+          if (finished) return
+          finished = true
+          if (entry.taken) {
+            const { requestId, sourceId } = event.data
+            const { principalId } = event
+            const who = principalId === undefined ? {} : { principalId }
+            add({ kind: 'egress.finished', ...who, data: { requestId, sourceId, ...outcome } }, true)
+          } else {
+            event.data.outcome = outcome
+            entry.ended = true
+          }
+        },
+      }
+    },
+    denied(event) {
+      add(event, true)
+    },
+    async close(graceMs) {
+      if (timer !== undefined) clearTimeout(timer)
+      closing = true
+      const deadline = performance.now() + graceMs
+      while (queue.length + writing.length > 0 && performance.now() < deadline) {
+        start()
+        await Promise.race([flushing, new Promise((resolve) => setTimeout(resolve, 100).unref())])
+      }
+      abandoned = true
+      if (queue.length + writing.length > 0) {
+        log.error(
+          { records: queue.length + writing.length },
+          'records were lost, the database did not take them',
+        )
+      }
+    },
+  }
+}

@@ -1,0 +1,51 @@
+import { type EgressRule, sourceSpec } from '../catalog/index.ts'
+import { AppError, type Log } from '../core/index.ts'
+import { configuredSources, type Store } from '../store/index.ts'
+
+/** What each source may reach, as configured at one version of the catalog. */
+export interface RuleBook {
+  version: number
+  /** No entry means no rules, and that means nothing. */
+  rules: ReadonlyMap<string, readonly EgressRule[]>
+}
+
+/**
+ * Reads the rules of every source anew whenever a newer version is asked for, once however many ask. A source
+ * whose configuration does not parse has no rules, so that nothing it sends goes out.
+ */
+export function createRuleLoader(options: { store: Store; log: Log }): {
+  at(version: number): Promise<RuleBook>
+} {
+  let book: RuleBook | undefined
+  let loading: Promise<RuleBook> | undefined
+
+  const load = async (): Promise<RuleBook> => {
+    const { version, sources } = await configuredSources(options.store.pool)
+    const rules = new Map<string, readonly EgressRule[]>()
+    for (const { id, spec } of sources) {
+      const parsed = sourceSpec.safeParse(spec)
+      if (parsed.success) rules.set(id, parsed.data.egress)
+      else options.log.error({ sourceId: id }, 'source configuration is not valid, it may reach nothing')
+    }
+    return { version, rules }
+  }
+
+  return {
+    async at(version) {
+      // Only ever newer: a late answer about an older catalog must not bring old rules back.
+      while (book === undefined || book.version < version) {
+        loading ??= load().finally(() => {
+          loading = undefined
+        })
+        try {
+          const loaded = await loading
+          if (book === undefined || loaded.version > book.version) book = loaded
+          if (loaded.version < version) throw new Error('the catalog went backwards')
+        } catch (cause) {
+          throw new AppError('unavailable', 'egress rules cannot be read', { cause })
+        }
+      }
+      return book
+    },
+  }
+}

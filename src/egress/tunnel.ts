@@ -1,0 +1,124 @@
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type SecureContext, TLSSocket } from 'node:tls'
+import type { DenialReason } from './denial.ts'
+import type { Identity } from './leases.ts'
+import type { Destination } from './tuple.ts'
+
+/** A tunnel whose TLS is ended here: whose it is and where it was allowed to go. */
+export interface Tunnel {
+  identity: Identity
+  destination: Destination
+  /** A request began, or ended: while none is under way the tunnel may only idle so long. */
+  began(): void
+  ended(): void
+  end(): void
+}
+
+/**
+ * Speaks TLS as `destination.host` on a socket whose CONNECT was answered. `ready` gets the decrypted socket once
+ * the client has finished its handshake and named exactly that host; anything else is refused once, with the
+ * reason, and closed. `closed` is called once, however it ends.
+ */
+export function openTunnel(options: {
+  socket: Socket
+  identity: Identity
+  destination: Destination
+  context: SecureContext
+  handshakeTimeoutMs: number
+  idleTimeoutMs: number
+  ready: (secured: TLSSocket, tunnel: Tunnel) => void
+  refused: (reason: DenialReason) => void
+  closed: () => void
+}): Tunnel {
+  const { socket, destination } = options
+  let named = false
+  let mismatch = false
+  let established = false
+  let underWay = 0
+  let gone = false
+
+  const secured = new TLSSocket(socket, {
+    isServer: true,
+    secureContext: options.context,
+    ALPNProtocols: ['http/1.1'],
+    SNICallback: (name, done) => {
+      named = name.toLowerCase() === destination.host
+      mismatch = !named
+      if (named) done(null)
+      else done(new Error('the server name is not the host of the tunnel'))
+    },
+  })
+
+  const close = () => {
+    if (gone) return
+    gone = true
+    clearTimeout(timer)
+    secured.destroy()
+    socket.destroy()
+    options.closed()
+  }
+  const refuse = (reason: DenialReason) => {
+    if (gone) return
+    options.refused(reason)
+    close()
+  }
+  let timer = setTimeout(() => refuse('tls_failed'), options.handshakeTimeoutMs)
+  const idle = () => {
+    clearTimeout(timer)
+    timer = setTimeout(close, options.idleTimeoutMs)
+  }
+
+  const tunnel: Tunnel = {
+    identity: options.identity,
+    destination,
+    began() {
+      underWay += 1
+      clearTimeout(timer)
+    },
+    ended() {
+      underWay -= 1
+      if (underWay === 0 && !gone) idle()
+    },
+    end: close,
+  }
+
+  secured.on('error', (err) => {
+    if (established) close()
+    else refuse(mismatch ? 'sni_mismatch' : handshakeReason(err))
+  })
+  socket.on('error', close)
+  secured.on('close', close)
+  secured.once('secure', () => {
+    if (gone) return
+    // Without a server name the callback was never asked.
+    if (!named) return refuse('sni_mismatch')
+    established = true
+    idle()
+    options.ready(secured, tunnel)
+  })
+  return tunnel
+}
+
+function handshakeReason(error: Error): DenialReason {
+  const code = (error as { code?: unknown }).code
+  // What OpenSSL says of bytes that are no TLS record at all.
+  return code === 'ERR_SSL_WRONG_VERSION_NUMBER' ||
+    code === 'ERR_SSL_HTTP_REQUEST' ||
+    code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG' ||
+    code === 'ERR_SSL_HTTPS_PROXY_REQUEST'
+    ? 'tunnel_not_tls'
+    : 'tls_failed'
+}
+
+/** Which tunnel a decrypted socket belongs to. */
+export function createTunnelTable(): {
+  set(socket: Duplex, tunnel: Tunnel): void
+  get(socket: Duplex): Tunnel | undefined
+} {
+  const table = new WeakMap<Duplex, Tunnel>()
+  return {
+    set: (socket, tunnel) => void table.set(socket, tunnel),
+    get: (socket) => table.get(socket),
+  }
+}

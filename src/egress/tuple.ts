@@ -1,0 +1,90 @@
+import { type Head, type HeadRefusal, headerValues, refuseHead } from './head.ts'
+import { parseAuthority } from './host.ts'
+import { canonicalPath, type PathRefusal } from './path.ts'
+
+/** Where a tunnel goes. */
+export interface Destination {
+  host: string
+  port: number
+}
+
+/** What a request is, in one spelling: the same bytes are matched, resolved, dialled, sent and recorded. */
+export interface Tuple extends Destination {
+  scheme: 'http' | 'https'
+  method: string
+  path: string
+  /** Sent on with the path; never matched and never recorded. */
+  query: string
+}
+
+export type TupleRefusal =
+  | HeadRefusal
+  | PathRefusal
+  | 'target_malformed'
+  | 'userinfo_forbidden'
+  | 'host_malformed'
+  | 'host_mismatch'
+  | 'port_missing'
+  | 'https_needs_connect'
+  | 'connect_in_tunnel'
+
+type Canonical<T> = ({ ok: true } & T) | { ok: false; reason: TupleRefusal }
+const refuse = (reason: TupleRefusal) => ({ ok: false, reason }) as const
+
+/** `CONNECT host:port`. A Host header, if there is one, must name the same place. */
+export function connectTarget(head: Head): Canonical<{ destination: Destination }> {
+  const wrong = refuseHead(head)
+  if (wrong !== undefined) return refuse(wrong)
+  const authority = parseAuthority(head.target)
+  if (!authority.ok) return refuse(authority.userinfo ? 'userinfo_forbidden' : 'host_malformed')
+  if (authority.port === undefined) return refuse('port_missing')
+  const [hostHeader] = headerValues(head.rawHeaders, 'host')
+  if (hostHeader !== undefined) {
+    const host = parseAuthority(hostHeader)
+    if (!host.ok || host.host !== authority.host || (host.port ?? authority.port) !== authority.port) {
+      return refuse('host_mismatch')
+    }
+  }
+  return { ok: true, destination: { host: authority.host, port: authority.port } }
+}
+
+/** `GET http://host/path` as sent to a forward proxy; only plain http comes this way. */
+export function forwardTarget(head: Head): Canonical<{ tuple: Tuple }> {
+  const wrong = refuseHead(head)
+  if (wrong !== undefined) return refuse(wrong)
+  const match = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([^#]*)$/.exec(head.target)
+  if (match === null) return refuse('target_malformed')
+  const [, scheme = '', rawAuthority = '', rest = ''] = match
+  if (scheme.toLowerCase() === 'https') return refuse('https_needs_connect')
+  if (scheme.toLowerCase() !== 'http') return refuse('target_malformed')
+  const authority = parseAuthority(rawAuthority)
+  if (!authority.ok) return refuse(authority.userinfo ? 'userinfo_forbidden' : 'host_malformed')
+  return complete(head, 'http', { host: authority.host, port: authority.port ?? 80 }, rest)
+}
+
+/** `GET /path` inside a tunnel that was opened to `destination`. */
+export function tunnelTarget(head: Head, destination: Destination): Canonical<{ tuple: Tuple }> {
+  if (head.method === 'CONNECT') return refuse('connect_in_tunnel')
+  const wrong = refuseHead(head)
+  if (wrong !== undefined) return refuse(wrong)
+  if (!head.target.startsWith('/')) return refuse('target_malformed')
+  return complete(head, 'https', destination, head.target)
+}
+
+function complete(
+  head: Head,
+  scheme: 'http' | 'https',
+  destination: Destination,
+  target: string,
+): Canonical<{ tuple: Tuple }> {
+  const host = parseAuthority(headerValues(head.rawHeaders, 'host')[0] ?? '')
+  if (!host.ok) return refuse(host.userinfo ? 'userinfo_forbidden' : 'host_malformed')
+  const port = host.port ?? (scheme === 'https' ? 443 : 80)
+  if (host.host !== destination.host || port !== destination.port) return refuse('host_mismatch')
+  const path = canonicalPath(target.startsWith('/') ? target : `/${target}`)
+  if (!path.ok) return refuse(path.reason)
+  return {
+    ok: true,
+    tuple: { scheme, ...destination, method: head.method, path: path.path, query: path.query },
+  }
+}

@@ -1,0 +1,58 @@
+import type { Clock, Log } from '../core/index.ts'
+import type { Store } from '../store/index.ts'
+import type { Resolve } from './guard.ts'
+import type { EgressKeys } from './keys.ts'
+import type { ListenOptions } from './listening.ts'
+import type { Dial } from './upstream.ts'
+
+/** What bounds the proxy; times in milliseconds. */
+export interface EgressLimits {
+  requestsPerPrincipal: number
+  requests: number
+  tunnelsPerPrincipal: number
+  tunnels: number
+  /** Largest head of a request or an answer, in bytes. */
+  headerBytes: number
+  headersTimeoutMs: number
+  handshakeTimeoutMs: number
+  dialTimeoutMs: number
+  /** How long a request may pass no byte in either direction. */
+  idleTimeoutMs: number
+  /** How long a tunnel may carry no request. */
+  tunnelIdleTimeoutMs: number
+}
+
+export const defaultLimits: EgressLimits = {
+  requestsPerPrincipal: 128,
+  requests: 2_000,
+  tunnelsPerPrincipal: 256,
+  tunnels: 4_000,
+  headerBytes: 32 * 1024,
+  headersTimeoutMs: 10_000,
+  handshakeTimeoutMs: 10_000,
+  dialTimeoutMs: 10_000,
+  idleTimeoutMs: 300_000,
+  tunnelIdleTimeoutMs: 60_000,
+}
+
+export interface EgressOptions {
+  store: Store
+  keys: EgressKeys
+  listen: ListenOptions
+  /** PEM certificates that upstreams may chain to besides the system's. */
+  trustedCas: string[]
+  systemRoots: boolean
+  limits?: Partial<EgressLimits> | undefined
+  log: Log
+  clock?: Clock | undefined
+  /** Stands in for DNS, in tests. */
+  resolve?: Resolve | undefined
+  /** Stands in for TCP, in tests: it sees every address that would be dialled. */
+  dial?: Dial | undefined
+}
+
+export interface Egress extends AsyncDisposable {
+  /** Where it listens; `tcpPort` is the one it got. */
+  readonly socketPath: string | undefined
+  readonly tcpPort: number | undefined
+}

@@ -1,0 +1,105 @@
+import { sql } from 'kysely'
+import type { CredentialId, PrincipalId } from '../core/index.ts'
+import type { Executor } from './database.ts'
+
+export type CredentialScope = 'global' | 'profile' | 'principal'
+
+/** A sealed credential; only the egress process can open `sealed`. */
+export interface CredentialRow {
+  id: CredentialId
+  name: string
+  scope: CredentialScope
+  /** '' for a global one, else the principal's or profile's id. */
+  scopeId: string
+  keyId: string
+  sealed: string
+}
+
+/** Writes a credential, or replaces the one of the same name, scope and scope id. */
+export async function putCredential(db: Executor, row: CredentialRow & { by: string }): Promise<void> {
+  await db
+    .insertInto('credentials')
+    .values({
+      id: row.id,
+      name: row.name,
+      scope: row.scope,
+      scope_id: row.scopeId,
+      key_id: row.keyId,
+      sealed: row.sealed,
+      updated_by: row.by,
+    })
+    .onConflict((conflict) =>
+      conflict.columns(['name', 'scope', 'scope_id']).doUpdateSet({
+        key_id: row.keyId,
+        sealed: row.sealed,
+        updated_by: row.by,
+        updated_at: sql`now()`,
+      }),
+    )
+    .execute()
+}
+
+/** Every credential by name, without what is sealed. */
+export async function listCredentialNames(
+  db: Executor,
+): Promise<(Omit<CredentialRow, 'sealed'> & { updatedAt: Date; updatedBy: string })[]> {
+  return await db
+    .selectFrom('credentials')
+    .select([
+      'id',
+      'name',
+      'scope',
+      'scope_id as scopeId',
+      'key_id as keyId',
+      'updated_at as updatedAt',
+      'updated_by as updatedBy',
+    ])
+    .orderBy('name')
+    .orderBy('scope')
+    .orderBy('scope_id')
+    .execute()
+}
+
+/** True when there was one. */
+export async function deleteCredential(
+  db: Executor,
+  which: { name: string; scope: CredentialScope; scopeId: string },
+): Promise<boolean> {
+  const rows = await db
+    .deleteFrom('credentials')
+    .where('name', '=', which.name)
+    .where('scope', '=', which.scope)
+    .where('scope_id', '=', which.scopeId)
+    .returning('id')
+    .execute()
+  return rows.length > 0
+}
+
+/** The rows of these names that could apply to the principal: their own and the global ones. */
+export async function credentialsFor(
+  db: Executor,
+  which: { names: string[]; principalId: PrincipalId },
+): Promise<CredentialRow[]> {
+  if (which.names.length === 0) return []
+  return await db
+    .selectFrom('credentials')
+    .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed'])
+    .where('name', 'in', which.names)
+    .where((or) =>
+      or.or([
+        or('scope', '=', 'global'),
+        or.and([or('scope', '=', 'principal'), or('scope_id', '=', which.principalId)]),
+      ]),
+    )
+    .execute()
+}
+
+/** Whether a principal of this id is known, so that a credential is not stored for nobody. */
+export async function principalExists(db: Executor, id: string): Promise<boolean> {
+  const row = await db
+    .selectFrom('principals')
+    .select('id')
+    .where('id', '=', id as PrincipalId)
+    .executeTakeFirst()
+  return row !== undefined
+}

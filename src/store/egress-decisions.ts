@@ -1,0 +1,59 @@
+import type { CallId, LeaseId, PrincipalId, RunnerId } from '../core/index.ts'
+import type { Store } from './database.ts'
+
+/** A lease that is good right now, and what the proxy needs to decide and record with it. */
+export interface LeaseFacts {
+  secretSha256: string
+  leaseId: LeaseId
+  principalId: PrincipalId
+  runnerId: RunnerId
+  generation: number
+  sourceId: string
+  catalogVersion: number
+  /** The calls running for this principal and source at this moment. */
+  callIds: CallId[]
+}
+
+// One statement for any number of requests, so that the proxy can ask once per turn of its event loop. A lease is
+// good only while everything that it stands on is: not ended, its runner alive in the same generation, its
+// principal active, its source enabled.
+const liveLeasesText = `
+  SELECT l.secret_sha256 AS "secretSha256", l.id AS "leaseId", l.principal_id AS "principalId",
+         l.runner_id AS "runnerId", l.generation, l.source_id AS "sourceId", c.version AS "catalogVersion",
+         COALESCE((SELECT json_agg(k.id ORDER BY k.started_at) FROM calls k
+                   WHERE k.state = 'running' AND k.principal_id = l.principal_id AND k.source_id = l.source_id),
+                  '[]'::json) AS "callIds"
+  FROM leases l
+  JOIN runners r ON r.id = l.runner_id AND r.principal_id = l.principal_id
+    AND r.generation = l.generation AND r.state IN ('starting', 'ready')
+  JOIN principals p ON p.id = l.principal_id AND p.state = 'active'
+  JOIN sources s ON s.id = l.source_id AND s.enabled
+  CROSS JOIN catalog_state c
+  WHERE l.secret_sha256 = ANY($1::text[]) AND l.ended_at IS NULL`
+
+/** Those of the leases, given by the SHA-256 of their secrets in hex, that are good now; the others are left out. */
+export async function liveLeases(pool: Store['pool'], secretSha256s: string[]): Promise<LeaseFacts[]> {
+  const result = await pool.query<LeaseFacts>({
+    name: 'egress_live_leases',
+    text: liveLeasesText,
+    values: [secretSha256s],
+  })
+  return result.rows
+}
+
+/** The enabled sources as configured, unparsed, at one version of the catalog. */
+export interface ConfiguredSources {
+  version: number
+  sources: { id: string; spec: unknown }[]
+}
+
+/** Version and sources from one snapshot. */
+export async function configuredSources(pool: Store['pool']): Promise<ConfiguredSources> {
+  const result = await pool.query<{ version: number; id: string | null; spec: unknown }>({
+    name: 'egress_sources',
+    text: `SELECT c.version, s.id, s.spec FROM catalog_state c LEFT JOIN sources s ON s.enabled`,
+  })
+  const sources: ConfiguredSources['sources'] = []
+  for (const row of result.rows) if (row.id !== null) sources.push({ id: row.id, spec: row.spec })
+  return { version: result.rows[0]?.version ?? 0, sources }
+}

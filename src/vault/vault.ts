@@ -1,0 +1,131 @@
+import { AppError, type CredentialId, type Log, newId, type PrincipalId, type Secret } from '../core/index.ts'
+import {
+  appendEvents,
+  deleteCredential,
+  egressKeys,
+  listCredentialNames,
+  notify,
+  principalExists,
+  putCredential,
+  type Store,
+} from '../store/index.ts'
+import { sealTo } from './seal.ts'
+
+/** Which credential: a name, and for whom. `scopeId` is the principal's id, or '' for everybody. */
+export interface CredentialTarget {
+  name: string
+  scope: 'global' | 'principal'
+  scopeId: string
+}
+
+export interface StoredCredential {
+  id: CredentialId
+  name: string
+  scope: 'global' | 'profile' | 'principal'
+  scopeId: string
+  keyId: string
+  updatedAt: Date
+  updatedBy: string
+}
+
+/** The gateway's side: it can store a credential and can never read one back. */
+export interface Vault {
+  /**
+   * Seals the value to the newest egress key and stores it, in place of an older one. Throws `invalid_input` for
+   * a value that cannot travel in a header, `not_found` for an unknown principal, `unavailable` while no egress
+   * proxy has published a key.
+   */
+  setCredential(target: CredentialTarget & { value: Secret; by: string }): Promise<void>
+  /** Names and dates, never values. */
+  listCredentials(): Promise<StoredCredential[]>
+  /** Throws `not_found` when there is none; from then on requests that need it are refused. */
+  removeCredential(target: CredentialTarget & { by: string }): Promise<void>
+}
+
+const maxBytes = 64 * 1024
+
+export function createVault({ store, log }: { store: Store; log: Log }): Vault {
+  return {
+    async setCredential({ name, scope, scopeId, value, by }) {
+      checkTarget({ name, scope, scopeId })
+      checkValue(name, value)
+      if (scope === 'principal' && !(await principalExists(store.db, scopeId))) {
+        throw new AppError('not_found', `there is no principal ${JSON.stringify(scopeId)}`)
+      }
+      const [key] = await egressKeys(store.db)
+      if (key === undefined) {
+        throw new AppError(
+          'unavailable',
+          'no egress proxy has published its key yet; start `toolcrib egress` once, then set the credential again',
+        )
+      }
+      const sealed = await sealTo(key.publicKey, value, { keyId: key.id, name, scope, scopeId })
+      await store.db.transaction().execute(async (tx) => {
+        await putCredential(tx, { id: newId('crd'), name, scope, scopeId, keyId: key.id, sealed, by })
+        await appendEvents(tx, [
+          {
+            kind: 'credential.set',
+            ...principalOf({ scope, scopeId }),
+            data: { credential: name, scope, keyId: key.id, by },
+          },
+        ])
+        await notify(tx, { kind: 'credential' })
+      })
+      log.info({ credential: name, scope, keyId: key.id, by }, 'credential set')
+    },
+
+    listCredentials: () => listCredentialNames(store.db),
+
+    async removeCredential({ name, scope, scopeId, by }) {
+      checkTarget({ name, scope, scopeId })
+      await store.db.transaction().execute(async (tx) => {
+        if (!(await deleteCredential(tx, { name, scope, scopeId }))) {
+          throw new AppError('not_found', `there is no ${scope} credential ${name}`)
+        }
+        await appendEvents(tx, [
+          {
+            kind: 'credential.removed',
+            ...principalOf({ scope, scopeId }),
+            data: { credential: name, scope, by },
+          },
+        ])
+        await notify(tx, { kind: 'credential' })
+      })
+      log.info({ credential: name, scope, by }, 'credential removed')
+    },
+  }
+}
+
+function principalOf(target: { scope: string; scopeId: string }): { principalId?: PrincipalId } {
+  return target.scope === 'principal' ? { principalId: target.scopeId as PrincipalId } : {}
+}
+
+function checkTarget({ name, scope, scopeId }: CredentialTarget): void {
+  if (!/^[A-Z][A-Z0-9_]{0,99}$/.test(name)) {
+    throw new AppError(
+      'invalid_input',
+      `${JSON.stringify(name)} is not a credential's name; use capitals, digits and underscores, e.g. ORDERS_KEY`,
+    )
+  }
+  if ((scope === 'global') !== (scopeId === '')) {
+    throw new AppError('invalid_input', 'a global credential names nobody; a principal’s names the principal')
+  }
+}
+
+/** The value goes into a header as it is: what a header cannot carry whole is refused here, not altered there. */
+function checkValue(name: string, value: Secret): void {
+  const text = value.reveal()
+  const refuse = (what: string, cure: string) => {
+    throw new AppError('invalid_input', `the value for ${name} ${what}; ${cure}`)
+  }
+  if (text === '') refuse('is empty', 'give the secret on standard input')
+  if (text.length > maxBytes) refuse('is longer than 64 KiB', 'a header cannot carry it')
+  if (/[\r\n]/.test(text)) refuse('contains a line break', 'send it without one, e.g. with printf %s')
+  if (text !== text.trim()) refuse('begins or ends with white space', 'send it without')
+  for (const char of text) {
+    const code = char.codePointAt(0) ?? 0
+    if (code === 0x09) continue
+    if (code < 0x20 || code === 0x7f) refuse('contains a control character', 'a header cannot carry it')
+    if (code > 0xff) refuse('contains a character outside Latin-1', 'a header cannot carry it')
+  }
+}
