@@ -13,7 +13,6 @@ export {
   type EventKind,
   type Outcome,
 } from './events.ts'
-export type { AuditEvent, CredentialUse, EgressOutcome, EventKind, Outcome } from './events.ts'
 export {
   type AdminKeyId,
   type Brand,
