@@ -6,11 +6,11 @@ import { createAccess, createAdminKeys } from './access/index.ts'
 import { registerAdmin } from './admin/index.ts'
 import { doctorChecks } from './app-doctor.ts'
 import { deriveKey, localPepper } from './app-keys.ts'
-import { createCalls, startDiscovery } from './calls/index.ts'
+import { createCallReaper, createCalls, sourceToRun, startDiscovery } from './calls/index.ts'
 import { type CatalogKeeper, createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
 import type { ConfigFile } from './config-schema.ts'
-import { AppError, type Log, newId, type Secret } from './core/index.ts'
+import { AppError, type Log, newId, type PrincipalId, type Secret } from './core/index.ts'
 import { createHttpServer, type HttpServer } from './http/index.ts'
 import { mcpDefaults, registerMcp } from './mcp/index.ts'
 import { checkRules } from './policy/index.ts'
@@ -126,11 +126,32 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       }),
     )
     const calls = open.use(
-      createCalls({ store, access, catalog, runners, notices, log, replicaId: replica.id }),
+      createCalls({
+        store,
+        access,
+        catalog,
+        runners,
+        notices,
+        log,
+        replicaId: replica.id,
+        isolation: driver.isolation,
+      }),
     )
+    open.use(createCallReaper({ store, log }))
     open.use(
       startDiscovery({ catalog, runners, notices, principalId: await ensureSystemPrincipal(store.db), log }),
     )
+
+    // Hides the start of the sandbox and its sources behind the time that a person needs to paste a line.
+    const prewarm = (principalId: PrincipalId) => {
+      catalog.latest().then(
+        ({ sources }) => {
+          const enabled = [...sources.values()].filter((source) => source.enabled)
+          runners.prewarm(principalId, enabled.map(sourceToRun))
+        },
+        (err: unknown) => log.warn({ err, principalId }, 'pre-warming failed'),
+      )
+    }
 
     const server = createHttpServer({
       log,
@@ -201,7 +222,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
           },
           mcpTokenDefaults: lifetimes,
           toolkits: async () => [...(await catalog.latest()).toolkits.values()],
-          onIssued: (principalId) => runners.prewarm(principalId, []),
+          onIssued: (principalId) => prewarm(principalId),
         }),
       )
       slack.register(server)

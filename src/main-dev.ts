@@ -15,7 +15,7 @@ import {
   startEgressProcess,
   startEmulatedSlack,
 } from './dev/index.ts'
-import { isolationWarning } from './main-serve.ts'
+import { isolationWarning, noIsolation } from './main-serve.ts'
 import { migrate, openDatabase, openStore, removeEmbeddedPostgres } from './store/index.ts'
 
 export interface DevOptions {

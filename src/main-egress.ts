@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path'
 import { egressSocketDir } from './app.ts'
 import type { Config } from './config.ts'
 import type { Log } from './core/index.ts'
-import { createEgress, openEgressKeys } from './egress/index.ts'
+import { createEgress, generateEgressKeys } from './egress/index.ts'
 import { joinDatabase, openStore } from './store/index.ts'
 
 /** Runs the egress proxy until `stop`, and says `ready` on standard output once it listens. */
@@ -12,11 +12,12 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
   const { config, log } = options
   const url = await joinDatabase({ url: config.databaseUrl, stateDir: config.stateDir })
   await using store = openStore({ url, poolSize: config.file.database.pool_size, log })
-  const keys = await openEgressKeys(join(config.stateDir, 'egress-keys'))
+  const keys = await generateEgressKeys(join(config.stateDir, 'egress-keys'), Date.now())
   await using _egress = await createEgress({
     store,
     keys,
     log,
+    systemRoots: true,
     listen: { unixSocketDir: egressSocketDir(config) },
     trustedCas: config.file.egress.upstream_ca_files.map((path) =>
       readFileSync(resolve(config.baseDir, path), 'utf8'),

@@ -42,8 +42,10 @@ export async function serve(options: {
   log.info({}, 'gateway stops')
 }
 
-export const isolationWarning =
-  '\u001b[31mNO ISOLATION: tools run as plain processes and can read whatever this user can. docs/guides/sandboxes.md says how to get sandboxes.\u001b[0m\n'
+export const noIsolation =
+  'NO ISOLATION: tools run as plain processes and can read whatever this user can. docs/guides/sandboxes.md says how to get sandboxes.'
+/** The same for a terminal, in red. */
+export const isolationWarning = `\u001b[31m${noIsolation}\u001b[0m\n`
 
 export async function migrateDatabase(config: Config, log: Log): Promise<string> {
   await using database = await openDatabase({ url: config.databaseUrl, stateDir: config.stateDir, log })

@@ -6,6 +6,7 @@ import { type Ending, withText } from './ending.ts'
 import type { CallFacts } from './facts.ts'
 import { Flying } from './flying.ts'
 import type { Resolution } from './resolve.ts'
+import { sourceToRun } from './source-to-run.ts'
 import type { CallHooks, CallRequest } from './types.ts'
 
 /** From the early answer to a client until the sandbox is not waited for any more, and the outcome is `unknown`. */
@@ -67,12 +68,7 @@ export async function execute(
       {
         callId,
         principalId: request.caller.principalId,
-        source: {
-          id: source.id,
-          command: source.spec.command,
-          args: source.spec.args,
-          environment: source.spec.environment,
-        },
+        source: sourceToRun(source),
         tool: tool.remoteName,
         arguments: request.arguments,
         timeoutMs,

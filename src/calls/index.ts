@@ -5,5 +5,7 @@
  */
 export { type CallsRoom, createCalls } from './calls.ts'
 export type { CallsOptions } from './deps.ts'
+export { type Discovery, startDiscovery } from './discovery.ts'
 export { createCallReaper, reapLost } from './reaper.ts'
+export { sourceToRun } from './source-to-run.ts'
 export type { CallHooks, CallRequest, CallResult, Calls, VisibleTool } from './types.ts'

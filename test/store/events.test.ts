@@ -49,6 +49,7 @@ test('the events of a call include the egress requests made while it and others 
       path: '/',
       rule: 'none',
       callIds,
+      requestId: 'req_1',
       reason: 'no rule',
     },
   })
