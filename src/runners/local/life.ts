@@ -58,7 +58,9 @@ export async function makeLife(options: LifeOptions): Promise<Life> {
       outlives: true,
       timeoutMs: startTimeoutMs,
       async prepare(head) {
-        await endStrays(paths, await lastRecord(paths), head)
+        const before = await lastRecord(paths)
+        await endStrays(paths, before, head)
+        await removeControlGroups(before?.controlGroups ?? [])
         await prepareFiles({ paths, spec, home, socketFolder, settings, userId })
         const controlGroups = (await groups?.create(paths.controlGroup(spec.generation), spec.limits)) ?? []
         record = {

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
+import { headScript } from './chain.ts'
 
 /** A process that cannot be mistaken for a later one with the same number. */
 export interface ProcessRef {
@@ -59,14 +60,15 @@ export function descendants(table: ProcessRow[], root: number): ProcessRow[] {
 }
 
 /**
- * Supervisors whose command line carries `marker`. A process inside a sandbox may write any text there, so only
- * our own pid namespace and the first process of one directly below count; a sandbox can make neither.
+ * Supervisors past the lock whose command line carries `marker`. A process inside a sandbox may write any text
+ * there, so only our own pid namespace and the first process of one directly below count; a sandbox can make
+ * neither. Those that are still at the lock (another creator, about to be refused) run nothing and do not count.
  */
 export function markedProcesses(table: ProcessRow[], marker: string): ProcessRow[] {
   if (!linux) return []
   return table.filter((row) => {
     const words = readProc(row.pid, 'cmdline')?.split('\0')
-    if (!words?.includes(marker)) return false
+    if (!words?.includes(marker) || words[0] === 'flock' || words[2] === headScript) return false
     const numbers = namespacePids(row.pid)
     return numbers.length === 1 || (numbers.length > 1 && numbers.at(-1) === 1)
   })

@@ -1,4 +1,5 @@
 import { lstatSync, statSync } from 'node:fs'
+import { truncate } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../../core/index.ts'
 import type { Layout, RunnerPaths } from './layout.ts'
@@ -8,6 +9,9 @@ import { entriesOf, type LifeRecord, readRecord } from './record.ts'
 const calmMs = 250
 /** While something boots somebody waits for it. */
 const eagerMs = 20
+/** A toolhost that prints without end gets an empty log again; it appends, so that nothing breaks. */
+const longestLog = 4 * 1024 * 1024
+const logEveryMs = 5000
 
 interface Glimpse {
   record: LifeRecord | undefined
@@ -35,13 +39,17 @@ export function watchRunners(layout: Layout, log: Log, changed: (name: string) =
       )
     }
   }
+  let logsSeenAt = 0
   const round = async (): Promise<boolean> => {
     let booting = false
+    const lookAtLogs = performance.now() - logsSeenAt > logEveryMs
+    if (lookAtLogs) logsSeenAt = performance.now()
     for (const name of await entriesOf(layout.runners)) {
       const before = known.get(name)
       const now = await glimpse(layout.of(name), before)
       if (now === undefined) continue
       known.set(name, now)
+      if (lookAtLogs) await shorten(layout.of(name).log)
       booting ||= now.alive && !now.listening
       if (before === undefined ? now.alive : differs(before, now)) changed(name)
     }
@@ -54,6 +62,11 @@ export function watchRunners(layout: Layout, log: Log, changed: (name: string) =
       await running
     },
   }
+}
+
+async function shorten(log: string): Promise<void> {
+  const size = statSync(log, { throwIfNoEntry: false })?.size ?? 0
+  if (size > longestLog) await truncate(log)
 }
 
 function differs(a: Glimpse, b: Glimpse): boolean {

@@ -58,7 +58,7 @@ export class World implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const last = await this.gateway()
+    const last = this.#gateways.find((gateway) => gateway.lives) ?? (await this.gateway())
     for (const facts of await last.list()) await last.delete(facts.name, facts.uid, 0)
     for (const gateway of this.#gateways) await gateway.kill()
     rmSync(this.folder, { recursive: true, force: true })
@@ -101,6 +101,10 @@ export class Gateway {
   delete = (name: string, uid: string, graceMs: number) => this.#ask<void>('delete', name, uid, graceMs)
   dial = (facts: SandboxFacts) => this.#ask<string>('dial', facts)
 
+  get lives(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null
+  }
+
   /** Makes a sandbox and waits until its toolhost listens. */
   async start(spec: SandboxSpec): Promise<SandboxFacts> {
     await this.ensure(spec)
@@ -122,7 +126,7 @@ export class Gateway {
   }
 
   async kill(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return
+    if (!this.lives) return
     const ended = new Promise((resolve) => this.child.once('exit', resolve))
     this.child.kill('SIGKILL')
     await ended

@@ -157,7 +157,7 @@ for (const { title, isolation, userId } of await testableKinds()) {
 
     test('runs Node with a hundred threads and several workers within its limits', async () => {
       const roomy = sandboxSpec()
-      roomy.limits = { ...roomy.limits, processes: 256 }
+      roomy.limits = { ...roomy.limits, processes: 256, openFiles: 1024 }
       const roomyFacts = await gateway.start(roomy)
       const script = `
         const { Worker } = require('node:worker_threads')

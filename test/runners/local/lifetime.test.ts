@@ -36,7 +36,7 @@ for (const kind of [...(await testableKinds()), bare]) {
         uid: `racer-${i % 10}`,
         generation: i % 10,
       }))
-      const answers = await Promise.all(specs.map((one, i) => gateways[i % 3]?.ensure(one)))
+      const answers = await Promise.all(specs.map(async (one, i) => await gateways[i % 3]?.ensure(one)))
       const winners = new Set(answers.map((answer) => answer?.facts.uid))
       expect(winners.size).toBe(1)
       const [winner] = winners
@@ -62,11 +62,11 @@ for (const kind of [...(await testableKinds()), bare]) {
       expect(leftovers(world, spec)).toEqual([])
     })
 
-    test('killing any link of the chain ends all of it', async () => {
+    test('killing any link of the chain ends all of it', { timeout: 60_000 }, async () => {
       await using world = new World(isolation, userId)
       const gateway = await world.gateway()
       const spec = sandboxSpec()
-      const links = isolation === 'none' ? 2 : isolation === 'bubblewrap' ? 4 : 4
+      const links = isolation === 'none' ? 2 : 4
       for (let link = 0; link < links; link++) {
         const life = { ...spec, generation: link + 1, uid: `${spec.uid}-${link}` }
         const facts = await gateway.start(life)
@@ -79,22 +79,24 @@ for (const kind of [...(await testableKinds()), bare]) {
       }
     })
 
-    test('a creator killed at any moment leaves a sandbox or nothing, and never doubt', async () => {
+    test('a creator killed at any moment leaves a sandbox or nothing, and never doubt', {
+      timeout: 120_000,
+    }, async () => {
       await using world = new World(isolation, userId)
-      for (const afterMs of [0, 5, 10, 20, 30, 45, 60, 90, 140]) {
+      const heir = await world.gateway()
+      for (const afterMs of [0, 8, 16, 32, 64, 128]) {
         const spec = sandboxSpec()
         const doomed = await world.gateway()
         doomed.ensure(spec).catch(() => undefined)
         await new Promise((resolve) => setTimeout(resolve, afterMs))
         await doomed.kill()
-        const heir = await world.gateway()
         const seen = await heir.observe(spec.name)
         expect([undefined, spec.uid]).toContain(seen?.uid)
         expect((await heir.ensure(spec)).kind).toBe('ours')
-        expect(toolhosts(world)).toHaveLength(1)
+        // The doomed one's attempt may still be on its way to be refused.
+        await until(() => toolhosts(world).length === 1)
         await heir.delete(spec.name, spec.uid, 0)
         expect(toolhosts(world)).toEqual([])
-        await heir.kill()
       }
     })
 
@@ -108,8 +110,8 @@ for (const kind of [...(await testableKinds()), bare]) {
       expect(performance.now() - before).toBeLessThan(9000)
 
       const deaf = sandboxSpec()
-      const facts = await gateway.start(deaf)
-      await gateway.run(facts, 'kill -STOP $PPID & exit 0').catch(() => undefined)
+      await gateway.start(deaf)
+      process.kill(chainOf(world, deaf).at(-1) ?? -1, 'SIGSTOP')
       await gateway.delete(deaf.name, deaf.uid, 200)
       expect(processesOf(world, deaf)).toEqual([])
       expect(leftovers(world, deaf)).toEqual([])
