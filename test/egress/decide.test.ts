@@ -1,0 +1,77 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type EgressRule, egressRule } from '../../src/catalog/index.ts'
+import { decideEgress, decideTunnel, underPrefix } from '../../src/egress/decide.ts'
+import type { Tuple } from '../../src/egress/tuple.ts'
+
+const make = (over: Record<string, unknown> = {}): EgressRule =>
+  egressRule.parse({ host: 'api.example.com', methods: ['GET'], paths: ['/v1'], ...over })
+const ask = (over: Partial<Tuple> = {}): Tuple => ({
+  scheme: 'https',
+  host: 'api.example.com',
+  port: 443,
+  method: 'GET',
+  path: '/v1/x',
+  query: '',
+  ...over,
+})
+
+test('invariant 2: nothing is allowed but what a rule names with scheme, host, port, method and path', () => {
+  const rules = [make()]
+  expect(decideEgress(ask(), rules)).toMatchObject({ allow: true, rule: 'egress[0]' })
+  const cases: [Partial<Tuple>, string][] = [
+    [{ host: 'evil.example.com' }, 'host_not_allowed'],
+    [{ host: 'api.example.com.evil.com' }, 'host_not_allowed'],
+    [{ host: 'xapi.example.com' }, 'host_not_allowed'],
+    [{ port: 8443 }, 'port_not_allowed'],
+    [{ scheme: 'http' }, 'scheme_not_allowed'],
+    [{ method: 'POST' }, 'method_not_allowed'],
+    [{ method: 'HEAD' }, 'method_not_allowed'],
+    [{ path: '/v10' }, 'path_not_allowed'],
+    [{ path: '/' }, 'path_not_allowed'],
+    [{ path: '/V1/x' }, 'path_not_allowed'],
+  ]
+  for (const [over, reason] of cases)
+    expect(decideEgress(ask(over), rules)).toMatchObject({ allow: false, reason, rule: 'default' })
+  expect(decideEgress(ask(), [])).toMatchObject({ allow: false, reason: 'host_not_allowed' })
+})
+
+test('an empty rule list allows no tuple at all', () => {
+  fc.assert(
+    fc.property(
+      fc.record({ host: fc.string(), path: fc.string(), method: fc.string(), port: fc.nat(65_535) }),
+      (over) => {
+        expect(decideEgress(ask(over), []).allow).toBe(false)
+      },
+    ),
+  )
+})
+
+test('the longest path decides, then the first rule', () => {
+  const rules = [make({ paths: ['/'] }), make({ paths: ['/v1', '/v1/x'] }), make({ paths: ['/v1/x'] })]
+  expect(decideEgress(ask(), rules)).toMatchObject({ rule: 'egress[1]' })
+  expect(decideEgress(ask({ path: '/other' }), rules)).toMatchObject({ rule: 'egress[0]' })
+})
+
+test('a prefix ends on a segment border', () => {
+  expect(underPrefix('/v1', '/v1')).toBe(true)
+  expect(underPrefix('/v1/', '/v1')).toBe(true)
+  expect(underPrefix('/v1/x', '/v1/')).toBe(true)
+  expect(underPrefix('/v1', '/v1/')).toBe(false)
+  expect(underPrefix('/v1x', '/v1')).toBe(false)
+})
+
+test('row 13: a cleartext rule that injects is refused whole, and a tunnel needs an https rule for its port', () => {
+  const inject = [{ credential: 'K', header: 'authorization' }]
+  const rules = [make({ scheme: 'http', inject })]
+  expect(decideEgress(ask({ scheme: 'http', port: 80 }), rules)).toMatchObject({
+    reason: 'injection_needs_https',
+  })
+  expect(decideTunnel({ host: 'api.example.com', port: 80 }, rules)).toMatchObject({
+    reason: 'scheme_not_allowed',
+  })
+  expect(decideTunnel({ host: 'api.example.com', port: 443 }, rules)).toMatchObject({
+    reason: 'port_not_allowed',
+  })
+  expect(decideTunnel({ host: 'api.example.com', port: 443 }, [make()])).toMatchObject({ allow: true })
+})

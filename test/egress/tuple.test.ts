@@ -1,0 +1,254 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Head } from '../../src/egress/head.ts'
+import { canonicalHost, formatAuthority, parseAuthority } from '../../src/egress/host.ts'
+import { canonicalPath } from '../../src/egress/path.ts'
+import { connectTarget, forwardTarget, tunnelTarget } from '../../src/egress/tuple.ts'
+
+const at = { host: 'api.example.com', port: 443 }
+const head = (over: Partial<Head> & { headers?: string[] } = {}): Head => ({
+  method: 'GET',
+  target: '/v1/x',
+  httpVersion: '1.1',
+  rawHeaders: ['Host', 'api.example.com', ...(over.headers ?? [])],
+  ...over,
+})
+const reasonOf = (result: { ok: boolean; reason?: string }) => (result.ok ? 'ok' : result.reason)
+
+test('row 21: what Node lets through of ambiguous requests is refused, each with its reason', () => {
+  const inner: [string, Partial<Head> & { headers?: string[] }, string][] = [
+    ['duplicate Host', { headers: ['host', 'api.example.com'] }, 'host_duplicate'],
+    ['no Host', { rawHeaders: [] }, 'host_missing'],
+    [
+      'TE: gzip, chunked',
+      { method: 'POST', headers: ['Transfer-Encoding', 'gzip, chunked'] },
+      'framing_forbidden',
+    ],
+    [
+      'two TE',
+      { method: 'POST', headers: ['TRANSFER-encoding', 'chunked', 'Transfer-Encoding', 'chunked'] },
+      'framing_forbidden',
+    ],
+    [
+      'TE and CL',
+      { method: 'POST', headers: ['Transfer-Encoding', 'chunked', 'Content-Length', '3'] },
+      'framing_forbidden',
+    ],
+    [
+      'HTTP/1.0 with TE',
+      { method: 'POST', httpVersion: '1.0', headers: ['Transfer-Encoding', 'chunked'] },
+      'http_version',
+    ],
+    ['GET with a body', { headers: ['Content-Length', '3'] }, 'body_forbidden'],
+    ['GET with a chunked body', { headers: ['Transfer-Encoding', 'chunked'] }, 'body_forbidden'],
+    ['TRACE', { method: 'TRACE' }, 'method_forbidden'],
+    ['unknown method', { method: 'PROPFIND' }, 'method_forbidden'],
+    ['fragment', { target: '/v1/x#y' }, 'path_malformed'],
+    ['double slash', { target: '//evil.example.com/x' }, 'path_ambiguous'],
+    ['absolute form in a tunnel', { target: 'https://evil.example.com/x' }, 'target_malformed'],
+    ['asterisk', { method: 'OPTIONS', target: '*' }, 'target_malformed'],
+    ['other Host', { rawHeaders: ['Host', 'evil.example.com'] }, 'host_mismatch'],
+    ['other port', { rawHeaders: ['Host', 'api.example.com:8443'] }, 'host_mismatch'],
+    ['latin1 Host', { rawHeaders: ['Host', 'api.ex\xe4mple.com'] }, 'host_malformed'],
+    ['userinfo in Host', { rawHeaders: ['Host', 'x@api.example.com'] }, 'userinfo_forbidden'],
+    ['CONNECT in a tunnel', { method: 'CONNECT', target: 'a.example.com:443' }, 'connect_in_tunnel'],
+    ['Upgrade', { headers: ['Upgrade', 'websocket'] }, 'upgrade_unsupported'],
+    ['method override', { headers: ['X-HTTP-Method-Override', 'DELETE'] }, 'override_forbidden'],
+    ['X-Original-URL', { headers: ['x-original-url', '/admin'] }, 'override_forbidden'],
+  ]
+  for (const [name, over, reason] of inner)
+    expect([name, reasonOf(tunnelTarget(head(over), at))]).toEqual([name, reason])
+  expect(tunnelTarget(head({ rawHeaders: ['Host', 'API.example.com:443'] }), at)).toMatchObject({ ok: true })
+
+  const connects: [string, string, string][] = [
+    ['api.example.com', 'api.example.com', 'port_missing'],
+    ['good@evil.example.com:443', 'evil.example.com', 'userinfo_forbidden'],
+    ['api.example.com:443/path', 'api.example.com', 'host_malformed'],
+    ['api.example.com:0443', 'api.example.com', 'host_malformed'],
+    ['api.example.com:70000', 'api.example.com', 'host_malformed'],
+    ['api.example.com:443', 'evil.example.com:443', 'host_mismatch'],
+    ['api.example.com:443', 'api.example.com:444', 'host_mismatch'],
+    ['api.example.com:443', 'api.example.com', 'ok'],
+    ['API.example.com:443', 'api.example.com:443', 'ok'],
+  ]
+  for (const [target, host, reason] of connects) {
+    const result = connectTarget(head({ method: 'CONNECT', target, rawHeaders: ['Host', host] }))
+    expect([target, host, reasonOf(result)]).toEqual([target, host, reason])
+  }
+  const forwards: [string, string, string][] = [
+    ['http://a.example.com/x', 'a.example.com', 'ok'],
+    ['http://a.example.com', 'a.example.com:80', 'ok'],
+    ['http://a.example.com/x', 'b.example.com', 'host_mismatch'],
+    ['http://u:p@a.example.com/x', 'a.example.com', 'userinfo_forbidden'],
+    ['http://a.example.com/x#y', 'a.example.com', 'target_malformed'],
+    ['https://a.example.com/x', 'a.example.com', 'https_needs_connect'],
+    ['ftp://a.example.com/x', 'a.example.com', 'target_malformed'],
+    ['/x', 'a.example.com', 'target_malformed'],
+    ['http:///x', 'a.example.com', 'host_malformed'],
+    ['http://a.example.com\\@b.example.com/', 'a.example.com', 'userinfo_forbidden'],
+  ]
+  for (const [target, host, reason] of forwards) {
+    expect([target, reasonOf(forwardTarget(head({ target, rawHeaders: ['Host', host] })))]).toEqual([
+      target,
+      reason,
+    ])
+  }
+})
+
+test('row 29: a host has one spelling, and only its letters’ case is folded', () => {
+  const refused = [
+    'example.com.',
+    'example.com..',
+    'ex%61mple.com',
+    'example。com',
+    'ex\u0430mple.com',
+    'a_b.example.com',
+    '[::ffff:1.2.3.4%x.allowed.com]',
+    '[fe80::1%eth0]',
+    '[0:0:0:0:0:0:0:1]',
+    '[::1',
+    '::1',
+    '',
+    '.',
+    'a..b',
+    '-a.com',
+    'a-.com',
+    '0177.0.0.1',
+    '0x7f000001',
+    '2130706433',
+    '127.1',
+    '0x7f.1',
+    '127.0.0.01',
+    '127.0.0.256',
+    '1.2.3.4.5',
+    'a.0x1',
+    'xn--',
+    'xn--a',
+    'xn--zzzzzzzzzzz',
+    `${'a'.repeat(64)}.com`,
+    `${'a.'.repeat(130)}com`,
+    'a b.com',
+    'a\0.com',
+    'a.com:443.allowed.com',
+    'xn--EXAMPLE-.com',
+  ]
+  for (const text of refused) expect([text, canonicalHost(text).ok]).toEqual([text, false])
+  expect(canonicalHost('EXAMPLE.com')).toEqual({ ok: true, host: 'example.com' })
+  expect(canonicalHost('xn--mnchen-3ya.de')).toEqual({ ok: true, host: 'xn--mnchen-3ya.de' })
+  expect(canonicalHost('127.0.0.1')).toEqual({ ok: true, host: '127.0.0.1' })
+  expect(canonicalHost('[2001:DB8::1]')).toEqual({ ok: true, host: '2001:db8::1' })
+})
+
+test('row 34: a path that two servers could read as two is refused', () => {
+  const ambiguous = [
+    '/v1/../admin',
+    '/v1/..',
+    '/./a',
+    '/a/.',
+    '/v1/%2e%2e/admin',
+    '/v1/%252e%252e/admin',
+    '/v1/..;/admin',
+    '/v1;a=b/x',
+    '/v1%3ba',
+    '//v1',
+    '/a//b',
+    '/a%2Fb',
+    '/a%2fb',
+    '/a\\b',
+    '/a%5cb',
+    '/%00',
+    '/%0d%0a',
+    '/%7f',
+    '/%c0%af',
+    '/%ff',
+    '/a%3fb',
+    '/a%23b',
+    '/%2E',
+  ]
+  for (const path of ambiguous)
+    expect([path, canonicalPath(path)]).toEqual([path, { ok: false, reason: 'path_ambiguous' }])
+  for (const path of ['v1', '', '/a b', '/a\tb', '/\xe4', '/a"b', '/a%', '/a%g1', '/a#b', '/a|b', '/\x7f']) {
+    expect([path, canonicalPath(path)]).toEqual([path, { ok: false, reason: 'path_malformed' }])
+  }
+  expect(canonicalPath('/v1/%61%7e%c3%a4?q=/../x')).toEqual({
+    ok: true,
+    path: '/v1/a~%C3%A4',
+    query: '?q=/../x',
+  })
+})
+
+test('a canonical path is its own canonical form, and WHATWG reads it as the same path', () => {
+  const piece = fc.constantFrom(
+    '/',
+    '.',
+    '..',
+    'v1',
+    '%2e',
+    '%2F',
+    '%61',
+    '%c3%a4',
+    ';',
+    'a',
+    '%',
+    '\\',
+    '//',
+    '~',
+    '%7E',
+    '*',
+    "'",
+    '+',
+    '?',
+    '#',
+  )
+  fc.assert(
+    fc.property(fc.array(fc.oneof(piece, fc.string({ maxLength: 3 })), { maxLength: 12 }), (pieces) => {
+      const result = canonicalPath(`/${pieces.join('')}`)
+      if (!result.ok) return
+      expect(canonicalPath(result.path + result.query)).toEqual(result)
+      expect(new URL(`https://h.example${result.path}`).pathname).toBe(result.path)
+      expect(decodeURIComponent(result.path)).toBe(
+        decodeURIComponent(`/${pieces.join('')}`.split('?')[0] ?? ''),
+      )
+    }),
+    { numRuns: 2_000 },
+  )
+})
+
+test('an accepted authority is its own canonical form, and names the place that WHATWG reads in it', () => {
+  const piece = fc.constantFrom(
+    'a',
+    'example',
+    '.',
+    'com',
+    ':',
+    '443',
+    '80',
+    '[',
+    ']',
+    '::1',
+    '127',
+    '0x7f',
+    '@',
+    '%',
+    'xn--',
+    '-',
+    'A',
+  )
+  fc.assert(
+    fc.property(fc.array(fc.oneof(piece, fc.string({ maxLength: 2 })), { maxLength: 8 }), (pieces) => {
+      const text = pieces.join('')
+      const result = parseAuthority(text)
+      if (!result.ok) return
+      const port = result.port ?? 443
+      const written = formatAuthority('https', result.host, port)
+      expect(parseAuthority(written)).toEqual({
+        ok: true,
+        host: result.host,
+        port: port === 443 ? undefined : port,
+      })
+      const url = new URL(`https://${text}/`)
+      expect([url.host, url.username]).toEqual([written, ''])
+    }),
+    { numRuns: 2_000 },
+  )
+})

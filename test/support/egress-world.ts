@@ -1,0 +1,409 @@
+/**
+ * A proxy, a person with a runner and leases, and upstreams to reach. Where it lies: names are resolved by a table
+ * instead of DNS, and upstreams stand on loopback, reached by rules with a pinned `address` or, for addresses that
+ * only the guard's verdict is about, by a dialer that writes down what it is asked for and connects to loopback.
+ */
+
+import { mkdtemp, rm } from 'node:fs/promises'
+import {
+  createServer as createHttp,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createHttps } from 'node:https'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { sql } from 'kysely'
+import type { EgressRule } from '../../src/catalog/index.ts'
+import {
+  type CallId,
+  createLog,
+  type Log,
+  newId,
+  type PrincipalId,
+  Secret,
+  sha256,
+} from '../../src/core/index.ts'
+import { createLeaves, generateAuthority, importAuthority } from '../../src/egress/certificates.ts'
+import {
+  createEgress,
+  type Dial,
+  type Egress,
+  type EgressLimits,
+  generateEgressKeys,
+} from '../../src/egress/index.ts'
+import { systemDial } from '../../src/egress/upstream.ts'
+import { notify, type Store } from '../../src/store/index.ts'
+import { createVault, type Vault } from '../../src/vault/index.ts'
+import { testStore } from './database.ts'
+
+export const theSecret = 'S3cr3t+Value/for=orders&"quoted"-0123456789'
+
+/** A rule with what most tests want: https at `host`, pinned to loopback. */
+export function rule(host: string, port: number, extra: Partial<EgressRule> = {}): Record<string, unknown> {
+  return {
+    scheme: 'https',
+    host,
+    port,
+    methods: ['GET', 'POST'],
+    paths: ['/'],
+    address: '127.0.0.1',
+    ...extra,
+  }
+}
+
+export const injectBearer: EgressRule['inject'] = [
+  { credential: 'ORDERS_KEY', header: 'authorization', format: 'Bearer {value}' },
+]
+
+export interface Upstream extends AsyncDisposable {
+  port: number
+  /** Every request that arrived, heads only. */
+  seen: { method: string; url: string; rawHeaders: string[]; body: string; servername: string }[]
+}
+
+export interface World extends AsyncDisposable {
+  store: Store
+  egress: Egress
+  vault: Vault
+  principalId: PrincipalId
+  lease: string
+  /** The CA that sandboxes trust. */
+  ca: string
+  dialled: { address: string; port: number }[]
+  /** Everything that was logged, as text. */
+  logged(): string
+  names: Map<string, string[]>
+  upstream(handle: RequestListener, scheme?: 'http' | 'https'): Promise<Upstream>
+  setRules(rules: Record<string, unknown>[], source?: string): Promise<void>
+  addLease(options: {
+    principalId?: PrincipalId
+    source?: string
+  }): Promise<{ lease: string; principalId: PrincipalId }>
+  addCall(source?: string): Promise<CallId>
+  connect(): Promise<Socket>
+  tunnel(
+    host: string,
+    port: number,
+    options?: { lease?: string; source?: string; servername?: string },
+  ): Promise<TLSSocket>
+  events(
+    kind?: string,
+    atLeast?: number,
+  ): Promise<{ kind: string; callId: string | null; data: Record<string, unknown> }[]>
+  /** How the last request that was let out ended, from whichever record says so. */
+  outcome(): Promise<Record<string, unknown>>
+  log: Log
+}
+
+export async function makeWorld(
+  options: { limits?: Partial<EgressLimits>; dial?: Dial; systemRoots?: boolean } = {},
+): Promise<World> {
+  const stack = new AsyncDisposableStack()
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-egress-'))
+  stack.defer(() => rm(folder, { recursive: true, force: true }))
+  const store = stack.use(await testStore())
+  const lines: string[] = []
+  const log = createLog({ level: 'trace', name: 'test' }, { write: (line) => void lines.push(line) })
+
+  const upstreamCa = await generateAuthority(Date.now())
+  const upstreamLeaves = await createLeaves({
+    authority: await importAuthority(upstreamCa.certificatePem, upstreamCa.keyPem),
+    now: () => Date.now(),
+    cacheSize: 50,
+  })
+  const names = new Map<string, string[]>()
+  const dialled: World['dialled'] = []
+  const keys = await generateEgressKeys(join(folder, 'keys'), Date.now())
+  const egress = stack.use(
+    await createEgress({
+      store,
+      keys,
+      listen: { unixSocketDir: join(folder, 'socket'), tcpHost: '127.0.0.1', tcpPort: 0 },
+      trustedCas: [upstreamCa.certificatePem],
+      systemRoots: options.systemRoots ?? false,
+      log,
+      resolve: async (host) => names.get(host) ?? [],
+      dial: (to) => {
+        dialled.push({ address: to.address, port: to.port })
+        return (options.dial ?? systemDial)(to)
+      },
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    }),
+  )
+
+  const addPrincipal = async (): Promise<PrincipalId> => {
+    const id = newId('prn')
+    await store.db
+      .insertInto('principals')
+      .values({ id, kind: 'person', slack_team: 'T1', slack_user: id, name: 'alice' })
+      .execute()
+    const name = `r-${id.slice(-8)}`
+    await store.db
+      .insertInto('runners')
+      .values({
+        id: newId('run'),
+        principal_id: id,
+        name,
+        home_name: name,
+        state: 'ready',
+        generation: 1,
+        sandbox_uid: id,
+        address: 'a',
+      })
+      .execute()
+    return id
+  }
+  const addLease: World['addLease'] = async (asked) => {
+    const principalId = asked.principalId ?? (await addPrincipal())
+    const lease = `lease-${newId('lse')}-${newId('lse')}`
+    const runner = await store.db
+      .selectFrom('runners')
+      .select('id')
+      .where('principal_id', '=', principalId)
+      .executeTakeFirstOrThrow()
+    await store.db
+      .insertInto('leases')
+      .values({
+        id: newId('lse'),
+        secret_sha256: sha256(lease),
+        principal_id: principalId,
+        runner_id: runner.id,
+        generation: 1,
+        source_id: asked.source ?? 'orders',
+      })
+      .execute()
+    return { lease, principalId }
+  }
+  const setRules: World['setRules'] = async (rules, source = 'orders') => {
+    const spec = JSON.stringify({ kind: 'stdio', command: 'true', egress: rules })
+    await store.db
+      .insertInto('sources')
+      .values({ id: source, spec, spec_digest: 'd' })
+      .onConflict((conflict) => conflict.column('id').doUpdateSet({ spec }))
+      .execute()
+    await store.db.updateTable('catalog_state').set({ version: sql<number>`version + 1` }).execute()
+    await notify(store.db, { kind: 'catalog' })
+    // The notice travels on another connection; tests want it to have arrived.
+    await new Promise((resolve) => setTimeout(resolve, 40))
+  }
+  await setRules([])
+  const first = await addLease({})
+  const vault = createVault({ store, log })
+  await vault.setCredential({
+    name: 'ORDERS_KEY',
+    scope: 'global',
+    scopeId: '',
+    value: new Secret(theSecret),
+    by: 'test',
+  })
+
+  const connect = async (): Promise<Socket> => {
+    const socket = connectTcp(egress.socketPath ?? '')
+    socket.on('error', () => undefined)
+    stack.defer(() => void socket.destroy())
+    await new Promise<void>((resolve) => socket.once('connect', resolve))
+    return socket
+  }
+  const world: World = {
+    store,
+    egress,
+    vault,
+    principalId: first.principalId,
+    lease: first.lease,
+    ca: keys.published[0]?.caCertificate ?? '',
+    dialled,
+    logged: () => lines.join(''),
+    names,
+    log,
+    setRules,
+    addLease,
+    connect,
+    async upstream(handle, scheme = 'https') {
+      const made = await startUpstream(handle, scheme, (host) => upstreamLeaves.contextFor(host))
+      stack.use(made)
+      return made
+    },
+    async addCall(source = 'orders') {
+      const id = newId('call')
+      const token = newId('tok')
+      await store.db
+        .insertInto('tokens')
+        .values({
+          id: token,
+          principal_id: first.principalId,
+          secret_hash: 'x',
+          pepper_id: 'p',
+          expires_at: new Date(),
+        })
+        .execute()
+      await store.db
+        .insertInto('calls')
+        .values({
+          id,
+          principal_id: first.principalId,
+          token_id: token,
+          alias: 'a',
+          source_id: source,
+          arguments_digest: 'd',
+          rule: 'r',
+          replica_id: newId('rep'),
+          state: 'running',
+        })
+        .execute()
+      return id
+    },
+    async tunnel(host, port, asked = {}) {
+      const socket = await connect()
+      const head = await sayAndRead(
+        socket,
+        connectRequest(host, port, asked.source ?? 'orders', asked.lease ?? first.lease),
+      )
+      if (!head.startsWith('HTTP/1.1 200')) throw new Error(head)
+      const secured = connectTls({
+        socket,
+        servername: asked.servername ?? host,
+        ca: world.ca,
+        ALPNProtocols: ['http/1.1'],
+      })
+      await new Promise<void>((resolve, reject) => {
+        secured.once('secureConnect', resolve)
+        secured.once('error', reject)
+        secured.once('close', () => reject(new Error('closed')))
+      })
+      secured.on('error', () => undefined)
+      return secured
+    },
+    async events(kind, atLeast = 1) {
+      const deadline = Date.now() + 3_000
+      for (;;) {
+        let query = store.db.selectFrom('events').select(['kind', 'call_id as callId', 'data']).orderBy('id')
+        query = kind === undefined ? query.where('kind', 'like', 'egress.%') : query.where('kind', '=', kind)
+        const rows = await query.execute()
+        if (rows.length >= atLeast || Date.now() > deadline) return rows
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    },
+    async outcome() {
+      const deadline = Date.now() + 3_000
+      for (;;) {
+        const events = await world.events()
+        const last = events.findLast((event) => event.kind === 'egress.allowed')
+        const ended =
+          last?.data['outcome'] ??
+          events.find(
+            (event) =>
+              event.kind === 'egress.finished' && event.data['requestId'] === last?.data['requestId'],
+          )?.data
+        if (ended !== null && ended !== undefined) return ended as Record<string, unknown>
+        if (Date.now() > deadline) throw new Error('no request has ended')
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+  return world
+}
+
+async function startUpstream(
+  handle: RequestListener,
+  scheme: 'http' | 'https',
+  contextFor: (host: string) => Promise<import('node:tls').SecureContext>,
+): Promise<Upstream> {
+  const seen: Upstream['seen'] = []
+  const listener = (req: IncomingMessage, res: ServerResponse) => {
+    const entry = {
+      method: req.method ?? '',
+      url: req.url ?? '',
+      rawHeaders: req.rawHeaders,
+      body: '',
+      servername: String((req.socket as TLSSocket).servername ?? ''),
+    }
+    seen.push(entry)
+    req.on('data', (chunk: Buffer) => {
+      entry.body += chunk.toString('latin1')
+    })
+    handle(req, res)
+  }
+  const server =
+    scheme === 'http'
+      ? createHttp(listener)
+      : createHttps(
+          {
+            SNICallback: (name, done) => {
+              contextFor(name).then(
+                (context) => done(null, context),
+                (error: unknown) => done(error as Error),
+              )
+            },
+          },
+          listener,
+        )
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return {
+    port: address.port,
+    seen,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+export function basic(source: string, lease: string): string {
+  return `Basic ${Buffer.from(`${source}:${lease}`).toString('base64')}`
+}
+
+export function connectRequest(host: string, port: number, source: string, lease: string): string {
+  return `CONNECT ${host}:${port} HTTP/1.1\r\nHost: ${host}:${port}\r\nProxy-Authorization: ${basic(source, lease)}\r\n\r\n`
+}
+
+/** Writes, and resolves with what has come back once a head (and its body by length) is whole or the other end closed. */
+export function sayAndRead(socket: Socket, text: string, timeoutMs = 5_000): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let got = ''
+    const finish = () => {
+      clearTimeout(timer)
+      socket.removeListener('data', onData)
+      socket.removeListener('close', finish)
+      resolve(got)
+    }
+    const onData = (chunk: Buffer) => {
+      got += chunk.toString('latin1')
+      const end = got.indexOf('\r\n\r\n')
+      if (end === -1) return
+      const head = got.slice(0, end)
+      const length = /content-length: (\d+)/i.exec(head)?.[1]
+      const body = got.slice(end + 4)
+      if (/transfer-encoding: chunked/i.test(head)) {
+        if (body.endsWith('0\r\n\r\n')) finish()
+      } else if (length === undefined || body.length >= Number(length)) finish()
+    }
+    const timer = setTimeout(
+      () => reject(new Error(`nothing whole within ${timeoutMs} ms: ${got}`)),
+      timeoutMs,
+    )
+    socket.on('data', onData)
+    socket.on('close', finish)
+    socket.write(text, 'latin1')
+  })
+}
+
+/** A GET or POST inside a tunnel, written by hand. */
+export function request(
+  host: string,
+  port: number,
+  path: string,
+  extra: string[] = [],
+  method = 'GET',
+  body = '',
+): string {
+  const length = body === '' ? [] : [`Content-Length: ${Buffer.byteLength(body)}`]
+  const authority = port === 443 ? host : `${host}:${port}`
+  return [`${method} ${path} HTTP/1.1`, `Host: ${authority}`, ...extra, ...length, '', body].join('\r\n')
+}
