@@ -37,6 +37,8 @@ export interface Gateway {
   readonly firstAdminKey: Secret | undefined
   /** Seals a credential for everybody, as the admin API does. */
   setCredential(name: string, value: Secret): Promise<void>
+  /** Makes a person known before they were heard of in Slack. */
+  ensurePerson(person: { slackTeam: string; slackUser: string; name: string }): Promise<unknown>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -238,6 +240,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       firstAdminKey,
       setCredential: async (name, value) =>
         await vault.setCredential({ name, scope: 'global', scopeId: '', value, by: 'configuration' }),
+      ensurePerson: async (person) => await access.ensurePrincipal(person),
       [Symbol.asyncDispose]: async () => await opened.disposeAsync(),
     }
   } catch (error) {

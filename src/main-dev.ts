@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createGateway, egressSocketDir } from './app.ts'
@@ -42,13 +42,17 @@ export async function runDev(options: DevOptions): Promise<void> {
   if (options.reset) await forget(folder.path, say)
   const log = createLog({ level: options.json ? 'info' : 'warn', name: 'dev' })
 
+  // The same ports as last time, so that yesterday's pasted lines and accepted tools still fit.
+  const last = await readPorts(folder.path)
+  const wantedPort = options.port === 0 ? (last?.gateway ?? 0) : options.port
+  const ordersPort = last?.orders ?? (options.port === 0 ? 0 : 7443)
   say('starting the database, the emulated Slack and the demo API …')
   await using open = new AsyncDisposableStack()
   const [database, orders, slack, port] = await Promise.all([
     openDatabase({ url: undefined, stateDir: folder.path, log }).then((it) => open.use(it)),
-    startDemoOrders({ port: options.port === 0 ? 0 : 7443 }).then((it) => open.use(it)),
+    startDemoOrders({ port: ordersPort }).then((it) => open.use(it)),
     startEmulatedSlack({ port: 0, frontPort: 0 }).then((it) => open.use(it)),
-    pickPort(options.port),
+    pickPort(wantedPort),
   ])
   if (port !== options.port && options.port !== 0) say(`port ${options.port} is taken; using ${port}`)
   if (orders.port !== 7443 && options.port !== 0)
@@ -100,13 +104,17 @@ export async function runDev(options: DevOptions): Promise<void> {
         registerNewcomer(server, {
           slack,
           sender,
-          mcpUrl: () => `${parts.url()}/mcp`,
-          isolation: parts.isolation,
+          mcpUrl: `http://127.0.0.1:${port}/mcp`,
+          ...(parts.isolation === 'none' ? { warning: noIsolation } : {}),
         })
       },
     }),
   )
   await gateway.setCredential('ORDERS_KEY', orders.key)
+  // Known from the start, so that a shell can ask for their tokens before anybody has opened the page.
+  for (const { id, name } of [slack.people.alice, slack.people.bob, slack.people.dana]) {
+    await gateway.ensurePerson({ slackTeam: slack.teamId, slackUser: id, name })
+  }
   const adminKey = await keepAdminKey(folder.path, gateway.url, gateway.firstAdminKey)
 
   const ready = {
@@ -129,6 +137,11 @@ export async function runDev(options: DevOptions): Promise<void> {
   if (reason === 'egress')
     throw new AppError('unavailable', 'the egress proxy ended; everything was stopped. Start again')
   say('\nstopping …')
+}
+
+async function readPorts(folder: string): Promise<{ gateway: number; orders: number } | undefined> {
+  const text = await readFile(join(folder, 'ports.json'), 'utf8').catch(() => undefined)
+  return text === undefined ? undefined : (JSON.parse(text) as { gateway: number; orders: number })
 }
 
 /** The sample configuration with this run's folder and ports, which differ when the usual ones are taken. */
