@@ -151,8 +151,11 @@ function devConfig(
 ): Config {
   const path = process.env.TOOLCRIB_CONFIG ?? sample
   const config = parseConfig(readFileSync(path, 'utf8'), { environment, baseDir: process.cwd(), name: path })
-  for (const rule of config.file.sources.orders?.egress ?? [])
-    if (rule.port === 7443) rule.port = run.ordersPort
+  const { orders } = config.file.sources
+  if (orders?.environment.ORDERS_URL !== undefined) {
+    orders.environment.ORDERS_URL = orders.environment.ORDERS_URL.replace(':7443', `:${run.ordersPort}`)
+    for (const rule of orders.egress) if (rule.port === 7443) rule.port = run.ordersPort
+  }
   config.file.listen = { host: '127.0.0.1', port: run.port }
   config.file.egress.upstream_ca_files.push(run.caFile)
   return { ...config, stateDir: run.folder }

@@ -1,4 +1,5 @@
-const origin = 'https://orders.crib.test'
+// Where the API is; an address is no secret, so it comes as plain environment.
+const origin = new URL(process.env.ORDERS_URL ?? 'https://orders.crib.test').origin
 const limitMs = 30_000
 
 export interface Answer {
