@@ -53,7 +53,6 @@ export function classifyAddress(address: string, own: ReadonlySet<string>): Addr
   const parsed = ipaddr.parse(address)
   const text = parsed.toString()
   if (metadata.has(text)) return 'metadata'
-  if (own.has(text)) return 'own'
   const range = parsed.range()
   if (range !== 'unicast') return classes[range] ?? 'reserved'
   if (parsed instanceof ipaddr.IPv6 && !parsed.match(ipaddr.IPv6.parse('2000::'), 3)) {
@@ -61,7 +60,7 @@ export function classifyAddress(address: string, own: ReadonlySet<string>): Addr
     const [first, second] = parsed.parts
     return first === 0 || (first === 0x64 && second === 0xff9b) ? 'embedded' : 'reserved'
   }
-  return 'public'
+  return own.has(text) ? 'own' : 'public'
 }
 
 /** An address in the one spelling by which two are compared. */
