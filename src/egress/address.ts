@@ -2,18 +2,20 @@ import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /** Why an address is never dialled for a name; the class may be told, the address never is. */
-export type AddressClass =
-  | 'private'
-  | 'loopback'
-  | 'link_local'
-  | 'metadata'
-  | 'shared'
-  | 'multicast'
-  | 'unspecified'
-  | 'reserved'
-  | 'embedded'
-  | 'own'
-  | 'malformed'
+export const addressClasses = [
+  'private',
+  'loopback',
+  'link_local',
+  'metadata',
+  'shared',
+  'multicast',
+  'unspecified',
+  'reserved',
+  'embedded',
+  'own',
+  'malformed',
+] as const
+export type AddressClass = (typeof addressClasses)[number]
 
 // Metadata and platform services of clouds that do not sit in a range that is refused anyway, or whose name in
 // the record should say what they are.
