@@ -290,7 +290,7 @@ test('a sandbox without a row is ended by the second sweep that sees it, with an
   expect(t.machine.operations.filter((one) => one.operation === 'list').length).toBeGreaterThanOrEqual(2)
   expect(t.machine.sandboxes.size).toBe(1)
   await until(async () =>
-    (await listEvents(t.store.db, { kind: 'runner.changed', limit: 1 })).some(
+    (await listEvents(t.store.db, { kind: 'runner.changed', limit: 50 })).some(
       (event) => event.data['from'] === 'orphaned',
     ),
   )
