@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { SandboxSpec } from '../../../src/runners/index.ts'
+import { layoutOf } from '../../../src/runners/local/layout.ts'
 import { sandboxSpec, World } from './gateway.ts'
 import { type Kind, testableKinds } from './kinds.ts'
 import { until } from './until.ts'
@@ -215,12 +216,10 @@ function chainOf(world: World, spec: SandboxSpec): number[] {
 
 /** Processes of this sandbox that the machine shows, supervisors and sleepers alike. */
 function processesOf(world: World, spec: SandboxSpec): string[] {
+  const { marker, folder } = layoutOf(world.stateDir).of(spec.name)
   return table()
     .map((row) => row.command)
-    .filter(
-      (command) =>
-        command.includes(`:${spec.name} `) || command.includes(join(world.stateDir, 'runners', spec.name)),
-    )
+    .filter((command) => command.includes(marker) || command.includes(`${folder}/`))
 }
 
 /** The heads of this world's chains: one for each sandbox, and one for each attempt that is about to be refused. */
