@@ -338,7 +338,11 @@ test('a stop while the sandbox is being made leaves no sandbox behind', async ()
   replica.runners.prewarm(t.alice, [])
   await until(() => t.machine.operations.some((one) => one.operation === 'ensure'))
   const stopped = replica.runners.stop(t.alice, 'test')
-  await until(async () => (await rowOf(t.store, t.alice)).state !== 'starting')
+  // Stopping may be over and the next start begun before anybody looks.
+  await until(async () => {
+    const row = await rowOf(t.store, t.alice)
+    return row.state !== 'starting' || row.generation > 1
+  })
   resume()
   await stopped
   await until(async () => (await rowOf(t.store, t.alice)).state === 'ready')
