@@ -173,11 +173,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
           endRunning: async () => await calls[Symbol.asyncDispose](),
         }),
     )
-      await Promise.race([closed, late.catch(() => undefined)])
-      drained.abort()
-      await calls[Symbol.asyncDispose]()
-      await closed
-    })
     let url = ''
     const publicUrl = () => file.public_url ?? url
     registerMcp(server, {

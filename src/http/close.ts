@@ -13,11 +13,12 @@ export async function closeServer(
   options: { graceMs: number; endRunning: () => Promise<void> },
 ): Promise<void> {
   const closed = server.close()
+  // Node closes what is idle when it is told to close; a connection that becomes idle later would be kept alive.
+  const sweep = setInterval(() => server.server.closeIdleConnections(), 50)
   await within(closed, options.graceMs)
   await options.endRunning()
-  // Node closes what is idle when it is told to close; a connection that became idle since would be kept alive.
-  server.server.closeIdleConnections()
   await within(closed, lastBytesMs)
+  clearInterval(sweep)
   server.server.closeAllConnections()
   await closed
 }
