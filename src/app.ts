@@ -37,6 +37,8 @@ export interface Gateway {
   readonly firstAdminKey: Secret | undefined
   /** Seals a credential for everybody, as the admin API does. */
   setCredential(name: string, value: Secret): Promise<void>
+  /** Settles when every source was looked at once since the start, whether it answered or not. */
+  discovered(): Promise<void>
   /** Makes a person known before they were heard of in Slack. */
   ensurePerson(person: { slackTeam: string; slackUser: string; name: string }): Promise<unknown>
   [Symbol.asyncDispose](): Promise<void>
@@ -142,7 +144,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       }),
     )
     open.use(createCallReaper({ store, log }))
-    open.use(
+    const discovery = open.use(
       startDiscovery({ catalog, runners, notices, principalId: await ensureSystemPrincipal(store.db), log }),
     )
 
@@ -248,6 +250,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       firstAdminKey,
       setCredential: async (name, value) =>
         await vault.setCredential({ name, scope: 'global', scopeId: '', value, by: 'configuration' }),
+      discovered: async () => await discovery.run(),
       ensurePerson: async (person) => await access.ensurePrincipal(person),
       [Symbol.asyncDispose]: async () => await opened.disposeAsync(),
     }

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createGateway, egressSocketDir } from './app.ts'
 import { type Config, parseConfig } from './config.ts'
@@ -116,6 +117,9 @@ export async function runDev(options: DevOptions): Promise<void> {
   for (const { id, name } of [slack.people.alice, slack.people.bob, slack.people.dana]) {
     await gateway.ensurePerson({ slackTeam: slack.teamId, slackUser: id, name })
   }
+  say('looking at the sources …')
+  // The first thing a newcomer does is to list the tools; a source that cannot start must not hold them up.
+  await Promise.race([gateway.discovered(), sleep(20_000, undefined, { ref: false })])
   const adminKey = await keepAdminKey(folder.path, gateway.url, gateway.firstAdminKey)
 
   const ready = {
