@@ -51,13 +51,15 @@ export async function runDev(options: DevOptions): Promise<void> {
   await using open = new AsyncDisposableStack()
   const [database, orders, slack, port] = await Promise.all([
     openDatabase({ url: undefined, stateDir: folder.path, log }).then((it) => open.use(it)),
-    startDemoOrders({ port: ordersPort }).then((it) => open.use(it)),
+    startDemoOrders({ port: ordersPort, ...demoKey() }).then((it) => open.use(it)),
     startEmulatedSlack({ port: 0, frontPort: 0 }).then((it) => open.use(it)),
     pickPort(wantedPort),
   ])
   if (port !== options.port && options.port !== 0) say(`port ${options.port} is taken; using ${port}`)
   if (orders.port !== 7443 && options.port !== 0)
     say(`port 7443 is taken; the demo API listens on ${orders.port}`)
+
+  await writeFile(join(folder.path, portsFile), JSON.stringify({ gateway: port, orders: orders.port }))
 
   const caFile = join(folder.path, 'demo-ca.pem')
   await writeFile(caFile, orders.ca)
@@ -144,8 +146,16 @@ export async function runDev(options: DevOptions): Promise<void> {
   say('\nstopping …')
 }
 
+/** The demo API's key is a new one at each start, unless `TOOLCRIB_DEMO_KEY` names one: for tests that search for it. */
+function demoKey(): { key?: Secret } {
+  const { TOOLCRIB_DEMO_KEY } = process.env
+  return TOOLCRIB_DEMO_KEY ? { key: new Secret(TOOLCRIB_DEMO_KEY) } : {}
+}
+
+const portsFile = 'ports.json'
+
 async function readPorts(folder: string): Promise<{ gateway: number; orders: number } | undefined> {
-  const text = await readFile(join(folder, 'ports.json'), 'utf8').catch(() => undefined)
+  const text = await readFile(join(folder, portsFile), 'utf8').catch(() => undefined)
   return text === undefined ? undefined : (JSON.parse(text) as { gateway: number; orders: number })
 }
 
@@ -188,6 +198,7 @@ async function forget(folder: string, say: (line: string) => void): Promise<void
     'egress',
     'connection.json',
     'database-url',
+    portsFile,
   ]) {
     await rm(join(folder, name), { recursive: true, force: true })
   }
