@@ -74,13 +74,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     const migrated = await migrate(store.db)
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated')
     const notices = open.use(listen(store, log))
+    const deadAfterMs = file.replicas.dead_after_seconds * 1000
     const replica = open.use(
       startHeartbeat({
         store,
         log,
         replica: { id: newId('rep'), kind: 'gateway', host: hostname() },
-        everyMs: 10_000,
-        freshMs: 30_000,
+        everyMs: (deadAfterMs * 2) / 9,
+        freshMs: (deadAfterMs * 2) / 3,
       }),
     )
 
@@ -127,6 +128,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         timings: {
           idleStopMs: file.sandbox.idle_stop,
           startDeadlineMs: file.sandbox.start_deadline_seconds * 1000,
+          reapAfterSeconds: file.replicas.dead_after_seconds,
         },
         stopAllOnClose: options.stopSandboxesOnClose ?? false,
       }),
@@ -143,7 +145,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         isolation: driver.isolation,
       }),
     )
-    open.use(createCallReaper({ store, log }))
+    open.use(createCallReaper({ store, log, replica, deadAfterSeconds: file.replicas.dead_after_seconds }))
     const discovery = open.use(
       startDiscovery({ catalog, runners, notices, principalId: await ensureSystemPrincipal(store.db), log }),
     )
