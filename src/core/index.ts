@@ -6,7 +6,26 @@ export { type Clock, systemClock } from './clock.ts'
 export { canonicalJson, deeperThan, digestJson, sha256 } from './digest.ts'
 export { formatDuration, parseDuration } from './duration.ts'
 export { AppError, type ErrorCode, errorCodes, toAppError } from './errors.ts'
-export { type AuditEvent, type CredentialUse, type EgressOutcome, type EventKind, type Outcome } from './events.ts'
-export { type AdminKeyId, type Brand, type CallId, type CredentialId, type JobId, type LeaseId, newId, type PrincipalId, randomText, type ReplicaId, type RunnerId, type TokenId } from './ids.ts'
+export {
+  type AuditEvent,
+  type CredentialUse,
+  type EgressOutcome,
+  type EventKind,
+  type Outcome,
+} from './events.ts'
+export {
+  type AdminKeyId,
+  type Brand,
+  type CallId,
+  type CredentialId,
+  type JobId,
+  type LeaseId,
+  newId,
+  type PrincipalId,
+  type ReplicaId,
+  type RunnerId,
+  randomText,
+  type TokenId,
+} from './ids.ts'
 export { createLog, type Log, silentLog } from './log.ts'
 export { Secret } from './secret.ts'

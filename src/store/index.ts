@@ -3,10 +3,42 @@
  * query as a plain function of `(db, arguments)`, one file a table. It decides nothing: rules of state live in
  * the statements' WHERE, meaning lives in the rooms above.
  */
-export { countAdminKeys, findAdminKey, insertAdminKey, listAdminKeys, type ListedAdminKey, lockAdminKeys, revokeAdminKey, touchAdminKey } from './admin-keys.ts'
-export { beginCall, type CallEnd, callStanding, type CallStanding, finishCall, type NewCall, reapCalls, recordCall } from './calls.ts'
-export { bumpCatalog, type CatalogRows, catalogVersion, loadCatalogRows, lockCatalog, replacePolicy } from './catalog.ts'
-export { type CredentialRow, credentialsFor, deleteCredential, listCredentialNames, principalExists, putCredential } from './credentials.ts'
+export {
+  countAdminKeys,
+  findAdminKey,
+  insertAdminKey,
+  type ListedAdminKey,
+  listAdminKeys,
+  lockAdminKeys,
+  revokeAdminKey,
+  touchAdminKey,
+} from './admin-keys.ts'
+export {
+  beginCall,
+  type CallEnd,
+  type CallStanding,
+  callStanding,
+  finishCall,
+  type NewCall,
+  reapCalls,
+  recordCall,
+} from './calls.ts'
+export {
+  bumpCatalog,
+  type CatalogRows,
+  catalogVersion,
+  loadCatalogRows,
+  lockCatalog,
+  replacePolicy,
+} from './catalog.ts'
+export {
+  type CredentialRow,
+  credentialsFor,
+  deleteCredential,
+  listCredentialNames,
+  principalExists,
+  putCredential,
+} from './credentials.ts'
 export { type Executor, openStore, type Store } from './database.ts'
 export { type ConfiguredSources, configuredSources, type LeaseFacts, liveLeases } from './egress-decisions.ts'
 export { type EgressKeyRow, egressKeys, publishEgressKey } from './egress-keys.ts'
@@ -17,15 +49,87 @@ export { endLeases, insertLease } from './leases.ts'
 export { listen, Notice, type Notices, notify } from './listen.ts'
 export { joinDatabase, type OpenDatabase, openDatabase } from './local-database.ts'
 export { migrate, pendingMigrations } from './migrate.ts'
-export { ensureSystemPrincipal, findPrincipal, findPrincipalBySlack, listPrincipals, lockPrincipal, type PrincipalRow, setPrincipalState, upsertPerson } from './principals.ts'
+export {
+  ensureSystemPrincipal,
+  findPrincipal,
+  findPrincipalBySlack,
+  listPrincipals,
+  lockPrincipal,
+  type PrincipalRow,
+  setPrincipalState,
+  upsertPerson,
+} from './principals.ts'
 export { beat, liveReplicas } from './replicas.ts'
-export { claimRunners, clearFailedSandbox, noteRunner, raiseGeneration, releaseClaim, wantRunner } from './runner-claims.ts'
+export {
+  claimRunners,
+  clearFailedSandbox,
+  noteRunner,
+  raiseGeneration,
+  releaseClaim,
+  wantRunner,
+} from './runner-claims.ts'
 export { listHolds, reapHolds, releaseHold, takeHold } from './runner-holds.ts'
-export { type Fence, listRunnerEvents, moveRunner, recordOrphan, type RunnerMove, startRunner } from './runner-moves.ts'
-export { ensureRunner, findRunner, findRunnerOwner, listRunners, type RunnerRow, viewRunners } from './runners.ts'
+export {
+  type Fence,
+  listRunnerEvents,
+  moveRunner,
+  type RunnerMove,
+  recordOrphan,
+  startRunner,
+} from './runner-moves.ts'
+export {
+  ensureRunner,
+  findRunner,
+  findRunnerOwner,
+  listRunners,
+  type RunnerRow,
+  viewRunners,
+} from './runners.ts'
 export { type Database, type RunnerState } from './schema.ts'
 export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
-export { addSlackJob, type ClaimedSlackJob, claimSlackJob, extendSlackJob, findTokenOfRequest, finishSlackJob, forgetOldSlackJobs, markSlackJob, nextSlackJobInMs, postponeSlackJob } from './slack-jobs.ts'
-export { disableOtherSources, findSource, listSources, putSource, recordDiscovery, recordDiscoveryError, type StoredSource } from './sources.ts'
-export { endedTokens, findToken, insertOrReissueToken, type ListedToken, listTokens, lockToken, type NewToken, readTokenState, requestKeyUsed, revokeTokens, type TokenState, toolkitSlugs, touchToken } from './tokens.ts'
-export { acceptFoundDefinition, findTool, insertTool, listTools, setToolEnabled, type StoredTool, takenAliases, updateToolFacts } from './tools.ts'
+export {
+  addSlackJob,
+  type ClaimedSlackJob,
+  claimSlackJob,
+  extendSlackJob,
+  findTokenOfRequest,
+  finishSlackJob,
+  forgetOldSlackJobs,
+  markSlackJob,
+  nextSlackJobInMs,
+  postponeSlackJob,
+} from './slack-jobs.ts'
+export {
+  disableOtherSources,
+  findSource,
+  listSources,
+  putSource,
+  recordDiscovery,
+  recordDiscoveryError,
+  type StoredSource,
+} from './sources.ts'
+export {
+  endedTokens,
+  findToken,
+  insertOrReissueToken,
+  type ListedToken,
+  listTokens,
+  lockToken,
+  type NewToken,
+  readTokenState,
+  requestKeyUsed,
+  revokeTokens,
+  type TokenState,
+  toolkitSlugs,
+  touchToken,
+} from './tokens.ts'
+export {
+  acceptFoundDefinition,
+  findTool,
+  insertTool,
+  listTools,
+  type StoredTool,
+  setToolEnabled,
+  takenAliases,
+  updateToolFacts,
+} from './tools.ts'
