@@ -13,6 +13,5 @@ export {
 } from './emulated-slack.ts'
 export { claimFolder, type DevFolder } from './folder.ts'
 export { type NewcomerDeps, registerNewcomer } from './newcomer/routes.ts'
-export { pickPort } from './ports.ts'
 export { createSignedSender, type SentAnswer, type SignedSender } from './signed-sender.ts'
 export type { SlackFront, SlackMessage } from './slack-front.ts'

@@ -5,5 +5,4 @@
  */
 export { createSlack } from './app.ts'
 export { type ClientLine, clientLines, connectionName, endpointUrl } from './client-lines.ts'
-export { parseDuration, sayDuration } from './duration.ts'
 export type { SlackApp, SlackDeps, SlackOptions, TokenLifetimes } from './types.ts'

@@ -4,9 +4,9 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { SandboxSpec } from '../../../src/runners/index.ts'
+import { until } from '../../support/until.ts'
 import { sandboxSpec, World } from './gateway.ts'
 import { type Kind, testableKinds } from './kinds.ts'
-import { until } from './until.ts'
 
 const bare: Kind = { title: 'no isolation', isolation: 'none', userId: undefined }
 
