@@ -45,8 +45,8 @@ export default {
     // It speaks to a server over HTTP and must not drag one in.
     error('cli-stays-outside', { path: '^src/cli/' }, { path: '^src/', pathNot: ['^src/(cli|core)/'] }),
     error(
-      'only-main-knows-dev',
-      { path: '^src/', pathNot: ['^src/dev/', '^src/main\\.ts$'] },
+      'only-main-dev-knows-dev',
+      { path: '^src/', pathNot: ['^src/dev/', '^src/main-dev\\.ts$'] },
       { path: '^src/dev/' },
     ),
     error(

@@ -10,14 +10,11 @@ export { formatDuration, parseDuration, sayDuration, understandDuration } from '
 export { AppError, type ErrorCode, errorCodes, toAppError } from './errors.ts'
 export {
   type AuditEvent,
-  type CredentialUse,
   type EgressOutcome,
-  type EventKind,
   type Outcome,
 } from './events.ts'
 export {
   type AdminKeyId,
-  type Brand,
   type CallId,
   type CredentialId,
   type JobId,

@@ -2,4 +2,4 @@
  * http: the one Fastify factory. It sets limits, timeouts, request ids, error bodies, `/healthz` and `/readyz`,
  * and closes gracefully. It has no routes of its own and knows nobody's business.
  */
-export { createHttpServer, type HttpOptions, type HttpServer } from './server.ts'
+export { createHttpServer, type HttpServer } from './server.ts'
