@@ -152,7 +152,7 @@ CREATE TABLE runner_holds (
   replica_id text NOT NULL,
   generation bigint NOT NULL,
   since timestamp with time zone NOT NULL DEFAULT now(),
-  CONSTRAINT runner_holds_replica_id_fkey FOREIGN KEY (replica_id) REFERENCES replicas(id) ON DELETE CASCADE,
+  CONSTRAINT runner_holds_replica_id_fkey FOREIGN KEY (replica_id) REFERENCES replicas(id),
   CONSTRAINT runner_holds_runner_id_fkey FOREIGN KEY (runner_id) REFERENCES runners(id),
   CONSTRAINT runner_holds_pkey PRIMARY KEY (runner_id, replica_id)
 );
@@ -259,9 +259,10 @@ CREATE TABLE tools (
   source_id text NOT NULL,
   remote_name text NOT NULL,
   alias text NOT NULL,
-  definition jsonb NOT NULL,
+  definition json NOT NULL,
   definition_digest text NOT NULL,
-  accepted_definition jsonb,
+  accepted_definition json,
+  accepted_egress json,
   accepted_digest text,
   available boolean NOT NULL DEFAULT true,
   enabled boolean NOT NULL DEFAULT true,

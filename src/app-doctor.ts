@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { access, statfs } from 'node:fs/promises'
 import type { CatalogKeeper } from './catalog/index.ts'
 import type { Config } from './config.ts'
-import type { RunnerDriver } from './runners/index.ts'
+import { detectIsolation, type RunnerDriver } from './runners/index.ts'
 import { egressKeys, liveReplicas, pendingMigrations, type Store } from './store/index.ts'
 
 interface Check {
@@ -42,11 +42,13 @@ export function doctorChecks(parts: {
         return key === undefined ? bad('no egress proxy has published a key') : good(`newest key ${key.id}`)
       },
     ),
-    check('isolation', 'install bubblewrap, or allow user namespaces; docs/guides/sandboxes.md', async () =>
-      driver.isolation === 'none'
-        ? bad('NONE: a tool can read whatever the user who runs Toolcrib can')
-        : good(driver.isolation),
-    ),
+    check('isolation', 'docs/guides/sandboxes.md says how to get it', async () => {
+      const { works, refused } = await detectIsolation()
+      const why = refused.map((one) => `${one.isolation} would not: ${one.reason} ${one.cure}`).join(' ')
+      if (driver.isolation !== 'none')
+        return good(`${driver.isolation}; here would work: ${works.join(', ')}`)
+      return bad(`NONE: a tool can read whatever the user who runs Toolcrib can. ${why}`)
+    }),
     check('sources', 'see the reason; a source is looked at again by itself', async () => {
       const sources = (await catalog.listSources()).filter((source) => source.enabled)
       const failed = sources.filter((source) => source.discoveryError !== null)

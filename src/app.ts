@@ -11,7 +11,7 @@ import { type CatalogKeeper, createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
 import type { ConfigFile } from './config-schema.ts'
 import { AppError, type Log, newId, type PrincipalId, type Secret } from './core/index.ts'
-import { createHttpServer, type HttpServer } from './http/index.ts'
+import { closeServer, createHttpServer, type HttpServer } from './http/index.ts'
 import { mcpDefaults, registerMcp } from './mcp/index.ts'
 import { checkRules } from './policy/index.ts'
 import { createLocalDriver, createRunners, createToolhostClient, type Isolation } from './runners/index.ts'
@@ -47,6 +47,8 @@ export interface GatewayOptions {
   databaseUrl: string
   log: Log
   version: string
+  /** How long closing waits for calls in flight, instead of `listen.drain_seconds`. */
+  drainMs?: number
   /** For `npm run dev`: sandboxes end with the gateway, and pages of its own are added to the server. */
   stopSandboxesOnClose?: boolean
   extend?: (server: HttpServer, parts: { isolation: Isolation; url: () => string }) => void
@@ -164,7 +166,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         await store.pool.query('SELECT 1')
       },
     })
-    open.defer(async () => await server.close())
+    open.defer(
+      async () =>
+        await closeServer(server, {
+          graceMs: options.drainMs ?? file.listen.drain_seconds * 1000,
+          endRunning: async () => await calls[Symbol.asyncDispose](),
+        }),
+    )
     let url = ''
     const publicUrl = () => file.public_url ?? url
     registerMcp(server, {

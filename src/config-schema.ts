@@ -19,7 +19,11 @@ const port = z.number().int().min(0).max(65535)
  */
 export const configFile = z.strictObject({
   public_url: z.url({ protocol: /^https?$/ }).optional(),
-  listen: section({ host: z.string().default('127.0.0.1'), port: port.default(7400) }),
+  listen: section({
+    host: z.string().default('127.0.0.1'),
+    port: port.default(7400),
+    drain_seconds: z.number().int().min(0).max(3600).default(30),
+  }),
   state_dir: z.string().default('.toolcrib'),
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   database: section({ pool_size: z.number().int().min(2).max(200).default(10) }),

@@ -97,6 +97,7 @@ export async function runDev(options: DevOptions): Promise<void> {
       databaseUrl: database.url,
       log,
       version: options.version,
+      drainMs: 500,
       stopSandboxesOnClose: true,
       extend: (server, parts) => {
         const sender = createSignedSender({
@@ -159,7 +160,7 @@ function devConfig(
     orders.environment.ORDERS_URL = orders.environment.ORDERS_URL.replace(':7443', `:${run.ordersPort}`)
     for (const rule of orders.egress) if (rule.port === 7443) rule.port = run.ordersPort
   }
-  config.file.listen = { host: '127.0.0.1', port: run.port }
+  Object.assign(config.file.listen, { host: '127.0.0.1', port: run.port })
   config.file.egress.upstream_ca_files.push(run.caFile)
   return { ...config, stateDir: run.folder }
 }

@@ -2,18 +2,20 @@ import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /** Why an address is never dialled for a name; the class may be told, the address never is. */
-export type AddressClass =
-  | 'private'
-  | 'loopback'
-  | 'link_local'
-  | 'metadata'
-  | 'shared'
-  | 'multicast'
-  | 'unspecified'
-  | 'reserved'
-  | 'embedded'
-  | 'own'
-  | 'malformed'
+export const addressClasses = [
+  'private',
+  'loopback',
+  'link_local',
+  'metadata',
+  'shared',
+  'multicast',
+  'unspecified',
+  'reserved',
+  'embedded',
+  'own',
+  'malformed',
+] as const
+export type AddressClass = (typeof addressClasses)[number]
 
 // Metadata and platform services of clouds that do not sit in a range that is refused anyway, or whose name in
 // the record should say what they are.
@@ -53,7 +55,6 @@ export function classifyAddress(address: string, own: ReadonlySet<string>): Addr
   const parsed = ipaddr.parse(address)
   const text = parsed.toString()
   if (metadata.has(text)) return 'metadata'
-  if (own.has(text)) return 'own'
   const range = parsed.range()
   if (range !== 'unicast') return classes[range] ?? 'reserved'
   if (parsed instanceof ipaddr.IPv6 && !parsed.match(ipaddr.IPv6.parse('2000::'), 3)) {
@@ -61,7 +62,7 @@ export function classifyAddress(address: string, own: ReadonlySet<string>): Addr
     const [first, second] = parsed.parts
     return first === 0 || (first === 0x64 && second === 0xff9b) ? 'embedded' : 'reserved'
   }
-  return 'public'
+  return own.has(text) ? 'own' : 'public'
 }
 
 /** An address in the one spelling by which two are compared. */

@@ -1,4 +1,4 @@
-import type { AddressClass } from './address.ts'
+import { type AddressClass, addressClasses } from './address.ts'
 import type { DecisionReason } from './decide.ts'
 import type { TupleRefusal } from './tuple.ts'
 
@@ -28,6 +28,7 @@ const others = {
   proxy_overloaded: [503, 'the proxy is at its limit; try again in a moment'],
   records_unavailable: [503, 'the proxy cannot write its records and lets nothing out until it can'],
   leases_unavailable: [503, 'the proxy cannot check leases and lets nothing out until it can'],
+  proxy_failed: [500, 'the proxy failed; an admin finds the cause in its log'],
   revoked: [403, 'the right to this request was withdrawn while it was under way'],
   upstream_unreachable: [502, 'the upstream could not be reached'],
   upstream_untrusted: [
@@ -44,16 +45,44 @@ const others = {
   answer_switched: [502, 'the upstream tried to change the protocol'],
 } as const
 
-const requestHelp: Partial<Record<string, string>> = {
+const malformed = 'the request is malformed or ambiguous; it is refused rather than guessed at'
+const requestHelp: Record<TupleRefusal | 'injection_needs_https', string> = {
+  host_missing: malformed,
+  host_duplicate: malformed,
+  host_malformed: 'write the host as a lower-case name, without trailing dot, user or escapes',
+  host_mismatch: 'the Host header must name the host and port that the request goes to',
+  userinfo_forbidden: 'send no user name or password in the address',
+  port_missing: 'CONNECT names host and port, as in example.com:443',
+  target_malformed: malformed,
+  http_version: 'use HTTP/1.1',
+  method_forbidden: 'use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS',
+  framing_forbidden: 'frame the body by one Content-Length or by chunked alone',
+  body_forbidden: 'send no body with GET or HEAD',
+  override_forbidden: 'send the method and path that are meant; headers that change them are refused',
   upgrade_unsupported: 'WebSocket and other upgrades are not let through; use plain HTTPS requests',
   https_needs_connect: 'reach https hosts through CONNECT, as clients do when HTTPS_PROXY is set',
-  host_mismatch: 'the Host header must name the host and port that the request goes to',
+  connect_in_tunnel: 'open one tunnel for each host',
+  path_malformed: 'send the path in printable ASCII, with everything else percent-encoded, and no fragment',
   path_ambiguous:
     'servers could read the path in two ways; send it without dot segments, "//", ";" or encoded separators',
-  method_forbidden: 'use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS',
-  body_forbidden: 'send no body with GET or HEAD',
   injection_needs_https: 'ask an admin: a rule with a credential must be https',
 }
+
+const notAllowed = [
+  'host_not_allowed',
+  'port_not_allowed',
+  'scheme_not_allowed',
+  'method_not_allowed',
+  'path_not_allowed',
+] as const
+
+/** Every reason there is, for the documentation's test. */
+export const denialReasons: readonly string[] = [
+  ...Object.keys(others),
+  ...Object.keys(requestHelp),
+  ...notAllowed,
+  ...addressClasses.map((name) => `address_${name}`),
+]
 
 export interface Denial {
   status: number
@@ -91,7 +120,7 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
   if (reason.startsWith('address_')) {
     return `the host leads to a ${reason.slice('address_'.length)} address; if that is meant, an admin names it as the rule's \`address\``
   }
-  return requestHelp[reason] ?? 'the request is malformed or ambiguous; it is refused rather than guessed at'
+  return requestHelp[reason as keyof typeof requestHelp] ?? malformed
 }
 
 /** Text from outside made safe for a record, a log or an answer: printable ASCII, at most `max` characters. */

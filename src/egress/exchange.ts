@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { EgressOutcome, Log } from '../core/index.ts'
+import { type EgressOutcome, type Log, toAppError } from '../core/index.ts'
 import { passAnswer, unsearchable } from './answer.ts'
 import { decideEgress } from './decide.ts'
 import type { DenialReason } from './denial.ts'
@@ -11,7 +11,7 @@ import type { Limit } from './limits.ts'
 import type { Live } from './live.ts'
 import type { Recorder } from './record.ts'
 import type { Tuple, TupleRefusal } from './tuple.ts'
-import { authorityOf, type Upstream, upstreamFailure } from './upstream.ts'
+import { authorityOf, failureCode, type Upstream, upstreamFailure } from './upstream.ts'
 
 /** One request of a known sandbox, understood or not. */
 export interface Exchange {
@@ -58,7 +58,7 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       await send(deps, exchange, canonical.tuple, verdict)
     } catch (err) {
       deps.log.error({ err, sourceId: identity.sourceId }, 'egress request failed')
-      refuse('leases_unavailable', 'proxy')
+      refuse(toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed', 'proxy')
     } finally {
       place()
     }
@@ -153,7 +153,10 @@ function send(
 
   outgoing.on('error', (err) => {
     if (over) return
-    deps.log.debug({ err, sourceId: identity.sourceId, host: tuple.host }, 'upstream request failed')
+    deps.log.debug(
+      { code: failureCode(err), sourceId: identity.sourceId, host: tuple.host },
+      'upstream request failed',
+    )
     fail(upstreamFailure(err))
   })
   outgoing.on('timeout', () => fail('upstream_timeout'))

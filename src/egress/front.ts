@@ -121,7 +121,8 @@ export function createFront(deps: FrontDeps): { makeOuter(): Server } {
       socket.on('error', () => socket.destroy())
       connect(req, socket, head).catch((err: unknown) => {
         deps.log.error({ err }, 'tunnel failed')
-        socket.destroy()
+        if (socket.bytesWritten > 0) socket.destroy()
+        else socket.end(connectDenial(unavailable(undefined), askedRaw(req, 'https')))
       })
     })
     server.on('clientError', (_error, socket) => refuseBytes(socket))

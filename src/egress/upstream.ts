@@ -183,6 +183,19 @@ export function upstreamFailure(error: unknown): UpstreamError['reason'] {
   return error instanceof UpstreamError ? error.reason : 'upstream_failed'
 }
 
+/**
+ * The codes of an error and its causes, for the log. Never the error itself: a parser's error carries the bytes
+ * that it stumbled over, and those may be an echoed credential.
+ */
+export function failureCode(error: unknown): string {
+  const codes: string[] = []
+  for (let at = error; at instanceof Error && codes.length < 4; at = at.cause) {
+    const { code } = at as NodeJS.ErrnoException
+    codes.push(at instanceof UpstreamError ? at.reason : typeof code === 'string' ? code : at.name)
+  }
+  return codes.join(' < ')
+}
+
 /** The Host header, and how a refusal names the place. */
 export function authorityOf(tuple: Pick<Tuple, 'scheme' | 'host' | 'port'>): string {
   return formatAuthority(tuple.scheme, tuple.host, tuple.port)

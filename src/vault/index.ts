@@ -8,6 +8,7 @@ export {
   generateSealingKey,
   importOpeningKey,
   type OpeningKey,
+  open,
   sealingKeyId,
   sealTo,
 } from './seal.ts'

@@ -290,7 +290,7 @@ test('a sandbox without a row is ended by the second sweep that sees it, with an
   expect(t.machine.operations.filter((one) => one.operation === 'list').length).toBeGreaterThanOrEqual(2)
   expect(t.machine.sandboxes.size).toBe(1)
   await until(async () =>
-    (await listEvents(t.store.db, { kind: 'runner.changed', limit: 1 })).some(
+    (await listEvents(t.store.db, { kind: 'runner.changed', limit: 50 })).some(
       (event) => event.data['from'] === 'orphaned',
     ),
   )
@@ -338,7 +338,11 @@ test('a stop while the sandbox is being made leaves no sandbox behind', async ()
   replica.runners.prewarm(t.alice, [])
   await until(() => t.machine.operations.some((one) => one.operation === 'ensure'))
   const stopped = replica.runners.stop(t.alice, 'test')
-  await until(async () => (await rowOf(t.store, t.alice)).state !== 'starting')
+  // Stopping may be over and the next start begun before anybody looks.
+  await until(async () => {
+    const row = await rowOf(t.store, t.alice)
+    return row.state !== 'starting' || row.generation > 1
+  })
   resume()
   await stopped
   await until(async () => (await rowOf(t.store, t.alice)).state === 'ready')

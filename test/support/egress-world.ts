@@ -5,13 +5,7 @@
  */
 
 import { mkdtemp, rm } from 'node:fs/promises'
-import {
-  createServer as createHttp,
-  type IncomingMessage,
-  type RequestListener,
-  type ServerResponse,
-} from 'node:http'
-import { createServer as createHttps } from 'node:https'
+import type { RequestListener } from 'node:http'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -39,6 +33,10 @@ import { systemDial } from '../../src/egress/upstream.ts'
 import { notify, type Store } from '../../src/store/index.ts'
 import { createVault, type Vault } from '../../src/vault/index.ts'
 import { testStore } from './database.ts'
+import { connectRequest, sayAndRead } from './raw-http.ts'
+import { startUpstream, type Upstream } from './upstream.ts'
+
+export { basic, connectRequest, request, sayAndRead } from './raw-http.ts'
 
 export const theSecret = 'S3cr3t+Value/for=orders&"quoted"-0123456789'
 
@@ -58,12 +56,6 @@ export function rule(host: string, port: number, extra: Partial<EgressRule> = {}
 export const injectBearer: EgressRule['inject'] = [
   { credential: 'ORDERS_KEY', header: 'authorization', format: 'Bearer {value}' },
 ]
-
-export interface Upstream extends AsyncDisposable {
-  port: number
-  /** Every request that arrived, heads only. */
-  seen: { method: string; url: string; rawHeaders: string[]; body: string; servername: string }[]
-}
 
 export interface World extends AsyncDisposable {
   store: Store
@@ -306,104 +298,4 @@ export async function makeWorld(
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
   return world
-}
-
-async function startUpstream(
-  handle: RequestListener,
-  scheme: 'http' | 'https',
-  contextFor: (host: string) => Promise<import('node:tls').SecureContext>,
-): Promise<Upstream> {
-  const seen: Upstream['seen'] = []
-  const listener = (req: IncomingMessage, res: ServerResponse) => {
-    const entry = {
-      method: req.method ?? '',
-      url: req.url ?? '',
-      rawHeaders: req.rawHeaders,
-      body: '',
-      servername: String((req.socket as TLSSocket).servername ?? ''),
-    }
-    seen.push(entry)
-    req.on('data', (chunk: Buffer) => {
-      entry.body += chunk.toString('latin1')
-    })
-    handle(req, res)
-  }
-  const server =
-    scheme === 'http'
-      ? createHttp(listener)
-      : createHttps(
-          {
-            SNICallback: (name, done) => {
-              contextFor(name).then(
-                (context) => done(null, context),
-                (error: unknown) => done(error as Error),
-              )
-            },
-          },
-          listener,
-        )
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return {
-    port: address.port,
-    seen,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections()
-      await new Promise((resolve) => server.close(resolve))
-    },
-  }
-}
-
-export function basic(source: string, lease: string): string {
-  return `Basic ${Buffer.from(`${source}:${lease}`).toString('base64')}`
-}
-
-export function connectRequest(host: string, port: number, source: string, lease: string): string {
-  return `CONNECT ${host}:${port} HTTP/1.1\r\nHost: ${host}:${port}\r\nProxy-Authorization: ${basic(source, lease)}\r\n\r\n`
-}
-
-/** Writes, and resolves with what has come back once a head (and its body by length) is whole or the other end closed. */
-export function sayAndRead(socket: Socket, text: string, timeoutMs = 5_000): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let got = ''
-    const finish = () => {
-      clearTimeout(timer)
-      socket.removeListener('data', onData)
-      socket.removeListener('close', finish)
-      resolve(got)
-    }
-    const onData = (chunk: Buffer) => {
-      got += chunk.toString('latin1')
-      const end = got.indexOf('\r\n\r\n')
-      if (end === -1) return
-      const head = got.slice(0, end)
-      const length = /content-length: (\d+)/i.exec(head)?.[1]
-      const body = got.slice(end + 4)
-      if (/transfer-encoding: chunked/i.test(head)) {
-        if (body.endsWith('0\r\n\r\n')) finish()
-      } else if (length === undefined || body.length >= Number(length)) finish()
-    }
-    const timer = setTimeout(
-      () => reject(new Error(`nothing whole within ${timeoutMs} ms: ${got}`)),
-      timeoutMs,
-    )
-    socket.on('data', onData)
-    socket.on('close', finish)
-    socket.write(text, 'latin1')
-  })
-}
-
-/** A GET or POST inside a tunnel, written by hand. */
-export function request(
-  host: string,
-  port: number,
-  path: string,
-  extra: string[] = [],
-  method = 'GET',
-  body = '',
-): string {
-  const length = body === '' ? [] : [`Content-Length: ${Buffer.byteLength(body)}`]
-  const authority = port === 443 ? host : `${host}:${port}`
-  return [`${method} ${path} HTTP/1.1`, `Host: ${authority}`, ...extra, ...length, '', body].join('\r\n')
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { link, lstat, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AppError } from '../../core/index.ts'
+import { AppError, randomText } from '../../core/index.ts'
 import type { Layout } from './layout.ts'
 
 const range = 65_536
@@ -13,7 +13,7 @@ const range = 65_536
 export async function claimUserId(layout: Layout, homeName: string, first: number): Promise<number> {
   await mkdir(layout.userIds, { recursive: true, mode: 0o700 })
   const begin = createHash('sha256').update(homeName).digest().readUInt16BE(0)
-  const draft = join(layout.userIds, `.${homeName}.${process.pid}.draft`)
+  const draft = join(layout.userIds, `.${randomText(12)}.draft`)
   await writeFile(draft, homeName, { mode: 0o600 })
   try {
     for (let step = 0; step < range; step++) {

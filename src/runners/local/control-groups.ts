@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { mkdir, rmdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { SandboxSpec } from '../driver.ts'
 
 /** Where control groups of ours can be made; empty lists mean that this machine gives us none. */
@@ -50,10 +51,21 @@ export async function findControlGroups(): Promise<ControlGroups> {
   }
 }
 
-/** Removes groups that are empty; one that is not stays, and the next life of that name takes it over. */
+/**
+ * Removes groups whose processes have ended; the last of them may take a moment to leave. One that stays busy
+ * stays, and the next life of that name and generation takes it over.
+ */
 export async function removeControlGroups(folders: string[]): Promise<void> {
   for (const folder of folders) {
-    if (folder.startsWith(`${root}/`)) await rmdir(folder).catch(() => undefined)
+    if (!folder.startsWith(`${root}/`)) continue
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const busy = await rmdir(folder).then(
+        () => false,
+        (error: NodeJS.ErrnoException) => error.code === 'EBUSY',
+      )
+      if (!busy) break
+      await sleep(10)
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import { readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { randomText } from '../../core/index.ts'
 import type { RunnerPaths } from './layout.ts'
 
 const processRef = z.object({ pid: z.number().int().positive(), start: z.string() })
@@ -26,7 +27,7 @@ export type LifeRecord = z.infer<typeof record>
 /** Replaces the record in one step: a reader sees the old one or the new one, never a half. */
 export async function writeRecord(paths: RunnerPaths, value: LifeRecord): Promise<void> {
   const target = paths.record(value.generation)
-  const draft = `${target}.${process.pid}.draft`
+  const draft = `${target}.${randomText(8)}.draft`
   await writeFile(draft, JSON.stringify(value), { mode: 0o600 })
   await rename(draft, target)
 }

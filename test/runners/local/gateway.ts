@@ -1,5 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs'
 import { createServer, request, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -57,9 +67,16 @@ export class World implements AsyncDisposable {
     return server
   }
 
+  #lives(): { name: string; uid: string }[] {
+    return globSync(join(this.stateDir, 'runners', '*', 'g*.json')).map((file) =>
+      JSON.parse(readFileSync(file, 'utf8')),
+    )
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const last = this.#gateways.find((gateway) => gateway.lives) ?? (await this.gateway())
-    for (const facts of await last.list()) await last.delete(facts.name, facts.uid, 0)
+    // Also those that ended by themselves: what they left goes with them.
+    for (const { name, uid } of this.#lives()) await last.delete(name, uid, 0)
     for (const gateway of this.#gateways) await gateway.kill()
     rmSync(this.folder, { recursive: true, force: true })
   }
@@ -113,8 +130,17 @@ export class Gateway {
       facts = await this.observe(spec.name)
       return facts?.phase === 'running'
     })
-    if (facts === undefined) throw new Error('unreachable')
-    return facts
+    const started = facts
+    if (started === undefined) throw new Error('unreachable')
+    // Between making its socket and listening on it a toolhost refuses: whoever dials then tries again.
+    await until(
+      async () =>
+        await this.run(started, 'true').then(
+          () => true,
+          () => false,
+        ),
+    )
+    return started
   }
 
   /** Runs a shell command inside, by way of the toolhost. */

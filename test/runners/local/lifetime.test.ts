@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { SandboxSpec } from '../../../src/runners/index.ts'
+import { layoutOf } from '../../../src/runners/local/layout.ts'
 import { until } from '../../support/until.ts'
 import { sandboxSpec, World } from './gateway.ts'
 import { type Kind, testableKinds } from './kinds.ts'
@@ -43,7 +44,7 @@ for (const kind of [...(await testableKinds()), bare]) {
       for (const [i, answer] of answers.entries()) {
         expect(answer?.kind).toBe(specs[i]?.uid === winner ? 'ours' : 'taken')
       }
-      expect(toolhosts(world)).toHaveLength(1)
+      await until(() => heads(world).length === 1)
       expect(await gateways[1]?.list()).toHaveLength(1)
     })
 
@@ -94,9 +95,9 @@ for (const kind of [...(await testableKinds()), bare]) {
         expect([undefined, spec.uid]).toContain(seen?.uid)
         expect((await heir.ensure(spec)).kind).toBe('ours')
         // The doomed one's attempt may still be on its way to be refused.
-        await until(() => toolhosts(world).length === 1)
+        await until(() => heads(world).length === 1)
         await heir.delete(spec.name, spec.uid, 0)
-        expect(toolhosts(world)).toEqual([])
+        expect(heads(world)).toEqual([])
       }
     })
 
@@ -215,21 +216,20 @@ function chainOf(world: World, spec: SandboxSpec): number[] {
 
 /** Processes of this sandbox that the machine shows, supervisors and sleepers alike. */
 function processesOf(world: World, spec: SandboxSpec): string[] {
+  const { marker, folder } = layoutOf(world.stateDir).of(spec.name)
   return table()
     .map((row) => row.command)
-    .filter(
-      (command) =>
-        command.includes(`:${spec.name} `) || command.includes(join(world.stateDir, 'runners', spec.name)),
-    )
+    .filter((command) => command.includes(marker) || command.includes(`${folder}/`))
 }
 
-/** Toolhosts of this world, by the settings that they were given or the supervisor that carries them. */
-function toolhosts(world: World): string[] {
+/** The heads of this world's chains: one for each sandbox, and one for each attempt that is about to be refused. */
+function heads(world: World): string[] {
   return readdirSync(join(world.stateDir, 'runners')).flatMap((name) =>
     table()
       .filter(
         (row) =>
-          /flock/.test(row.command) && row.command.includes(join(world.stateDir, 'runners', name, 'lock')),
+          row.command.startsWith('flock ') &&
+          row.command.includes(join(world.stateDir, 'runners', name, 'lock')),
       )
       .map((row) => row.command),
   )

@@ -1,0 +1,123 @@
+import { expect, test } from 'vitest'
+import type { PrincipalId } from '../../src/core/index.ts'
+import { notify } from '../../src/store/index.ts'
+import {
+  connectRequest,
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  type World,
+} from '../support/egress-world.ts'
+
+const host = 'orders.example.com'
+
+/** A request whose answer never ends, under way; `over` tells how long after `since` it was cut. */
+async function endless(world: World) {
+  const up = await world.upstream((_req, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' })
+    const timer = setInterval(() => res.write('data: x\n\n'), 20)
+    res.on('close', () => clearInterval(timer))
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const socket = await world.tunnel(host, up.port)
+  const idle = await world.tunnel(host, up.port)
+  socket.resume()
+  idle.resume()
+  socket.write(request(host, up.port, '/events'))
+  await new Promise((resolve) => socket.once('data', resolve))
+  const closed = Promise.all(
+    [socket, idle].map((one) => new Promise((resolve) => one.once('close', resolve))),
+  )
+  return {
+    up,
+    cutAfter: async (change: () => Promise<unknown>): Promise<number> => {
+      const since = performance.now()
+      await change()
+      await closed
+      return performance.now() - since
+    },
+  }
+}
+
+const withdrawals: [string, (world: World) => Promise<unknown>][] = [
+  [
+    'the lease is ended, with no notice at all',
+    (world) => world.store.db.updateTable('leases').set({ ended_at: new Date() }).execute(),
+  ],
+  [
+    'the principal is deactivated',
+    async (world) => {
+      await world.store.db
+        .updateTable('principals')
+        .set({ state: 'deactivated', deactivated_at: new Date() })
+        .execute()
+      await notify(world.store.db, { kind: 'principal', id: world.principalId })
+    },
+  ],
+  [
+    'the runner has a new generation',
+    (world) => world.store.db.updateTable('runners').set({ generation: 2 }).execute(),
+  ],
+  ['the runner stops', (world) => world.store.db.updateTable('runners').set({ state: 'stopping' }).execute()],
+  [
+    'the source is disabled',
+    (world) => world.store.db.updateTable('sources').set({ enabled: false }).execute(),
+  ],
+  ['the rule is taken away', (world) => world.setRules([rule('other.example.com', 443)])],
+]
+for (const [what, change] of withdrawals) {
+  test(`invariant 5: live tunnels and streams end within a second when ${what}`, async () => {
+    await using world = await makeWorld()
+    const { cutAfter, up } = await endless(world)
+    expect(await cutAfter(() => change(world))).toBeLessThan(1_000)
+    expect(await world.outcome()).toMatchObject({ status: 200, failure: 'revoked' })
+    const again = await sayAndRead(
+      await world.connect(),
+      connectRequest(host, up.port, 'orders', world.lease),
+    )
+    expect(again).toMatch(/^HTTP\/1\.1 (?:407|403) /)
+  })
+}
+
+test('invariant 5: a credential that was removed is refused on the next request of a live tunnel', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const socket = await world.tunnel(host, up.port)
+  expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('ok')
+  await world.vault.removeCredential({ name: 'ORDERS_KEY', scope: 'global', scopeId: '', by: 'test' })
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('credential_missing')
+  expect(up.seen).toHaveLength(1)
+})
+
+test('another principal keeps going when one is withdrawn', async () => {
+  await using world = await makeWorld()
+  const { up, cutAfter } = await endless(world)
+  const other = await world.addLease({})
+  const socket = await world.tunnel(host, up.port, { lease: other.lease })
+  socket.resume()
+  await cutAfter(() =>
+    world.store.db
+      .updateTable('leases')
+      .set({ ended_at: new Date() })
+      .where('principal_id', '=', world.principalId satisfies PrincipalId)
+      .execute(),
+  )
+  expect(socket.destroyed).toBe(false)
+})
+
+test('an upstream connection kept from before a change of rules is not used after it', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([rule(host, up.port)])
+  const socket = await world.tunnel(host, up.port)
+  await sayAndRead(socket, request(host, up.port, '/'))
+  await sayAndRead(socket, request(host, up.port, '/'))
+  expect(world.dialled).toHaveLength(1)
+  await world.setRules([rule(host, up.port, { paths: ['/a', '/'] })])
+  await sayAndRead(socket, request(host, up.port, '/'))
+  expect(world.dialled).toHaveLength(2)
+})

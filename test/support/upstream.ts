@@ -1,0 +1,65 @@
+/**
+ * A real HTTP or HTTPS server on loopback that shows a certificate for whatever name it is asked for. It lies in
+ * nothing but the name: the certificate comes from the test's own CA.
+ */
+import {
+  createServer as createHttp,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createHttps } from 'node:https'
+import type { SecureContext, TLSSocket } from 'node:tls'
+
+export interface Upstream extends AsyncDisposable {
+  port: number
+  /** Every request that arrived, heads only. */
+  seen: { method: string; url: string; rawHeaders: string[]; body: string; servername: string }[]
+}
+
+export async function startUpstream(
+  handle: RequestListener,
+  scheme: 'http' | 'https',
+  contextFor: (host: string) => Promise<SecureContext>,
+): Promise<Upstream> {
+  const seen: Upstream['seen'] = []
+  const listener = (req: IncomingMessage, res: ServerResponse) => {
+    const entry = {
+      method: req.method ?? '',
+      url: req.url ?? '',
+      rawHeaders: req.rawHeaders,
+      body: '',
+      servername: String((req.socket as TLSSocket).servername ?? ''),
+    }
+    seen.push(entry)
+    req.on('data', (chunk: Buffer) => {
+      entry.body += chunk.toString('latin1')
+    })
+    handle(req, res)
+  }
+  const server =
+    scheme === 'http'
+      ? createHttp(listener)
+      : createHttps(
+          {
+            SNICallback: (name, done) => {
+              contextFor(name).then(
+                (context) => done(null, context),
+                (error: unknown) => done(error as Error),
+              )
+            },
+          },
+          listener,
+        )
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return {
+    port: address.port,
+    seen,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}

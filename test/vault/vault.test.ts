@@ -1,0 +1,139 @@
+import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { newId, type PrincipalId, Secret, silentLog } from '../../src/core/index.ts'
+import { generateEgressKeys, loadEgressKeys } from '../../src/egress/index.ts'
+import { type CredentialRow, credentialsFor, publishEgressKey } from '../../src/store/index.ts'
+import {
+  chooseCredential,
+  createVault,
+  generateSealingKey,
+  importOpeningKey,
+  open,
+  openCredential,
+  sealTo,
+} from '../../src/vault/index.ts'
+import { testStore } from '../support/database.ts'
+
+const alice = 'prn_alice' as PrincipalId
+
+async function folder(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'toolcrib-keys-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  return join(dir, 'keys')
+}
+
+test('a sealed value opens for its key and exactly its row, and for nothing else', async () => {
+  const mine = await generateSealingKey()
+  const other = await generateSealingKey()
+  const context = { keyId: mine.id, name: 'ORDERS_KEY', scope: 'principal', scopeId: alice }
+  const sealed = await sealTo(mine.publicKey, new Secret('válue'), context)
+  expect(sealed).not.toContain('value')
+  expect(await sealTo(mine.publicKey, new Secret('válue'), context)).not.toBe(sealed)
+  const key = await importOpeningKey(mine.id, mine.privateKey)
+  expect((await open(key, sealed, context)).reveal()).toBe('válue')
+  const changed = [{ keyId: other.id }, { name: 'OTHER' }, { scope: 'global' }, { scopeId: 'prn_bob' }]
+  for (const change of changed)
+    await expect(open(key, sealed, { ...context, ...change })).rejects.toThrow('does not open')
+  const wrongKey = await importOpeningKey(mine.id, other.privateKey)
+  await expect(open(wrongKey, sealed, context)).rejects.toThrow('does not open')
+  await expect(open(key, `${sealed}AAAA`, context)).rejects.toThrow('does not open')
+  await expect(open(key, 'plaintext', context)).rejects.toThrow('not sealed')
+  await expect(sealTo(other.publicKey, new Secret('x'), context)).rejects.toThrow('not that key')
+})
+
+test('the gateway stores a credential that only the egress side can read', async () => {
+  await using store = await testStore()
+  const vault = createVault({ store, log: silentLog })
+  const target = { name: 'ORDERS_KEY', scope: 'global', scopeId: '' } as const
+  const value = new Secret('v3ry-s3cret-value')
+  await expect(vault.setCredential({ ...target, value, by: 'test' })).rejects.toThrow('published its key')
+  const keys = await generateEgressKeys(await folder(), Date.now())
+  for (const key of keys.published) await publishEgressKey(store.db, key)
+  await vault.setCredential({ ...target, value, by: 'test' })
+  await vault.setCredential({ ...target, value: new Secret('newer-value'), by: 'test' })
+  const listed = await vault.listCredentials()
+  expect(listed).toMatchObject([{ ...target, updatedBy: 'test' }])
+  const [row] = await credentialsFor(store.db, { names: ['ORDERS_KEY'], principalId: alice })
+  if (row === undefined) throw new Error('no row')
+  expect((await openCredential(keys.opening, row)).reveal()).toBe('newer-value')
+  await expect(openCredential(new Map(), row)).rejects.toThrow('which is not here')
+  await vault.removeCredential({ ...target, by: 'test' })
+  await expect(vault.removeCredential({ ...target, by: 'test' })).rejects.toMatchObject({ code: 'not_found' })
+  const events = await store.db.selectFrom('events').select(['kind', 'data']).orderBy('id').execute()
+  expect(events.map((event) => event.kind)).toEqual([
+    'credential.set',
+    'credential.set',
+    'credential.removed',
+  ])
+  expect(JSON.stringify([events, listed])).not.toMatch(/v3ry-s3cret|newer-value/)
+})
+
+test('row 14: a value that a header cannot carry whole is refused when it is set, and the refusal does not repeat it', async () => {
+  await using store = await testStore()
+  const vault = createVault({ store, log: silentLog })
+  const keys = await generateEgressKeys(await folder(), Date.now())
+  for (const key of keys.published) await publishEgressKey(store.db, key)
+  const target = { name: 'ORDERS_KEY', scope: 'global', scopeId: '', by: 'test' } as const
+  for (const value of [
+    '',
+    'abcd\n',
+    'ab\r\ncd',
+    'ab\0cd',
+    'ab\x7fcd',
+    'ab\u20accd',
+    ' abcd',
+    'x'.repeat(64 * 1024 + 1),
+  ]) {
+    const error = await vault
+      .setCredential({ ...target, value: new Secret(value) })
+      .catch((err: unknown) => err)
+    expect(error).toMatchObject({ code: 'invalid_input' })
+    expect(String(error)).not.toContain(value || 'no value')
+  }
+  const wrong = { ...target, value: new Secret('x') }
+  await expect(vault.setCredential({ ...wrong, name: 'orders' })).rejects.toMatchObject({
+    code: 'invalid_input',
+  })
+  await expect(vault.setCredential({ ...wrong, scopeId: 'x' })).rejects.toMatchObject({
+    code: 'invalid_input',
+  })
+  await expect(vault.setCredential({ ...wrong, scope: 'principal', scopeId: 'prn_x' })).rejects.toMatchObject(
+    { code: 'not_found' },
+  )
+  expect(await vault.listCredentials()).toEqual([])
+})
+
+test('a principal’s own credential comes before the global one, and a profile’s never applies yet', () => {
+  const row = (scope: CredentialRow['scope'], scopeId: string): CredentialRow => ({
+    id: newId('crd'),
+    name: 'K',
+    scope,
+    scopeId,
+    keyId: 'k',
+    sealed: scope,
+  })
+  const all = [row('global', ''), row('profile', 'p'), row('principal', 'prn_bob'), row('principal', alice)]
+  expect(chooseCredential(all, 'K', alice)).toBe(all[3])
+  expect(chooseCredential(all.slice(0, 3), 'K', alice)).toBe(all[0])
+  expect(chooseCredential(all.slice(1, 3), 'K', alice)).toBeUndefined()
+  expect(chooseCredential(all, 'OTHER', alice)).toBeUndefined()
+})
+
+test('keys are made once, stay the same, and are refused when others could read them', async () => {
+  const dir = await folder()
+  await expect(loadEgressKeys(dir)).rejects.toMatchObject({ code: 'not_found' })
+  const first = await generateEgressKeys(dir, Date.now())
+  const second = await generateEgressKeys(dir, Date.now() + 1)
+  expect(second.published).toEqual(first.published)
+  const names = await readdir(dir)
+  for (const name of names) expect((await stat(join(dir, name))).mode & 0o077).toBe(0)
+  const privates = names.filter((name) => name !== 'ca.pem')
+  expect(privates).toHaveLength(2)
+  for (const name of privates) {
+    await chmod(join(dir, name), 0o640)
+    await expect(loadEgressKeys(dir)).rejects.toThrow('chmod 600')
+    await chmod(join(dir, name), 0o600)
+  }
+})
