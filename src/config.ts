@@ -31,6 +31,9 @@ export interface SlackConfig {
 
 type Environment = Record<string, string | undefined>
 
+/** The environment of this process; read here and nowhere else. */
+export const processEnvironment: Environment = process.env
+
 /**
  * Reads `path` (or `TOOLCRIB_CONFIG`, or `toolcrib.yaml` if it is there, else all defaults) and the environment.
  * Throws one `invalid_input` that names every problem with its place and cure; nothing has been started by then.

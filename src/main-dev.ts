@@ -5,12 +5,11 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createGateway, egressSocketDir } from './app.ts'
-import { type Config, parseConfig } from './config.ts'
-import { AppError, createLog, newId, Secret } from './core/index.ts'
+import { type Config, parseConfig, processEnvironment } from './config.ts'
+import { AppError, createLog, freePort, newId, Secret } from './core/index.ts'
 import {
   claimFolder,
   createSignedSender,
-  pickPort,
   registerNewcomer,
   startDemoOrders,
   startEgressProcess,
@@ -53,7 +52,7 @@ export async function runDev(options: DevOptions): Promise<void> {
     openDatabase({ url: undefined, stateDir: folder.path, log }).then((it) => open.use(it)),
     startDemoOrders({ port: ordersPort, ...demoKey() }).then((it) => open.use(it)),
     startEmulatedSlack({ port: 0, frontPort: 0 }).then((it) => open.use(it)),
-    pickPort(wantedPort),
+    freePort(wantedPort),
   ])
   if (port !== options.port && options.port !== 0) say(`port ${options.port} is taken; using ${port}`)
   if (orders.port !== 7443 && options.port !== 0)
@@ -86,7 +85,11 @@ export async function runDev(options: DevOptions): Promise<void> {
   const egress = open.use(
     await startEgressProcess({
       entry: options.entry,
-      environment: { PATH: process.env.PATH, DATABASE_URL: database.url, TOOLCRIB_CONFIG: egressConfig },
+      environment: {
+        PATH: processEnvironment.PATH,
+        DATABASE_URL: database.url,
+        TOOLCRIB_CONFIG: egressConfig,
+      },
     }),
   )
 
@@ -164,7 +167,7 @@ function devConfig(
   run: { folder: string; port: number; ordersPort: number; caFile: string },
   environment: Record<string, string>,
 ): Config {
-  const path = process.env.TOOLCRIB_CONFIG ?? sample
+  const path = processEnvironment.TOOLCRIB_CONFIG ?? sample
   const config = parseConfig(readFileSync(path, 'utf8'), { environment, baseDir: process.cwd(), name: path })
   const { orders } = config.file.sources
   if (orders?.environment.ORDERS_URL !== undefined) {

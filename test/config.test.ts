@@ -23,7 +23,7 @@ test('an empty file gives the defaults that the example states', () => {
     'state_dir',
     'log_level',
   ] as const) {
-    expect(stated[key], key).toEqual(file[key])
+    expect({ [key]: stated[key] }).toEqual({ [key]: file[key] })
   }
 })
 

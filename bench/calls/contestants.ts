@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { freePort } from '../../test/support/ports.ts'
+import { freePort } from '../../src/core/index.ts'
 import { createClient, type Target } from './client.ts'
 import { startToolcrib } from './toolcrib.ts'
 

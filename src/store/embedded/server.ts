@@ -3,12 +3,11 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { AppError } from '../../core/index.ts'
+import { AppError, freePort } from '../../core/index.ts'
 import { anyoneCanEnter, sharedDir } from './reachable.ts'
 
 export interface EmbeddedPostgres {
@@ -120,14 +119,4 @@ function failure(log: string[]): AppError {
   return new AppError('unavailable', `the embedded PostgreSQL did not start; ${cure}`, {
     cause: new Error(text),
   })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  const address = server.address()
-  await new Promise((done) => server.close(done))
-  if (address === null || typeof address === 'string')
-    throw new AppError('unavailable', 'no free port on 127.0.0.1')
-  return address.port
 }

@@ -16,7 +16,7 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { PrincipalId } from '../../../src/core/index.ts'
 import type { Isolation, SandboxFacts, SandboxSpec } from '../../../src/runners/index.ts'
-import { until } from './until.ts'
+import { until } from '../../support/until.ts'
 
 export const canary = 'canary-8c1f0e'
 const mebibyte = 1024 * 1024
