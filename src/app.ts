@@ -47,6 +47,8 @@ export interface GatewayOptions {
   databaseUrl: string
   log: Log
   version: string
+  /** How long calls in flight may go on when it closes; then they are ended, each with its reason. 10 s if left out. */
+  drainMs?: number
   /** For `npm run dev`: sandboxes end with the gateway, and pages of its own are added to the server. */
   stopSandboxesOnClose?: boolean
   extend?: (server: HttpServer, parts: { isolation: Isolation; url: () => string }) => void
@@ -164,7 +166,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         await store.pool.query('SELECT 1')
       },
     })
-    open.defer(async () => await server.close())
+    open.defer(async () => await closeServer(server, calls, options.drainMs ?? 10_000))
     let url = ''
     const publicUrl = () => file.public_url ?? url
     registerMcp(server, {
@@ -265,6 +267,21 @@ export async function applyConfig(catalog: CatalogKeeper, file: ConfigFile, by: 
   }
   const policy = { sources: file.sources, toolkits: file.toolkits, rules: file.policy.rules }
   return (await catalog.apply(policy, by)).changed
+}
+
+/** Takes no more requests, lets calls in flight go on for `drainMs`, and ends the others so that each is answered. */
+async function closeServer(server: HttpServer, calls: { endAll(): void }, drainMs: number): Promise<void> {
+  const started = performance.now()
+  const look = setInterval(() => {
+    if (performance.now() - started >= drainMs) calls.endAll()
+    // A connection whose last answer began before the close would be kept open for the next request.
+    server.server.closeIdleConnections()
+  }, 100)
+  try {
+    await server.close()
+  } finally {
+    clearInterval(look)
+  }
 }
 
 /** The CA certificate of the newest egress key; sandboxes cannot start before there is one. */

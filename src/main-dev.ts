@@ -97,6 +97,7 @@ export async function runDev(options: DevOptions): Promise<void> {
       log,
       version: options.version,
       stopSandboxesOnClose: true,
+      drainMs: 0,
       extend: (server, parts) => {
         const sender = createSignedSender({
           signingSecret: signingSecret.reveal(),

@@ -10,6 +10,8 @@ import type { Calls } from './types.ts'
 export interface CallsRoom extends Calls {
   /** Ends the calls in flight that may no longer run; done by itself on notices and every half second. */
   cancelEnded(): Promise<void>
+  /** Ends every call in flight because the server closes; each is answered and recorded. */
+  endAll(): void
   /** Ends what is in flight and waits, at most 10 s, until its outcomes are written. */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -52,9 +54,10 @@ export function createCalls(options: CallsOptions): CallsRoom {
     },
     call: async (request, hooks) => await keep(carryCall(deps, request, hooks)),
     cancelEnded: async () => await flights.cancelEnded(),
+    endAll: () => flights.endAll(closing()),
     async [Symbol.asyncDispose]() {
       stopListening?.()
-      flights.endAll(new AppError('unavailable', 'The server is restarting; the call was ended. Call again.'))
+      flights.endAll(closing())
       const until = deps.clock.now() + drainMs
       while (running.size > 0 && deps.clock.now() < until)
         await Promise.race([
@@ -65,3 +68,5 @@ export function createCalls(options: CallsOptions): CallsRoom {
     },
   }
 }
+
+const closing = () => new AppError('unavailable', 'The server is restarting; the call was ended. Call again.')
