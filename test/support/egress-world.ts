@@ -100,12 +100,7 @@ export interface World extends AsyncDisposable {
 }
 
 export async function makeWorld(
-  options: {
-    limits?: Partial<EgressLimits>
-    dial?: Dial
-    systemRoots?: boolean
-    trustedCas?: string[]
-  } = {},
+  options: { limits?: Partial<EgressLimits>; dial?: Dial; systemRoots?: boolean; trustedCas?: string[] } = {},
 ): Promise<World> {
   const stack = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-egress-'))
