@@ -207,7 +207,7 @@ describe.runIf(works.length > 0)('from inside a sandbox', () => {
     for (const place of ['ln -s /run/egress/proxy.sock', 'mkfifo', 'ln -s /etc/passwd']) {
       const target = '/run/toolcrib/toolhost.sock'
       await run(
-        `rm -f ${target}; ${place.startsWith('mk') ? `${place} ${target}` : `${place} ${target}`}; kill -9 $(pgrep -f toolhost/main.ts) 2>/dev/null; pkill -9 -f toolhost/main.ts; true`,
+        `rm -f ${target}; ${place} ${target}; kill -9 $(pgrep -xf '/opt/node/bin/node /opt/toolcrib/src/toolhost/main.ts /etc/toolcrib/settings.json'); true`,
       )
       await bobIsFine()
       await until(async () => (await run('echo back')).includes('back'), 60_000)
