@@ -26,10 +26,8 @@ for (const { title, isolation, userId } of writable() ? await testableKinds() : 
   })
 }
 
-test.runIf(!writable())(
-  'left out here, run as root: npx vitest run test/runners/local/hidden.test.ts',
-  () => {},
-)
+if (!writable())
+  process.stderr.write('left out here, run as root: npx vitest run test/runners/local/hidden.test.ts\n')
 
 function writable(): boolean {
   try {
