@@ -116,6 +116,10 @@ test('invariant 14: afterwards everything works again for everybody, through eve
     }
 })
 
+test('no server ended by itself', () => {
+  for (const server of [...deployment.gateways, deployment.egress]) expect(server.crashes).toEqual([])
+})
+
 test('invariant 7: no call was executed twice, and none that was said not to have run', async () => {
   for (const person of people) {
     const lines = await linesOf(person)
