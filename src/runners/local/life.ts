@@ -64,7 +64,12 @@ export async function makeLife(options: LifeOptions): Promise<Life> {
         await endStrays(paths, before, head)
         await removeControlGroups(before?.controlGroups ?? [])
         await prepareFiles({
-          ...{ paths, spec, home, socketFolder, settings, userId },
+          paths,
+          spec,
+          home,
+          socketFolder,
+          settings,
+          userId,
           compileCache: options.compileCache.folder,
         })
         const controlGroups = (await groups?.create(paths.controlGroup(spec.generation), spec.limits)) ?? []
