@@ -70,7 +70,6 @@ export async function makeLife(options: LifeOptions): Promise<Life> {
           socketFolder,
           settings,
           userId,
-          compileCache: options.compileCache.folder,
         })
         const controlGroups = (await groups?.create(paths.controlGroup(spec.generation), spec.limits)) ?? []
         record = {
@@ -136,6 +135,9 @@ function settingsFor(
         caFile: inside.ca,
         home: inside.home,
         probe: true,
+        ...(options.compileCache.folder === undefined
+          ? {}
+          : { compileCache: { folder: inside.compileCache, covers: `${inside.app}/sources/` } }),
       }
 }
 

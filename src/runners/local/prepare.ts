@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { chmod, chown, cp, lstat, mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { SandboxSpec } from '../driver.ts'
@@ -24,6 +23,7 @@ export interface ToolhostSettings {
   limits: SandboxSpec['limits']
   /** Whether to try the outside at boot; pointless where nothing shuts it out. */
   probe: boolean
+  compileCache?: { folder: string; covers: string }
 }
 
 /**
@@ -38,8 +38,6 @@ export async function prepareFiles(options: {
   settings: ToolhostSettings
   /** The user that sandboxes of this home run as; `undefined`: the same as this process. */
   userId: number | undefined
-  /** A new home begins with a copy, so that its sources start fast from the first time on. */
-  compileCache: string | undefined
 }): Promise<void> {
   const { paths, spec, home, socketFolder, settings, userId } = options
   for (const path of await leftovers(paths)) await rm(path, { recursive: true, force: true })
@@ -57,22 +55,7 @@ export async function prepareFiles(options: {
   await rm(socketFolder, { recursive: true, force: true })
   await mkdir(socketFolder, { mode: 0o700 })
   await ownFolder(socketFolder, userId)
-  if (options.compileCache !== undefined) await seedHome(home, options.compileCache)
   await ownFolder(home, userId)
-}
-
-/** Where the toolhost lets sources keep what Node compiled of them (`toolhost/source-environment.ts`). */
-const homeCache = join('.cache', 'node-compile')
-
-/** Only before the home is anybody's: in one that is, a sandbox could have left links in the way. */
-async function seedHome(home: string, compileCache: string): Promise<void> {
-  if (existsSync(home)) return
-  // Made aside and renamed, so that half a home is never taken for a whole one.
-  const draft = `${home}.new`
-  await rm(draft, { recursive: true, force: true })
-  await mkdir(draft, { recursive: true, mode: 0o700 })
-  await cp(compileCache, join(draft, homeCache), { recursive: true })
-  await rename(draft, home)
 }
 
 /** A folder that only `userId` can enter. One that belonged to another user before is handed over whole. */
