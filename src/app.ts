@@ -37,6 +37,8 @@ export interface Gateway {
   readonly firstAdminKey: Secret | undefined
   /** Seals a credential for everybody, as the admin API does. */
   setCredential(name: string, value: Secret): Promise<void>
+  /** Settles when every source was looked at once since the start, whether it answered or not. */
+  discovered(): Promise<void>
   /** Makes a person known before they were heard of in Slack. */
   ensurePerson(person: { slackTeam: string; slackUser: string; name: string }): Promise<unknown>
   [Symbol.asyncDispose](): Promise<void>
@@ -72,13 +74,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     const migrated = await migrate(store.db)
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated')
     const notices = open.use(listen(store, log))
+    const deadAfterMs = file.replicas.dead_after_seconds * 1000
     const replica = open.use(
       startHeartbeat({
         store,
         log,
         replica: { id: newId('rep'), kind: 'gateway', host: hostname() },
-        everyMs: 10_000,
-        freshMs: 30_000,
+        everyMs: (deadAfterMs * 2) / 9,
+        freshMs: (deadAfterMs * 2) / 3,
       }),
     )
 
@@ -125,6 +128,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         timings: {
           idleStopMs: file.sandbox.idle_stop,
           startDeadlineMs: file.sandbox.start_deadline_seconds * 1000,
+          reapAfterSeconds: file.replicas.dead_after_seconds,
         },
         stopAllOnClose: options.stopSandboxesOnClose ?? false,
       }),
@@ -141,8 +145,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         isolation: driver.isolation,
       }),
     )
-    open.use(createCallReaper({ store, log }))
-    open.use(
+    open.use(createCallReaper({ store, log, replica, deadAfterSeconds: file.replicas.dead_after_seconds }))
+    const discovery = open.use(
       startDiscovery({ catalog, runners, notices, principalId: await ensureSystemPrincipal(store.db), log }),
     )
 
@@ -248,6 +252,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       firstAdminKey,
       setCredential: async (name, value) =>
         await vault.setCredential({ name, scope: 'global', scopeId: '', value, by: 'configuration' }),
+      discovered: async () => await discovery.run(),
       ensurePerson: async (person) => await access.ensurePrincipal(person),
       [Symbol.asyncDispose]: async () => await opened.disposeAsync(),
     }

@@ -27,6 +27,7 @@ export const configFile = z.strictObject({
   state_dir: z.string().default('.toolcrib'),
   log_level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   database: section({ pool_size: z.number().int().min(2).max(200).default(10) }),
+  replicas: section({ dead_after_seconds: z.number().int().min(5).max(600).default(45) }),
   tokens: section({ default_lifetime: duration.prefault('7d'), max_lifetime: duration.prefault('30d') }),
   mcp: section({
     server_name: z

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createGateway, egressSocketDir } from './app.ts'
 import { type Config, parseConfig, processEnvironment } from './config.ts'
@@ -49,13 +50,15 @@ export async function runDev(options: DevOptions): Promise<void> {
   await using open = new AsyncDisposableStack()
   const [database, orders, slack, port] = await Promise.all([
     openDatabase({ url: undefined, stateDir: folder.path, log }).then((it) => open.use(it)),
-    startDemoOrders({ port: ordersPort }).then((it) => open.use(it)),
+    startDemoOrders({ port: ordersPort, ...demoKey() }).then((it) => open.use(it)),
     startEmulatedSlack({ port: 0, frontPort: 0 }).then((it) => open.use(it)),
     freePort(wantedPort),
   ])
   if (port !== options.port && options.port !== 0) say(`port ${options.port} is taken; using ${port}`)
   if (orders.port !== 7443 && options.port !== 0)
     say(`port 7443 is taken; the demo API listens on ${orders.port}`)
+
+  await writeFile(join(folder.path, portsFile), JSON.stringify({ gateway: port, orders: orders.port }))
 
   const caFile = join(folder.path, 'demo-ca.pem')
   await writeFile(caFile, orders.ca)
@@ -119,6 +122,9 @@ export async function runDev(options: DevOptions): Promise<void> {
   for (const { id, name } of [slack.people.alice, slack.people.bob, slack.people.dana]) {
     await gateway.ensurePerson({ slackTeam: slack.teamId, slackUser: id, name })
   }
+  say('looking at the sources …')
+  // The first thing a newcomer does is to list the tools; a source that cannot start must not hold them up.
+  await Promise.race([gateway.discovered(), sleep(20_000, undefined, { ref: false })])
   const adminKey = await keepAdminKey(folder.path, gateway.url, gateway.firstAdminKey)
 
   const ready = {
@@ -143,8 +149,16 @@ export async function runDev(options: DevOptions): Promise<void> {
   say('\nstopping …')
 }
 
+/** The demo API's key is a new one at each start, unless `TOOLCRIB_DEMO_KEY` names one: for tests that search for it. */
+function demoKey(): { key?: Secret } {
+  const { TOOLCRIB_DEMO_KEY } = process.env
+  return TOOLCRIB_DEMO_KEY ? { key: new Secret(TOOLCRIB_DEMO_KEY) } : {}
+}
+
+const portsFile = 'ports.json'
+
 async function readPorts(folder: string): Promise<{ gateway: number; orders: number } | undefined> {
-  const text = await readFile(join(folder, 'ports.json'), 'utf8').catch(() => undefined)
+  const text = await readFile(join(folder, portsFile), 'utf8').catch(() => undefined)
   return text === undefined ? undefined : (JSON.parse(text) as { gateway: number; orders: number })
 }
 
@@ -187,6 +201,7 @@ async function forget(folder: string, say: (line: string) => void): Promise<void
     'egress',
     'connection.json',
     'database-url',
+    portsFile,
   ]) {
     await rm(join(folder, name), { recursive: true, force: true })
   }

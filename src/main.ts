@@ -98,11 +98,16 @@ function start(path: string | undefined, name: string): { settings: Config; log:
   return { settings, log: createLog({ level: settings.file.log_level, name }) }
 }
 
-/** Aborts on the first SIGINT or SIGTERM, or when standard input ends; a second signal ends the process at once. */
+/** One Ctrl-C arrives twice under npm: from the terminal, and passed on by npm. Two of a person are further apart. */
+const samePressMs = 500
+
+/** Aborts on the first SIGINT or SIGTERM, or when standard input ends; a second press ends the process at once. */
 function stopSignal(withStdin = false): AbortSignal {
   const stop = new AbortController()
+  let firstAt: number | undefined
   const onSignal = (signal: NodeJS.Signals) => {
-    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+    firstAt ??= performance.now()
+    if (performance.now() - firstAt > samePressMs) process.exit(signal === 'SIGINT' ? 130 : 143)
     stop.abort()
   }
   process.on('SIGINT', onSignal)

@@ -15,6 +15,7 @@ test('an empty file gives the defaults that the example states', () => {
   for (const key of [
     'listen',
     'database',
+    'replicas',
     'tokens',
     'mcp',
     'sandbox',

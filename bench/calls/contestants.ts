@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,38 +10,41 @@ import { startToolcrib } from './toolcrib.ts'
 /** One way to serve the echo source, started anew for every round. */
 export interface Running {
   target: Target
-  /** Roots of its process tree. */
-  pids: number[]
+  /** Roots of its process tree, now. */
+  pids(): number[]
   stop(): Promise<void>
 }
 
 export interface Contestant {
   name: string
-  /** supergateway makes a process a session. */
+  /** supergateway makes a process a session, of 45 MiB each. */
   maxSessions: number
   start(): Promise<Running>
+  /** Why it cannot run here. */
+  missing?: string
 }
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-const source = [process.execPath, here('echo-source.ts')]
+const script = here('echo-source.ts')
+const source = [process.execPath, script]
 const peers = here('../peers')
 const venv = join(tmpdir(), 'toolcrib-bench-mcp-proxy-0.13.0')
 
 /** Installs what is compared with: two npm packages beside this file, one PyPI package in a temporary folder. */
-export function installPeers(): string[] {
-  const missing: string[] = []
-  if (!existsSync(join(peers, 'node_modules/mcp-proxy'))) {
-    execFileSync('npm', ['install', '--no-audit', '--no-fund', '--prefix', peers], { stdio: 'inherit' })
-  }
+export function installPeers(): void {
+  if (!existsSync(join(peers, 'node_modules/mcp-proxy')))
+    execFileSync('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts', '--prefix', peers], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+  if (existsSync(join(venv, 'bin/mcp-proxy'))) return
+  const stdio = ['ignore', 'ignore', 'inherit'] as const
   try {
-    if (!existsSync(join(venv, 'bin/mcp-proxy'))) {
-      execFileSync('python3', ['-m', 'venv', venv], { stdio: 'inherit' })
-      execFileSync(join(venv, 'bin/pip'), ['install', '-q', 'mcp-proxy==0.13.0'], { stdio: 'inherit' })
-    }
+    execFileSync('python3', ['-m', 'venv', venv], { stdio: [...stdio] })
+    execFileSync(join(venv, 'bin/pip'), ['install', '-q', 'mcp-proxy==0.13.0'], { stdio: [...stdio] })
   } catch {
-    missing.push('mcp-proxy (PyPI): python3 with venv and pip is not here')
+    const python = contestants.find(({ name }) => name.includes('PyPI'))
+    if (python !== undefined) python.missing = 'python3 with venv and pip is not here'
   }
-  return missing
 }
 
 export const contestants: Contestant[] = [
@@ -67,10 +70,11 @@ export const contestants: Contestant[] = [
   },
   {
     name: 'supergateway 4.0.0 stateful',
-    maxSessions: 300,
+    maxSessions: 120,
     start: async () => {
       const port = await freePort()
-      const bin = join(peers, 'node_modules/.bin/supergateway')
+      // It knows no option for the address, so that a preload keeps it on loopback.
+      const bin = join(peers, 'node_modules/supergateway/dist/index.js')
       const options = [
         '--outputTransport',
         'streamableHttp',
@@ -80,7 +84,18 @@ export const contestants: Contestant[] = [
         '--logLevel',
         'none',
       ]
-      return await serve([bin, '--stdio', source.join(' '), ...options], port)
+      return await serve(
+        [
+          process.execPath,
+          '--import',
+          here('loopback-only.ts'),
+          bin,
+          '--stdio',
+          source.join(' '),
+          ...options,
+        ],
+        port,
+      )
     },
   },
   {
@@ -94,7 +109,7 @@ export const contestants: Contestant[] = [
       )
     },
   },
-  { name: 'Toolcrib', maxSessions: 10_000, start: async () => await startToolcrib(source) },
+  { name: 'Toolcrib', maxSessions: 10_000, start: async () => await startToolcrib(script) },
 ]
 
 async function serve(command: string[], port: number): Promise<Running> {
@@ -103,7 +118,7 @@ async function serve(command: string[], port: number): Promise<Running> {
   await answers(target, child)
   return {
     target,
-    pids: [child.pid ?? 0],
+    pids: () => [child.pid ?? 0],
     async stop() {
       const gone = new Promise((done) => child.once('exit', done))
       if (child.exitCode === null && child.pid !== undefined) {
@@ -115,7 +130,7 @@ async function serve(command: string[], port: number): Promise<Running> {
 }
 
 /** Waits until a first call is answered rightly, at most 60 s. */
-async function answers(target: Target, child: ChildProcess): Promise<void> {
+export async function answers(target: Target, child: ChildProcess): Promise<void> {
   for (let attempt = 0; attempt < 300; attempt += 1) {
     const client = createClient(target)
     try {
@@ -131,11 +146,4 @@ async function answers(target: Target, child: ChildProcess): Promise<void> {
     }
   }
   throw new Error('contestant did not answer within 60 s')
-}
-
-/** A folder for one run, removed by the returned function. */
-export function scratch(file: string, content: string): { path: string; remove: () => void } {
-  const folder = mkdtempSync(join(tmpdir(), 'toolcrib-bench-'))
-  writeFileSync(join(folder, file), content)
-  return { path: folder, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }

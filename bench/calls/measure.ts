@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs'
 import { type BenchClient, createClient, type Target } from './client.ts'
 
 export interface Latency {
@@ -54,25 +53,17 @@ export async function leaveSessions(target: Target, count: number): Promise<void
   client.close()
 }
 
-/** Resident memory in MiB of these processes and everything below them. */
-export function treeMemory(roots: number[]): number {
-  const parents = new Map<number, number>()
-  const resident = new Map<number, number>()
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry)) continue
-    try {
-      const stat = readFileSync(`/proc/${entry}/stat`, 'utf8')
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-      parents.set(Number(entry), Number(fields[1]))
-      resident.set(Number(entry), (Number(fields[21]) * 4096) / 1024 / 1024)
-    } catch {
-      // gone meanwhile
-    }
-  }
-  const inTree = (pid: number): boolean => roots.includes(pid) || (pid > 1 && inTree(parents.get(pid) ?? 0))
-  let total = 0
-  for (const [pid, size] of resident) if (inTree(pid)) total += size
-  return total
+/** `clients` closed loops until `count` calls are answered, every answer checked. */
+export async function manyCalls(target: Target, clients: number, count: number): Promise<void> {
+  const all = Array.from({ length: clients }, () => createClient(target))
+  for (const client of all) await client.open()
+  let left = count
+  await Promise.all(
+    all.map(async (client) => {
+      while (left-- > 0) await client.echo(`call ${left}`)
+    }),
+  )
+  for (const client of all) client.close()
 }
 
 async function timed(client: BenchClient, more: (i: number) => boolean): Promise<number[]> {

@@ -1,82 +1,112 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Running } from './contestants.ts'
+import { createLog, newId } from '../../src/core/index.ts'
+import { openStore, upsertPerson } from '../../src/store/index.ts'
+import { answers, type Running } from './contestants.ts'
+import { processesNaming } from './processes.ts'
 
-const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const entry = join(root, 'bin/toolcrib.mjs')
+const person = 'bench'
+
+export interface RunningToolcrib extends Running {
+  gateway: number
+  databaseUrl: string
+  isolation: string
+  /** Ends the person's sandbox, so that the next call is a first one. */
+  stopSandbox(): Promise<void>
+}
+
+interface Ready {
+  mcp: string
+  admin: string
+  adminKey: string
+  isolation: string
+}
 
 /**
  * Toolcrib as `toolcrib serve` and `toolcrib egress` with everything on: token, policy, call row and outcome in a
  * durable PostgreSQL, sandbox in namespaces. One person; the cap of calls at once is raised to the 16 clients that
- * the peers also serve at once.
+ * the peers also serve at once. `profileDir`: the gateway leaves a CPU profile there when it stops.
  */
-export async function startToolcrib(
-  source: string[],
-): Promise<Running & { firstCallMs: () => Promise<number> }> {
+export async function startToolcrib(script: string, profileDir?: string): Promise<RunningToolcrib> {
   const folder = mkdtempSync(join(tmpdir(), 'toolcrib-bench-'))
   const config = join(folder, 'toolcrib.yaml')
-  const [, script = ''] = source
   writeFileSync(
     config,
     JSON.stringify({
       state_dir: join(folder, 'state'),
       listen: { port: 0 },
       log_level: 'warn',
-      sandbox: { parallel_calls: 16, queued_calls: 64 },
-      sources: {
-        bench: {
-          kind: 'stdio',
-          command: 'node',
-          args: [`/opt/toolcrib/${script.split('/').slice(-3).join('/')}`],
-          review: 'on_first_sight',
-        },
+      sandbox: {
+        parallel_calls: 16,
+        queued_calls: 64,
+        // The source and what it imports; the rest of the checkout stays outside.
+        read_only_paths: [join(root, 'bench/calls'), join(root, 'node_modules'), join(root, 'package.json')],
       },
+      sources: { bench: { kind: 'stdio', command: 'node', args: [script], review: 'on_first_sight' } },
     }),
   )
   const environment = { PATH: process.env.PATH, TOOLCRIB_CONFIG: config }
-  const gateway = spawn(process.execPath, [entry, 'serve', '--json'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: environment,
-  })
+  const start = (...args: string[]) =>
+    spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env: environment })
+  const profiling = profileDir === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profileDir]
+  const gateway = start(...profiling, entry, 'serve', '--json')
   const [line] = (await once(createInterface({ input: gateway.stdout }), 'line')) as [string]
-  const ready = JSON.parse(line) as {
-    mcp: string
-    admin: string
-    adminKey: string
-    pids: { database: number }
-  }
-  const egress = spawn(process.execPath, [entry, 'egress'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: environment,
-  })
+  const ready = JSON.parse(line) as Ready
+  const egress = start(entry, 'egress')
   await once(createInterface({ input: egress.stdout }), 'line')
-  const token = await issue(ready)
+
+  const databaseUrl = readFileSync(join(folder, 'state/database-url'), 'utf8')
+  await addPerson(databaseUrl)
+  const { token } = (await ask(ready, '/tokens', { for: person })) as { token: string }
+  const target = { url: ready.mcp, tool: 'bench_echo', headers: { authorization: `Bearer ${token}` } }
+  await answers(target, gateway)
   return {
-    target: { url: ready.mcp, tool: 'bench_echo', headers: { authorization: `Bearer ${token}` } },
-    pids: [gateway.pid ?? 0],
-    firstCallMs: async () => Number.NaN,
+    target,
+    gateway: gateway.pid ?? 0,
+    databaseUrl,
+    isolation: ready.isolation,
+    // Sandboxes are no children of the gateway: they outlive it.
+    pids: () => [gateway.pid ?? 0, egress.pid ?? 0, ...processesNaming(folder)],
+    async stopSandbox() {
+      await ask(ready, `/runners/${person}/stop`, {})
+    },
     async stop() {
+      await ask(ready, `/runners/${person}/stop`, {}).catch(() => undefined)
       for (const child of [gateway, egress]) {
         const gone = once(child, 'exit')
         child.kill('SIGTERM')
         await gone
       }
+      for (const pid of processesNaming(folder)) process.kill(pid, 'SIGKILL')
       rmSync(folder, { recursive: true, force: true })
     },
   }
 }
 
-async function issue(ready: { admin: string; adminKey: string }): Promise<string> {
-  const answer = await fetch(`${ready.admin}/admin/v1/tokens`, {
+/** The person, as if Slack had told of them. */
+async function addPerson(databaseUrl: string): Promise<void> {
+  await using store = openStore({
+    url: databaseUrl,
+    poolSize: 1,
+    log: createLog({ level: 'warn', name: 'bench' }),
+  })
+  await upsertPerson(store.db, { id: newId('prn'), slackTeam: 'T0BENCH', slackUser: 'U0BENCH', name: person })
+}
+
+async function ask(ready: Ready, path: string, body: object): Promise<unknown> {
+  const answer = await fetch(`${ready.admin}/admin/v1${path}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${ready.adminKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ for: 'bench' }),
+    body: JSON.stringify(body),
   })
-  const body = (await answer.json()) as { token?: string }
-  if (body.token === undefined) throw new Error(`no token: ${answer.status} ${JSON.stringify(body)}`)
-  return body.token
+  const text = await answer.text()
+  if (!answer.ok) throw new Error(`${path} answered ${answer.status}: ${text.slice(0, 300)}`)
+  return JSON.parse(text)
 }

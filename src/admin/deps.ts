@@ -33,6 +33,7 @@ export interface AdminDeps {
   access: Pick<
     Access,
     | 'deactivate'
+    | 'ensurePrincipal'
     | 'findToken'
     | 'issue'
     | 'list'

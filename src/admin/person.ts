@@ -20,7 +20,7 @@ export function findPerson(principals: readonly Principal[], text: string): Prin
   const close = closeTo(principals, text)
   const hint =
     close.length === 0
-      ? 'Somebody is known here once they have written to the Slack app.'
+      ? 'Somebody is known here once they have written to the Slack app, or an admin has added them.'
       : `Did you mean ${close.map((name) => JSON.stringify(name)).join(' or ')}?`
   throw new AppError('not_found', `Nobody here is called ${shown}. ${hint}`, { details: { close } })
 }

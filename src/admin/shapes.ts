@@ -2,6 +2,8 @@ import { z } from 'zod'
 
 /** How a person is named: `alice`, `@alice`, a Slack user id or a principal id; person.ts resolves it. */
 export const personName = z.string().trim().min(1).max(200)
+export const slackTeam = z.string().regex(/^[TE][A-Z0-9]{1,30}$/, 'a Slack team id, e.g. T0123ABCD')
+export const slackUser = z.string().regex(/^[UW][A-Z0-9]{1,30}$/, 'a Slack user id, e.g. U0123ABCD')
 export const idText = z.string().min(1).max(64)
 export const cause = z.string().trim().min(1).max(200)
 export const time = z.iso.datetime()

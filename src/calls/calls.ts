@@ -54,7 +54,12 @@ export function createCalls(options: CallsOptions): CallsRoom {
     cancelEnded: async () => await flights.cancelEnded(),
     async [Symbol.asyncDispose]() {
       stopListening?.()
-      flights.endAll(new AppError('unavailable', 'The server is restarting; the call was ended. Call again.'))
+      flights.endAll(
+        new AppError(
+          'unavailable',
+          'The server is restarting and ended this call; part of it may have been done. Look before you call again.',
+        ),
+      )
       const until = deps.clock.now() + drainMs
       while (running.size > 0 && deps.clock.now() < until)
         await Promise.race([

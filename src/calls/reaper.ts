@@ -1,24 +1,31 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../core/index.ts'
-import { reapCalls, type Store } from '../store/index.ts'
-
-/** A replica without a heartbeat for this long is dead. */
-const deadAfterSeconds = 45
-const everyMs = 15_000
+import { type Heartbeat, reapCalls, type Store } from '../store/index.ts'
 
 /**
- * Ends the calls that a dead replica left behind as `unknown`, now and every 15 s until disposed. Every replica
- * runs one; a call is ended once. A replica that was only slow keeps its results but not its records.
+ * Ends the calls that a dead replica (no heartbeat for `deadAfterSeconds`) left behind as `unknown`, three times in
+ * that time until disposed. Every replica runs one; a call is ended once. A replica that was only slow keeps its
+ * results but not its records. After an outage of the database everybody looks dead: this one judges nobody before
+ * it has been heard itself for as long as it demands of others.
  */
-export function createCallReaper({ store, log }: { store: Pick<Store, 'db'>; log: Log }): AsyncDisposable {
+export function createCallReaper(options: {
+  store: Pick<Store, 'db'>
+  log: Log
+  deadAfterSeconds: number
+  replica: Pick<Heartbeat, 'wasHeardFor'>
+}): AsyncDisposable {
+  const { store, log, deadAfterSeconds, replica } = options
   const stop = new AbortController()
   const run = (async () => {
     while (!stop.signal.aborted) {
-      await reapLost(store).then(
-        (ended) => ended > 0 && log.warn({ calls: ended }, 'ended the calls of a dead replica'),
-        (err: unknown) => log.warn({ err }, 'could not look for calls of dead replicas'),
+      if (replica.wasHeardFor(deadAfterSeconds * 1000))
+        await reapLost(store, deadAfterSeconds).then(
+          (ended) => ended > 0 && log.warn({ calls: ended }, 'ended the calls of a dead replica'),
+          (err: unknown) => log.warn({ err }, 'could not look for calls of dead replicas'),
+        )
+      await sleep((deadAfterSeconds * 1000) / 3, undefined, { signal: stop.signal, ref: false }).catch(
+        () => undefined,
       )
-      await sleep(everyMs, undefined, { signal: stop.signal, ref: false }).catch(() => undefined)
     }
   })()
   return {
@@ -30,6 +37,6 @@ export function createCallReaper({ store, log }: { store: Pick<Store, 'db'>; log
 }
 
 /** One look; returns how many calls it ended. */
-export async function reapLost(store: Pick<Store, 'db'>): Promise<number> {
+export async function reapLost(store: Pick<Store, 'db'>, deadAfterSeconds: number): Promise<number> {
   return (await reapCalls(store.db, deadAfterSeconds)).length
 }

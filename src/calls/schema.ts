@@ -15,7 +15,9 @@ const dialects: Record<string, typeof Ajv | typeof Ajv2019 | typeof Ajv2020> = {
   'json-schema.org/draft-07/schema': Ajv,
 }
 // Nothing is fetched, coerced or filled in: the arguments reach the source as the client sent them.
-const options: Options = { strict: false, allErrors: true, validateSchema: false, meta: false, logger: false }
+const options: Options = { strict: false, validateSchema: false, meta: false, logger: false }
+/** Up to this many members, everything that is wrong is found; beyond, the search ends with the first. */
+const fewMembers = 1_000
 /** Keywords whose cost is not bounded by the sizes of schema and value. */
 const costly = /"(?:format|pattern|patternProperties|\$ref|\$dynamicRef|\$recursiveRef|uniqueItems)":/
 
@@ -28,16 +30,36 @@ export function compileSchema(schema: unknown): Check {
   if (deeperThan(schema, limits.depth)) throw unusable(`it nests deeper than ${limits.depth} levels`)
   const text = JSON.stringify(schema)
   if (Buffer.byteLength(text) > limits.bytes) throw unusable(`it is larger than ${limits.bytes / 1024} KiB`)
-  const validate = compile(schema)
-  if (!costly.test(text)) return (value) => run(validate, value)
+  const validateAll = compile(schema, true)
+  // Every alternative of every item may fail: a large value would fill the memory with what is wrong with it.
+  let validateFirst: ValidateFunction | undefined
+  const isCostly = costly.test(text)
   const tooLong = new AppError(
     'arguments_invalid',
     'Checking the arguments against the schema of this tool takes too long; simpler or shorter values may work.',
   )
-  return (value) => withinTime(limits.checkMs, tooLong, () => run(validate, value))
+  return (value) => {
+    const isLarge = hasMoreMembers(value, fewMembers)
+    if (!isLarge && !isCostly) return run(validateAll, value)
+    if (isLarge) validateFirst ??= compile(schema, false)
+    const validate = (isLarge && validateFirst) || validateAll
+    return withinTime(limits.checkMs, tooLong, () => run(validate, value))
+  }
 }
 
-function compile(schema: object): ValidateFunction {
+/** Whether a value has more than `limit` members and items in all; stops counting there. */
+function hasMoreMembers(value: unknown, limit: number): boolean {
+  let left = limit
+  const count = (part: unknown): boolean => {
+    if (part === null || typeof part !== 'object') return false
+    const members: unknown[] = Array.isArray(part) ? part : Object.values(part)
+    left -= members.length
+    return left < 0 || members.some(count)
+  }
+  return count(value)
+}
+
+function compile(schema: object, allErrors: boolean): ValidateFunction {
   const named = '$schema' in schema && typeof schema.$schema === 'string' ? schema.$schema : undefined
   const Dialect =
     named === undefined ? Ajv2020 : dialects[named.replace(/^https?:\/\//, '').replace(/#$/, '')]
@@ -46,9 +68,12 @@ function compile(schema: object): ValidateFunction {
   try {
     return withinTime(limits.compileMs, unusable('it is too complex'), () => {
       // One instance a schema: an $id in one source's schema must not be seen by another's.
-      const ajv = new Dialect(options)
+      const ajv = new Dialect({ ...options, allErrors })
       formats.default(ajv)
-      return ajv.compile(schema)
+      const validate: ValidateFunction & { $async?: unknown } = ajv.compile(schema)
+      // Such a schema answers with a promise, which would count as valid and whose rejection nobody awaits.
+      if (validate.$async === true) throw unusable('it is asynchronous')
+      return validate
     })
   } catch (error) {
     if (error instanceof AppError) throw error

@@ -38,7 +38,7 @@ interface Kinds {
   'egress.allowed': EgressFacts & { credentials: CredentialUse[]; outcome: EgressOutcome | null }
   /** How an allowed request ended whose record was written before that. */
   'egress.finished': { requestId: string; sourceId: string } & EgressOutcome
-  /** `suppressed`: how many more refusals like this one were not recorded one by one (unknown leases only). */
+  /** `suppressed`: how many more refusals came since the last one recorded, of this person or of unknown leases. */
   'egress.denied': EgressFacts & { reason: string; suppressed?: number }
   'source.discovered': {
     sourceId: string

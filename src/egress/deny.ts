@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { LRUCache } from 'lru-cache'
 import type { AuditEvent } from '../core/index.ts'
 import { newId } from '../core/index.ts'
 import { type Denial, type DenialReason, denialBody, denialStatus, printable } from './denial.ts'
@@ -50,7 +51,10 @@ export function factsOf(
 }
 
 export interface Denier {
-  /** Records a refusal, joined to the calls running at this moment, and says what to answer. */
+  /**
+   * Records a refusal, joined to the calls running at this moment, and says what to answer. Of one person at most
+   * 300 a minute are recorded, the rest counted: a flood must neither fill the record nor delay that of others.
+   */
   deny(identity: Identity, asked: Asked, reason: DenialReason, rule: string): Denial
   /** The same for whoever shows no good lease; recorded at most 30 times a minute, the rest counted. */
   denyStranger(asked: Asked, claimedSource: string): Denial
@@ -58,11 +62,27 @@ export interface Denier {
 
 export function createDenier(options: { leases: Leases; recorder: Recorder; now: () => number }): Denier {
   const strangers = createMeter(30, options.now)
+  const people = new LRUCache<string, ReturnType<typeof createMeter>>({ max: 10_000 })
+  const meterOf = (principalId: string) => {
+    const meter = people.get(principalId) ?? createMeter(300, options.now)
+    people.set(principalId, meter)
+    return meter
+  }
   const place = (asked: Asked) => (asked.port === 0 ? asked.host : `${asked.host}:${asked.port}`)
   return {
     deny(identity, asked, reason, rule) {
-      const data = { ...factsOf(identity, asked, rule), reason }
       const { principalId } = identity
+      const denial: Denial = {
+        status: denialStatus(reason),
+        reason,
+        rule,
+        host: place(asked),
+        source: identity.sourceId,
+      }
+      const suppressed = meterOf(principalId).pass()
+      if (suppressed === undefined) return denial
+      const counted = suppressed === 0 ? {} : { suppressed }
+      const data = { ...factsOf(identity, asked, rule), reason, ...counted }
       options.leases
         .look(identity.secretSha256)
         .then(
@@ -80,7 +100,7 @@ export function createDenier(options: { leases: Leases; recorder: Recorder; now:
           })
         })
         .catch(() => undefined)
-      return { status: denialStatus(reason), reason, rule, host: place(asked), source: identity.sourceId }
+      return denial
     },
     denyStranger(asked, claimedSource) {
       const source = printable(claimedSource, 40)
@@ -111,7 +131,8 @@ export function answerDenial(req: IncomingMessage, res: ServerResponse, denial: 
     return
   }
   const headers = denialHeaders(denial)
-  if (!req.complete) headers['connection'] = 'close'
+  // Nor does a stranger keep a connection that others may need.
+  if (!req.complete || denial.status === 407) headers['connection'] = 'close'
   const body = denialBody(denial, { method: asked.method, url: urlOf(asked) })
   headers['content-length'] = String(Buffer.byteLength(body))
   res.writeHead(denial.status, headers)

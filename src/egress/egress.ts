@@ -5,6 +5,7 @@ import { AppError, newId, systemClock } from '../core/index.ts'
 import { beat, listen, publishEgressKey } from '../store/index.ts'
 import { createLeaves } from './certificates.ts'
 import { createCredentials } from './credentials.ts'
+import { createCrowd } from './crowd.ts'
 import { createDenier } from './deny.ts'
 import { createExchange } from './exchange.ts'
 import { createFront } from './front.ts'
@@ -47,7 +48,14 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const leases = createLeases({ store, maxAgeMs, log })
   const credentials = createCredentials({ store, keys: keys.opening, maxAgeMs, log })
   const live = createLive({ rulesAt, log })
-  const recorder = createRecorder({ store, log, delayMs: 50, patienceMs: 5_000, maxQueued: 20_000 })
+  const recorder = createRecorder({
+    store,
+    log,
+    delayMs: 50,
+    patienceMs: 5_000,
+    maxQueued: 20_000,
+    maxQueuedPerPrincipal: 2_000,
+  })
   stack.defer(() => recorder.close(5_000))
   stack.defer(() => leases.close())
   const upstream = createUpstream({
@@ -81,6 +89,11 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     rulesAt,
     leaves: await createLeaves({ authority: keys.authority, now, cacheSize: 1_000 }),
     tunnels: createLimit({ perPrincipal: limits.tunnelsPerPrincipal, total: limits.tunnels }),
+    crowd: createCrowd({
+      nameless: limits.namelessConnections,
+      perPrincipal: limits.tunnelsPerPrincipal + limits.requestsPerPrincipal,
+      total: limits.tunnels + limits.requests,
+    }),
     live,
     exchange,
     limits,

@@ -51,7 +51,7 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
     if (place === 'principal') return refuse('too_many_requests', 'limit')
     if (place === 'total') return refuse('proxy_overloaded', 'limit')
     try {
-      if (!deps.recorder.healthy()) return refuse('records_unavailable', 'record')
+      if (!deps.recorder.healthy(identity.principalId)) return refuse('records_unavailable', 'record')
       const verdict = await deps.judge(canonical.tuple, identity)
       if (!verdict.allow) return refuse(verdict.reason, verdict.rule)
       if (res.destroyed) return
@@ -173,6 +173,8 @@ function send(
         revoked = true
         return finish('revoked')
       }
+      // It broke off while the lease was looked at: whoever listens only now hears of no end.
+      if (answer.destroyed) return fail('upstream_failed')
       const reason = verdict.forms === undefined ? undefined : unsearchable(answer)
       if (reason !== undefined) return fail(reason)
       passAnswer({ answer, res, forms: verdict.forms, passed, ended: finish })

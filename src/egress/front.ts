@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net'
 import type { Log } from '../core/index.ts'
 import type { Leaves } from './certificates.ts'
+import type { Crowd } from './crowd.ts'
 import { decideTunnel } from './decide.ts'
 import { type DenialReason, denialStatus } from './denial.ts'
 import { type Asked, answerDenial, askedRaw, connectDenial, type Denier } from './deny.ts'
@@ -23,6 +24,7 @@ export interface FrontDeps {
   rulesAt: (version: number) => Promise<RuleBook>
   leaves: Leaves
   tunnels: Limit
+  crowd: Crowd
   live: Live
   exchange: (exchange: Exchange) => Promise<void>
   limits: EgressLimits
@@ -98,12 +100,20 @@ export function createFront(deps: FrontDeps): { makeOuter(): Server } {
     const server = createServer({ ...settings(), keepAliveTimeout: limits.tunnelIdleTimeoutMs })
     server.timeout = limits.idleTimeoutMs
     server.maxHeadersCount = 0
-    server.maxConnections = limits.tunnels + limits.requests
+    server.on('connection', (socket) => deps.crowd.arrived(socket))
     const handle = async (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => {
+      deps.crowd.spoke(req.socket)
       const identity = await identify(req)
       if (typeof identity === 'string') {
         const asked = askedRaw(req, 'http')
         return answerDenial(req, res, strangerDenial(req, asked, identity), asked)
+      }
+      const full = deps.crowd.named(req.socket, identity.principalId)
+      if (full !== undefined) {
+        res.setHeader('connection', 'close')
+        const asked = askedRaw(req, 'http')
+        const reason = full === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
+        return answerDenial(req, res, deps.denier.deny(identity, asked, reason, 'limit'), asked)
       }
       const canonical = forwardTarget(headOf(req))
       await deps.exchange({ req, res, identity, canonical, scheme: 'http', expectsContinue })
@@ -131,6 +141,7 @@ export function createFront(deps: FrontDeps): { makeOuter(): Server } {
 
   async function connect(req: IncomingMessage, socket: Socket, early: Buffer): Promise<void> {
     socket.setTimeout(0)
+    deps.crowd.spoke(socket)
     const identity = await identify(req)
     const raw = askedRaw(req, 'https')
     if (typeof identity === 'string') {
@@ -141,6 +152,9 @@ export function createFront(deps: FrontDeps): { makeOuter(): Server } {
     const asked = canonical.ok ? { ...raw, ...canonical.destination } : raw
     const refuse = (reason: DenialReason, rule: string) =>
       socket.end(connectDenial(deps.denier.deny(identity, asked, reason, rule), asked))
+    const full = deps.crowd.named(socket, identity.principalId)
+    if (full === 'principal') return void refuse('too_many_tunnels', 'limit')
+    if (full === 'total') return void refuse('proxy_overloaded', 'limit')
     if (!canonical.ok) return void refuse(canonical.reason, 'request')
     if (early.length > 0) return void refuse('tunnel_early_data', 'request')
     const { destination } = canonical

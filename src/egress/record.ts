@@ -13,8 +13,11 @@ export interface OpenRecord {
 }
 
 export interface Recorder {
-  /** False while records cannot be written: then nothing may be let out. */
-  healthy(): boolean
+  /**
+   * False while records cannot be written, or too many of this person wait to be: then nothing of theirs may be let
+   * out. Nobody can fill the queue for the others.
+   */
+  healthy(principalId: string): boolean
   allowed(event: Allowed): OpenRecord
   denied(event: Denied): void
   /** Writes what is still to be written, trying for at most `graceMs`. */
@@ -45,9 +48,18 @@ export function createRecorder(options: {
   delayMs: number
   patienceMs: number
   maxQueued: number
+  maxQueuedPerPrincipal: number
 }): Recorder {
   const { log } = options
   let queue: Entry[] = []
+  /** Records that wait, by person. */
+  const waiting = new Map<string, number>()
+  const count = (event: AuditEvent, by: 1 | -1) => {
+    const principalId = event.principalId ?? 'nobody'
+    const now = (waiting.get(principalId) ?? 0) + by
+    if (now === 0) waiting.delete(principalId)
+    else waiting.set(principalId, now)
+  }
   let writing: Entry[] = []
   let timer: NodeJS.Timeout | undefined
   let flushing: Promise<void> | undefined
@@ -86,6 +98,7 @@ export function createRecorder(options: {
           pause = Math.min(pause * 2, 1_000)
         }
       }
+      for (const event of events) count(event, -1)
       writing = []
     }
   }
@@ -105,13 +118,15 @@ export function createRecorder(options: {
   const add = (event: AuditEvent, whole: boolean): Entry => {
     const entry = { event, since: performance.now(), taken: false, joined: whole, ended: whole }
     queue.push(entry)
+    count(event, 1)
     schedule()
     return entry
   }
 
   return {
-    healthy() {
+    healthy(principalId) {
       if (closing || queue.length + writing.length > options.maxQueued) return false
+      if ((waiting.get(principalId) ?? 0) > options.maxQueuedPerPrincipal) return false
       const first = oldest()
       return first === undefined || performance.now() - first.since <= options.patienceMs
     },

@@ -11,6 +11,8 @@ export interface EgressLimits {
   requests: number
   tunnelsPerPrincipal: number
   tunnels: number
+  /** Connections that have not sent a whole head yet; beyond, the oldest of them is closed. */
+  namelessConnections: number
   /** Largest head of a request or an answer, in bytes. */
   headerBytes: number
   headersTimeoutMs: number
@@ -27,6 +29,7 @@ export const defaultLimits: EgressLimits = {
   requests: 2_000,
   tunnelsPerPrincipal: 256,
   tunnels: 4_000,
+  namelessConnections: 512,
   headerBytes: 32 * 1024,
   headersTimeoutMs: 10_000,
   handshakeTimeoutMs: 10_000,

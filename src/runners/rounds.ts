@@ -71,7 +71,9 @@ export function startRounds(
     loop('cull', timings.cullMs, async () => {
       if ((await cullIdle(context)) > 0) nudge()
     }),
-    loop('reap', Math.min(timings.cullMs, 10_000), () => reapHolds(store.db, timings.reapAfterSeconds)),
+    loop('reap', Math.min(timings.cullMs, timings.reapAfterSeconds * 250), () =>
+      reapHolds(store.db, timings.reapAfterSeconds),
+    ),
     loop('sweep', timings.sweepMs, () => sweep.run(closing)),
   ]
 

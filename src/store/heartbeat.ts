@@ -11,6 +11,8 @@ export interface Heartbeat {
    * that was paused, or cut off from the database, finds out here before it trusts what it holds.
    */
   isFresh(): boolean
+  /** Whether it has been fresh without a gap for `ms`: the database was there, and the others were heard if they live. */
+  wasHeardFor(ms: number): boolean
   /** Beats now; rejects when the database does not take it. */
   beatNow(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -31,10 +33,12 @@ export function startHeartbeat(options: {
   const stop = new AbortController()
   // The monotonic clock goes on while the process is stopped, and no administrator sets it.
   let freshUntil = Number.NEGATIVE_INFINITY
+  let heardSince = Number.POSITIVE_INFINITY
 
   const beatNow = async () => {
     const sent = performance.now()
     await beat(store.db, replica)
+    if (sent > freshUntil) heardSince = sent
     freshUntil = Math.max(freshUntil, sent + options.freshMs)
   }
   const run = (async () => {
@@ -47,6 +51,7 @@ export function startHeartbeat(options: {
   return {
     id: replica.id,
     isFresh: () => performance.now() < freshUntil,
+    wasHeardFor: (ms) => performance.now() < freshUntil && performance.now() - heardSince >= ms,
     beatNow,
     async [Symbol.asyncDispose]() {
       stop.abort()

@@ -94,6 +94,17 @@ test('people are found by name, handle, Slack id and principal id; doubt is told
   })
 })
 
+test('people are made known before Slack has heard of them, once each, and can then have tokens', async () => {
+  await using admin = await startAdmin()
+  const carol = { slackTeam: 'T1', slackUser: 'U0CAROL01', name: 'Carol' }
+  const added = await admin.ask('POST', '/people', carol)
+  expect(added).toMatchObject({ status: 201, body: { ...carol, state: 'active' } })
+  const again = await admin.ask('POST', '/people', { ...carol, name: 'Carol C' })
+  expect(again.body).toEqual({ ...added.body, name: 'Carol C' })
+  expect(await admin.ask('POST', '/tokens', { for: 'U0CAROL01' })).toMatchObject({ status: 201 })
+  expect(await admin.ask('POST', '/people', { ...carol, slackUser: 'carol' })).toMatchObject({ status: 400 })
+})
+
 test('people are deactivated, reactivated, and lose all tokens', async () => {
   await using admin = await startAdmin()
   const { token } = (await admin.ask('POST', '/tokens', { for: 'bob' })).body as unknown as Issued

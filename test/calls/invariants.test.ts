@@ -179,7 +179,7 @@ test('invariant 7: calls of a replica that died are unknown, once, by whichever 
   await insert('call_dead', dead, '60 s')
   await insert('call_alive', alive, '60 s')
   await insert('call_nobody', 'rep_forgotten', '60 s')
-  const ended = await Promise.all([reapLost(w.store), reapLost(w.store), reapLost(w.store)])
+  const ended = await Promise.all([reapLost(w.store, 45), reapLost(w.store, 45), reapLost(w.store, 45)])
   expect(ended.reduce((sum, count) => sum + count, 0)).toBe(2)
   expect((await w.rows()).filter((row) => row['state'] === 'running').map((row) => row['id'])).toEqual([
     'call_alive',

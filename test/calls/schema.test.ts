@@ -48,3 +48,17 @@ test('a schema that calls itself without end is an answer, not a crash', () => {
   const endless = compileSchema({ anyOf: [{ $ref: '#' }, { $ref: '#' }] })
   expect(() => endless({})).toThrow(/takes too long/)
 })
+
+test('a schema that would answer with a promise is refused: nobody would await its rejection', () => {
+  expect(() => compileSchema({ $async: true, type: 'object', required: ['x'] })).toThrow(/asynchronous/)
+})
+
+test('a value with very many mistakes costs neither memory nor time', () => {
+  const choices = Array.from({ length: 200 }, (_, i) => ({ const: `v${i}` }))
+  const check = compileSchema({ properties: { a: { items: { anyOf: choices } } } })
+  expect(check({ a: ['v1', 'x'] }).length).toBeGreaterThan(1)
+  const since = performance.now()
+  expect(check({ a: Array.from({ length: 200_000 }, () => 'x') }).length).toBeGreaterThan(0)
+  expect(() => check({ a: Array.from({ length: 200_000 }, () => 'v199') })).toThrow(/takes too long/)
+  expect(performance.now() - since).toBeLessThan(5_000)
+})

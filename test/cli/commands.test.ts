@@ -62,6 +62,9 @@ test('--json prints the answer as it is, as one document', async () => {
 test('people, runners and tools are listed and changed', async () => {
   await using t = await setUp()
   expect((await t.run('people list')).out).toMatch(/Alice +T1 +U0ALICE01 +active\n/)
+  expect((await t.run('people add Carol --slack-team T1 --slack-user U0CAROL01')).out).toMatch(
+    /^Carol is known as prn_\w+\.\n$/,
+  )
   expect(await t.run('people deactivate bob --cause left')).toMatchObject({
     code: 0,
     out: 'Bob is deactivated.\n',

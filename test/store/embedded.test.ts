@@ -24,6 +24,26 @@ test('the embedded database keeps its data over a restart, and forgets it when t
   expect(await query(server.url('postgres'), `SELECT to_regclass('kept') AS kept`)).toEqual([{ kept: null }])
 })
 
+test('the embedded database comes back by itself, at the same place, when it is killed', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
+  {
+    await using server = await startEmbeddedPostgres({ folder })
+    await query(server.url('postgres'), 'CREATE TABLE kept AS SELECT 7 AS number')
+    process.kill(server.pid, 'SIGKILL')
+    await vi.waitFor(
+      async () =>
+        expect(await query(server.url('postgres'), 'SELECT number FROM kept')).toEqual([{ number: 7 }]),
+      { timeout: 20_000, interval: 100 },
+    )
+  }
+  {
+    await using server = await startEmbeddedPostgres({ folder })
+    process.kill(server.guardianPid, 'SIGKILL')
+    expect(existsSync(`/proc/${server.pid}`)).toBe(true)
+  }
+  await removeEmbeddedPostgres(folder)
+})
+
 test('the embedded database ends when its owner is killed', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
   const program = `

@@ -92,7 +92,7 @@ export interface World extends AsyncDisposable {
 }
 
 export async function makeWorld(
-  options: { limits?: Partial<EgressLimits>; dial?: Dial; systemRoots?: boolean } = {},
+  options: { limits?: Partial<EgressLimits>; dial?: Dial; systemRoots?: boolean; trustedCas?: string[] } = {},
 ): Promise<World> {
   const stack = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-egress-'))
@@ -115,7 +115,7 @@ export async function makeWorld(
       store,
       keys,
       listen: { unixSocketDir: join(folder, 'socket'), tcpHost: '127.0.0.1', tcpPort: 0 },
-      trustedCas: [upstreamCa.certificatePem],
+      trustedCas: [upstreamCa.certificatePem, ...(options.trustedCas ?? [])],
       systemRoots: options.systemRoots ?? false,
       log,
       resolve: async (host) => names.get(host) ?? [],

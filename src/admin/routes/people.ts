@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Principal } from '../../access/index.ts'
 import { findPerson } from '../person.ts'
 import { type Route, route } from '../route.ts'
-import { cause, person, personName } from '../shapes.ts'
+import { cause, person, personName, slackTeam, slackUser } from '../shapes.ts'
 
 const who = z.object({ person: personName })
 const because = z.strictObject({ cause: cause.optional() })
@@ -17,6 +17,17 @@ export const peopleRoutes: Route[] = [
     handle: async ({ access }) => ({
       people: (await access.listPrincipals()).filter(({ kind }) => kind === 'person').map(viewPerson),
     }),
+  }),
+  route({
+    method: 'POST',
+    path: '/people',
+    operationId: 'addPerson',
+    summary:
+      'Make a person known before they have written to the Slack app; again: the same, with this name.',
+    status: 201,
+    body: z.strictObject({ slackTeam, slackUser, name: personName }),
+    response: person,
+    handle: async ({ access }, { body }) => viewPerson(await access.ensurePrincipal(body)),
   }),
   route({
     method: 'POST',

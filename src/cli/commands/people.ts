@@ -14,7 +14,9 @@ const person = z.looseObject({
 const people = z.looseObject({ people: z.array(person) })
 
 export function addPeople(program: Command, io: CliIo): void {
-  const group = program.command('people').description('who may have tokens: list, deactivate, reactivate')
+  const group = program
+    .command('people')
+    .description('who may have tokens: list, add, deactivate, reactivate')
 
   remote(group.command('list').description('list everybody'), io, 'people list', async (session) => {
     const answer = await session.get('/people', people)
@@ -22,9 +24,22 @@ export function addPeople(program: Command, io: CliIo): void {
       table(
         ['ID', 'NAME', 'SLACK TEAM', 'SLACK USER', 'STATE'],
         answer.people.map((row) => [row.id, row.name, row.slackTeam, row.slackUser, row.state]),
-        'Nobody is known yet; people appear when they first write to the Slack app.',
+        'Nobody is known yet; people appear when they first write to the Slack app, or by "people add".',
       ),
     )
+  })
+
+  const add = group
+    .command('add')
+    .description('make a person known before they have written to the Slack app')
+    .argument('<name>')
+    .requiredOption('--slack-team <id>', 'their Slack team, such as T0123ABCD')
+    .requiredOption('--slack-user <id>', 'their Slack user, such as U0123ABCD')
+  remote(add, io, 'people add Alice --slack-team T0123ABCD --slack-user U0123ABCD', async (session) => {
+    const { slackTeam, slackUser } = session.options
+    const body = { slackTeam: text(slackTeam), slackUser: text(slackUser), name: session.args[0] }
+    const answer = await session.post('/people', body, person)
+    session.show(answer, () => `${plainText(answer.name)} is known as ${plainText(answer.id)}.\n`)
   })
 
   const deactivate = group

@@ -13,6 +13,8 @@ export interface Conversation {
   messages(as: PersonHandle): Promise<SeenMessage[]>
   /** Says `text` as this person and answers what the app said to it, waiting at most 5 s. */
   say(as: PersonHandle, text: string): Promise<SeenMessage[]>
+  /** Leaves the company, or comes back: Slack tells the app of it, and it has been heard when this settles. */
+  leave(as: PersonHandle, gone: boolean): Promise<void>
   /** Presses a button in one of the app's messages. */
   press(as: PersonHandle, button: { ts: string; action: string; value: string }): Promise<void>
 }
@@ -66,6 +68,11 @@ export function createConversation(deps: { slack: EmulatedSlack; sender: SignedS
         await sender.directMessage({ user: person.id, channel, text, ts })
       }
       return await settle(as, before)
+    },
+    async leave(as, gone) {
+      const { id } = slack.people[as]
+      slack.setFacts(id, { deleted: gone })
+      await sender.userChange({ user: { id, deleted: gone } })
     },
     async press(as, button) {
       const user = slack.people[as].id

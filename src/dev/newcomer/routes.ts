@@ -19,6 +19,7 @@ export interface NewcomerDeps {
 const As = z.enum(['alice', 'bob', 'dana', 'gary'])
 const Query = z.object({ as: As.default('alice') })
 const Say = z.object({ as: As.default('alice'), text: z.string().trim().min(1).max(500) })
+const Leave = z.object({ as: As.default('alice'), gone: z.boolean().default(true) })
 const Press = z.object({
   as: As.default('alice'),
   ts: z.string(),
@@ -37,7 +38,8 @@ const assets = [
 
 /**
  * The page where a newcomer is Alice, and the same as JSON: `POST /newcomer/say {as, text}` answers what the app
- * said, `POST /newcomer/press {as, ts, action}` presses a button, `GET /newcomer/messages?as=` lists. Whoever
+ * said, `POST /newcomer/press {as, ts, action}` presses a button, `POST /newcomer/leave {as, gone}` is Slack saying
+ * that the person left (or, with `gone` false, came back), `GET /newcomer/messages?as=` lists. Whoever
  * reaches it is whom they say; it answers loopback names only, so that no web page can reach it by another name.
  */
 export function registerNewcomer(server: HttpServer, deps: NewcomerDeps): void {
@@ -85,6 +87,11 @@ export function registerNewcomer(server: HttpServer, deps: NewcomerDeps): void {
       if (isForm(request.headers['content-type']))
         return reply.redirect(`/?as=${as}#${anchor(messages)}`, 303)
       return { as, messages }
+    })
+    scope.post('/newcomer/leave', async (request) => {
+      const { as, gone } = parse(Leave, request.body)
+      await conversation.leave(as, gone)
+      return { as, gone }
     })
     scope.post('/newcomer/press', async (request, reply) => {
       const { as, ...button } = parse(Press, request.body)

@@ -15,7 +15,7 @@ const cancelAgainMs = 25
 export function createToolhostClient(): ToolhostClient {
   const pools = createPools()
 
-  const at = (dial: ToolhostDial, expect: SandboxIdentity | null) => ({
+  const at = (dial: ToolhostDial, expect: SandboxIdentity) => ({
     pool: pools.get(dial.socketPath, expect),
     expect,
   })
@@ -44,7 +44,12 @@ export function createToolhostClient(): ToolhostClient {
 
   return {
     async health(dial, { signal }) {
-      const answer = await request({ ...at(dial, null), method: 'GET', path: '/health' }, health, signal)
+      const pool = pools.once(dial.socketPath)
+      const answer = await request(
+        { pool, expect: null, method: 'GET', path: '/health' },
+        health,
+        signal,
+      ).finally(() => void pool.destroy())
       if (answer.type === 'ok') return answer.body
       throw new AppError('runner_failed', 'the sandbox refused to tell its health', {
         details: { sent: true, stale: false, code: answer.code },

