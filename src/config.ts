@@ -128,7 +128,10 @@ function readSecret(environment: Environment, name: string, problems: string[]):
   if (environment[name]) return new Secret(environment[name])
   if (!path) return undefined
   try {
-    return new Secret(readFileSync(path, 'utf8').replace(/\r?\n$/, ''))
+    const value = readFileSync(path, 'utf8').replace(/\r?\n$/, '')
+    // As a key it would be one that everybody knows.
+    if (value === '') problems.push(`${name}_FILE: "${path}" is empty`)
+    return new Secret(value)
   } catch {
     problems.push(`${name}_FILE: cannot read "${path}"`)
     return undefined

@@ -146,6 +146,7 @@ function commandFor(options: LifeOptions, paths: RunnerPaths, spec: SandboxSpec,
     : planMounts({
         ...options,
         readOnlyPaths: options.readOnlyPaths ?? [],
+        hiddenPaths: [options.stateDir, ...(options.hiddenPaths ?? [])],
         home: places.home,
         sockets: places.socketFolder,
         files: paths.files(spec.generation),
