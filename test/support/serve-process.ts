@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { alice, testAccess } from './access.ts'
 import { testStore } from './database.ts'
 import { runToolcrib } from './dev-process.ts'
-import { freePort } from './ports.ts'
+import { freePort } from '../../src/core/index.ts'
 import { processes } from './processes.ts'
 
 const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))

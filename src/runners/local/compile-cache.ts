@@ -124,6 +124,7 @@ async function fill(options: Options, all: string, wanted: string): Promise<void
             ...options,
             egressSocketDir: egress,
             readOnlyPaths: [],
+            hiddenPaths: [],
             home,
             sockets,
             files,
