@@ -114,7 +114,7 @@ export async function startServe(options: {
     await end(gateway.child, 'SIGTERM')
     // Sandboxes of a server live on their own; these are nobody's any more.
     for (const { pid, commandLine } of await processes())
-      if (/^flock /.test(commandLine) && commandLine.includes(`${folder}/`)) process.kill(pid, 'SIGKILL')
+      if (commandLine.startsWith('flock ') && commandLine.includes(`${folder}/`)) process.kill(pid, 'SIGKILL')
   })
   return {
     url: `${url}/mcp`,
