@@ -46,7 +46,6 @@ export default {
     error('cli-stays-outside', { path: '^src/cli/' }, { path: '^src/', pathNot: ['^src/(cli|core)/'] }),
     error(
       'only-main-dev-knows-dev',
-      'only-main-knows-dev',
       { path: '^src/', pathNot: ['^src/dev/', '^src/main-dev\\.ts$'] },
       { path: '^src/dev/' },
     ),

@@ -32,10 +32,10 @@ export async function callTool(
 
 function seen({ result }: Message): Seen {
   const content = (result?.['content'] ?? []) as { type: string; text?: string }[]
-  const meta = (result?.['_meta'] ?? {}) as Record<string, unknown>
+  const meta = (result?.['_meta'] ?? {}) as Record<string, string | undefined>
   const text = content.map((block) => block.text ?? '').join('\n')
-  const callId = String(meta['toolcrib/callId'] ?? '')
+  const callId = meta['toolcrib/callId'] ?? ''
   return result?.['isError'] === true
-    ? { kind: 'error', callId, code: String(meta['toolcrib/code'] ?? 'tool'), text }
+    ? { kind: 'error', callId, code: meta['toolcrib/code'] ?? 'tool', text }
     : { kind: 'ok', callId, text }
 }

@@ -10,8 +10,8 @@ import { sandboxOf, searchFolder, searchProcess } from '../support/processes.ts'
  * The key of the demo API for this run. It is in the environment of `toolcrib dev`, so that a leak of that
  * environment would be found as well. Spelled backwards here: the test's own text must not be what it finds.
  */
-const key = [...'9f3kq2_ledom_yranac_evil_dro'].toReversed().join('')
-const planted = [...'x7_tnalp_yranac'].toReversed().join('')
+const key = '9f3kq2_ledom_yranac_evil_dro'.split('').toReversed().join('')
+const planted = 'x7_tnalp_yranac'.split('').toReversed().join('')
 
 const dev = await startDev({ environment: { TOOLCRIB_DEMO_KEY: key } })
 afterAll(async () => await dev[Symbol.asyncDispose]())
