@@ -10,6 +10,7 @@ import { AppError, createLog, freePort, newId, Secret } from './core/index.ts'
 import {
   claimFolder,
   createSignedSender,
+  demoHost,
   registerNewcomer,
   startDemoOrders,
   startEgressProcess,
@@ -172,8 +173,9 @@ function devConfig(
   const { orders } = config.file.sources
   if (orders?.environment.ORDERS_URL !== undefined) {
     orders.environment.ORDERS_URL = orders.environment.ORDERS_URL.replace(':7443', `:${run.ordersPort}`)
-    for (const rule of orders.egress) if (rule.port === 7443) rule.port = run.ordersPort
   }
+  const rules = Object.values(config.file.sources).flatMap(({ egress }) => egress)
+  for (const rule of rules) if (rule.host === demoHost && rule.port === 7443) rule.port = run.ordersPort
   Object.assign(config.file.listen, { host: '127.0.0.1', port: run.port })
   config.file.egress.upstream_ca_files.push(run.caFile)
   return { ...config, stateDir: run.folder }

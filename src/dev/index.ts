@@ -3,7 +3,7 @@
  * Slack would post, and the newcomer's page. Only main-dev.ts knows this room.
  */
 
-export { type DemoOrders, startDemoOrders } from './demo-orders.ts'
+export { type DemoOrders, demoHost, startDemoOrders } from './demo-orders.ts'
 export { startEgressProcess } from './egress-process.ts'
 export { startEmulatedSlack } from './emulated-slack.ts'
 export { claimFolder } from './folder.ts'

@@ -32,10 +32,9 @@ export async function callTool(
 
 function seen({ result }: Message): Seen {
   const content = (result?.['content'] ?? []) as { type: string; text?: string }[]
-  const meta = (result?.['_meta'] ?? {}) as Record<string, string | undefined>
+  const meta = (result?.['_meta'] ?? {}) as Record<string, unknown>
   const text = content.map((block) => block.text ?? '').join('\n')
-  const callId = meta['toolcrib/callId'] ?? ''
-  return result?.['isError'] === true
-    ? { kind: 'error', callId, code: meta['toolcrib/code'] ?? 'tool', text }
-    : { kind: 'ok', callId, text }
+  const callId = typeof meta['toolcrib/callId'] === 'string' ? meta['toolcrib/callId'] : ''
+  const code = typeof meta['toolcrib/code'] === 'string' ? meta['toolcrib/code'] : 'tool'
+  return result?.['isError'] === true ? { kind: 'error', callId, code, text } : { kind: 'ok', callId, text }
 }

@@ -17,6 +17,7 @@ export const inside = {
   ca: '/etc/toolcrib/ca.pem',
   sockets: '/run/toolcrib',
   egress: '/run/egress',
+  compileCache: '/opt/compile-cache',
   path: '/opt/node/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
 } as const
 
@@ -32,6 +33,8 @@ export interface View {
   /** Holds `settings.json`, `ca.pem` and the generated `etc/` files. */
   files: string
   scratchBytes: number
+  /** What Node compiled of our programs before; see compile-cache.ts. */
+  compileCache: string | undefined
 }
 
 /** The parts of the checkout that run inside. Everything else of it (vault, configuration, state) stays outside. */
@@ -68,6 +71,7 @@ export function planMounts(view: View): Mount[] {
     ...generatedEtc.map((file): Mount => ({ kind: 'ro', from: join(view.files, file), to: `/etc/${file}` })),
     ...appParts.flatMap((part) => bound(join(view.appDir, part), `${inside.app}/${part}`)),
     ...bound(view.nodePath, inside.node),
+    ...(view.compileCache === undefined ? [] : bound(view.compileCache, inside.compileCache)),
     { kind: 'tmpfs', to: '/dev/shm', bytes: Math.floor(view.scratchBytes / 4), mode: '1777' },
     { kind: 'tmpfs', to: '/tmp', bytes: view.scratchBytes, mode: '1777' },
     { kind: 'symlink', from: '../tmp', to: '/var/tmp' },

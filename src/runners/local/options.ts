@@ -27,5 +27,7 @@ export interface LocalDriverOptions {
    * still could not read another's home. Default 200000, 65536 of them.
    */
   firstUserId?: number
+  /** Whether to keep what Node compiled of our programs for the sandboxes to come; yes when left out. */
+  compileCache?: boolean
   log: Log
 }

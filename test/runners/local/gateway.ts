@@ -54,6 +54,8 @@ export class World implements AsyncDisposable {
       appDir: this.appDir,
       nodePath: process.execPath,
       isolation: change.isolation ?? this.isolation,
+      // The stand-in is not worth one.
+      compileCache: false,
     }
     const gateway = new Gateway(options, this.userId, change.inherit)
     this.#gateways.push(gateway)

@@ -26,12 +26,8 @@ for (const { title, isolation, userId } of writable() ? await testableKinds() : 
   })
 }
 
-const cure = writable()
-  ? ''
-  : ' (left out here; run as root: npx vitest run test/runners/local/hidden.test.ts)'
-test.skipIf(!writable())(`the shared folder can be written${cure}`, () => {
-  expect(writable()).toBe(true)
-})
+if (!writable())
+  process.stderr.write('left out here, run as root: npx vitest run test/runners/local/hidden.test.ts\n')
 
 function writable(): boolean {
   try {
