@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../../src/core/index.ts'
 import { alice, testAccess } from './access.ts'
 import { testStore } from './database.ts'
 import { runToolcrib } from './dev-process.ts'
-import { freePort } from '../../src/core/index.ts'
 import { processes } from './processes.ts'
 
 const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
@@ -114,7 +114,7 @@ export async function startServe(options: {
     await end(gateway.child, 'SIGTERM')
     // Sandboxes of a server live on their own; these are nobody's any more.
     for (const { pid, commandLine } of await processes())
-      if (/^flock /.test(commandLine) && commandLine.includes(`${folder}/`)) process.kill(pid, 'SIGKILL')
+      if (commandLine.startsWith('flock ') && commandLine.includes(`${folder}/`)) process.kill(pid, 'SIGKILL')
   })
   return {
     url: `${url}/mcp`,

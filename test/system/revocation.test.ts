@@ -117,7 +117,8 @@ for (const [what, withdraw] of [
       command: `rm -f said; setsid sh -c '${upload.replaceAll("'", `'\\''`)}' >said 2>&1 & echo`,
     })
     const uploading = async () =>
-      (await sandboxOf(dev.folder, 'alice')).filter(({ commandLine }) => /^curl -sS/.test(commandLine)).length
+      (await sandboxOf(dev.folder, 'alice')).filter(({ commandLine }) => commandLine.startsWith('curl -sS'))
+        .length
     await until(async () => (await uploading()) === 1).catch(async () => {
       throw new Error(textOf(await client.call('workspace_read_file', { path: 'said' })))
     })
