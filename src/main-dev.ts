@@ -152,7 +152,7 @@ export async function runDev(options: DevOptions): Promise<void> {
 
 /** The demo API's key is a new one at each start, unless `TOOLCRIB_DEMO_KEY` names one: for tests that search for it. */
 function demoKey(): { key?: Secret } {
-  const { TOOLCRIB_DEMO_KEY } = process.env
+  const { TOOLCRIB_DEMO_KEY } = processEnvironment
   return TOOLCRIB_DEMO_KEY ? { key: new Secret(TOOLCRIB_DEMO_KEY) } : {}
 }
 

@@ -7,8 +7,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { createLog, newId } from '../../src/core/index.ts'
 import { openStore, upsertPerson } from '../../src/store/index.ts'
-import { answers, type Running } from './contestants.ts'
 import { processesNaming } from './processes.ts'
+import { answers, type Running } from './running.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const entry = join(root, 'bin/toolcrib.mjs')

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../../src/core/index.ts'
 import { alice, testAccess } from './access.ts'
 import { testStore } from './database.ts'
 import { runToolcrib } from './dev-process.ts'
-import { freePort } from '../../src/core/index.ts'
 import { processes } from './processes.ts'
 
 const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))

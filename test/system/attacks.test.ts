@@ -212,6 +212,7 @@ describe.runIf(works.length > 0)('from inside a sandbox', () => {
       await bobIsFine()
       await until(async () => (await run('echo back')).includes('back'), 60_000)
     }
+    expect(await run('echo again')).toContain('again')
   }, 120_000)
 
   test('what takes the toolhost’s place can answer its own person’s calls and nobody else’s', async () => {

@@ -6,9 +6,12 @@ import { connectV1, textOf } from '../support/clients.ts'
 import { startDev } from '../support/dev-process.ts'
 import { sandboxOf, searchFolder, searchProcess } from '../support/processes.ts'
 
-/** The key of the demo API for this run. It is in the environment of `toolcrib dev`, so a leak of that would be found too. */
-const key = 'ord_evil_canary_model_2qk3f9'
-const planted = 'canary_plant_7x'
+/**
+ * The key of the demo API for this run. It is in the environment of `toolcrib dev`, so that a leak of that
+ * environment would be found as well. Spelled backwards here: the test's own text must not be what it finds.
+ */
+const key = '9f3kq2_ledom_yranac_evil_dro'.split('').toReversed().join('')
+const planted = 'x7_tnalp_yranac'.split('').toReversed().join('')
 
 const dev = await startDev({ environment: { TOOLCRIB_DEMO_KEY: key } })
 afterAll(async () => await dev[Symbol.asyncDispose]())

@@ -124,7 +124,7 @@ async function fill(options: Options, all: string, wanted: string): Promise<void
             ...options,
             egressSocketDir: egress,
             readOnlyPaths: [],
-            hiddenPaths: [],
+            hiddenPaths: [options.stateDir, ...(options.hiddenPaths ?? [])],
             home,
             sockets,
             files,
