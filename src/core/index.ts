@@ -3,7 +3,7 @@
  * the log's shape, the audit union, digests. It does no I/O of its own and knows no other room.
  */
 export { type Clock, systemClock } from './clock.ts'
-export { canonicalJson, deeperThan, digestJson, sha256 } from './digest.ts'
+export { canonicalJson, createMac, deeperThan, digestJson, sha256 } from './digest.ts'
 export { formatDuration, parseDuration } from './duration.ts'
 export { AppError, type ErrorCode, errorCodes, toAppError } from './errors.ts'
 export {
