@@ -35,8 +35,6 @@ CREATE TABLE calls (
   CONSTRAINT calls_check CHECK (((state = 'finished'::text) = (outcome IS NOT NULL))),
   CONSTRAINT calls_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'tool_error'::text, 'denied'::text, 'failed'::text, 'expired'::text, 'cancelled'::text, 'unknown'::text]))),
   CONSTRAINT calls_state_check CHECK ((state = ANY (ARRAY['running'::text, 'finished'::text]))),
-  CONSTRAINT calls_principal_id_fkey FOREIGN KEY (principal_id) REFERENCES principals(id),
-  CONSTRAINT calls_token_id_fkey FOREIGN KEY (token_id) REFERENCES tokens(id),
   CONSTRAINT calls_pkey PRIMARY KEY (id),
   CONSTRAINT calls_principal_id_idempotency_key_key UNIQUE (principal_id, idempotency_key)
 );
@@ -152,7 +150,7 @@ CREATE TABLE runner_holds (
   replica_id text NOT NULL,
   generation bigint NOT NULL,
   since timestamp with time zone NOT NULL DEFAULT now(),
-  CONSTRAINT runner_holds_replica_id_fkey FOREIGN KEY (replica_id) REFERENCES replicas(id) ON DELETE CASCADE,
+  CONSTRAINT runner_holds_replica_id_fkey FOREIGN KEY (replica_id) REFERENCES replicas(id),
   CONSTRAINT runner_holds_runner_id_fkey FOREIGN KEY (runner_id) REFERENCES runners(id),
   CONSTRAINT runner_holds_pkey PRIMARY KEY (runner_id, replica_id)
 );
@@ -259,9 +257,10 @@ CREATE TABLE tools (
   source_id text NOT NULL,
   remote_name text NOT NULL,
   alias text NOT NULL,
-  definition jsonb NOT NULL,
+  definition json NOT NULL,
   definition_digest text NOT NULL,
-  accepted_definition jsonb,
+  accepted_definition json,
+  accepted_egress json,
   accepted_digest text,
   available boolean NOT NULL DEFAULT true,
   enabled boolean NOT NULL DEFAULT true,

@@ -33,13 +33,18 @@ export function openStore(options: { url: string; poolSize: number; log: Log }):
     application_name: 'toolcrib',
   })
   // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
-  pool.on('error', (err) => options.log.warn({ err }, 'database connection lost'))
+  // Only its text: the driver hangs the whole client on the error, with its queries and the key that cancels them.
+  let closed = false
+  pool.on('error', ({ message }) => {
+    if (!closed) options.log.warn({ reason: message }, 'database connection lost')
+  })
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   return {
     db,
     pool,
     url: options.url,
     async [Symbol.asyncDispose]() {
+      closed = true
       await db.destroy()
     },
   }
