@@ -37,13 +37,17 @@ export function openStore(options: { url: string; poolSize: number; log: Log }):
   pool.on('connect', (client) => {
     client.on('error', (err) => options.log.debug({ err: withoutClient(err) }, 'database connection broke'))
   })
-  pool.on('error', (err) => options.log.warn({ err: withoutClient(err) }, 'database connection lost'))
+  let closed = false
+  pool.on('error', (err) => {
+    if (!closed) options.log.warn({ err: withoutClient(err) }, 'database connection lost')
+  })
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   return {
     db,
     pool,
     url: options.url,
     async [Symbol.asyncDispose]() {
+      closed = true
       await db.destroy()
     },
   }
