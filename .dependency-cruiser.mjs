@@ -45,7 +45,7 @@ export default {
     // It speaks to a server over HTTP and must not drag one in.
     error('cli-stays-outside', { path: '^src/cli/' }, { path: '^src/', pathNot: ['^src/(cli|core)/'] }),
     error(
-      'only-main-knows-dev',
+      'only-main-dev-knows-dev',
       { path: '^src/', pathNot: ['^src/dev/', '^src/main-dev\\.ts$'] },
       { path: '^src/dev/' },
     ),

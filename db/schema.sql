@@ -35,8 +35,6 @@ CREATE TABLE calls (
   CONSTRAINT calls_check CHECK (((state = 'finished'::text) = (outcome IS NOT NULL))),
   CONSTRAINT calls_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'tool_error'::text, 'denied'::text, 'failed'::text, 'expired'::text, 'cancelled'::text, 'unknown'::text]))),
   CONSTRAINT calls_state_check CHECK ((state = ANY (ARRAY['running'::text, 'finished'::text]))),
-  CONSTRAINT calls_principal_id_fkey FOREIGN KEY (principal_id) REFERENCES principals(id),
-  CONSTRAINT calls_token_id_fkey FOREIGN KEY (token_id) REFERENCES tokens(id),
   CONSTRAINT calls_pkey PRIMARY KEY (id),
   CONSTRAINT calls_principal_id_idempotency_key_key UNIQUE (principal_id, idempotency_key)
 );

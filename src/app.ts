@@ -106,6 +106,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       appDir,
       egressSocketDir: egressSocketDir(config),
       readOnlyPaths: file.sandbox.read_only_paths,
+      hiddenPaths: [config.stateDir],
       log,
     })
     const toolhost = open.use(createToolhostClient())

@@ -31,6 +31,9 @@ export interface SlackConfig {
 
 type Environment = Record<string, string | undefined>
 
+/** The environment of this process; read here and nowhere else. */
+export const processEnvironment: Environment = process.env
+
 /**
  * Reads `path` (or `TOOLCRIB_CONFIG`, or `toolcrib.yaml` if it is there, else all defaults) and the environment.
  * Throws one `invalid_input` that names every problem with its place and cure; nothing has been started by then.
@@ -125,7 +128,10 @@ function readSecret(environment: Environment, name: string, problems: string[]):
   if (environment[name]) return new Secret(environment[name])
   if (!path) return undefined
   try {
-    return new Secret(readFileSync(path, 'utf8').replace(/\r?\n$/, ''))
+    const value = readFileSync(path, 'utf8').replace(/\r?\n$/, '')
+    // As a key it would be one that everybody knows.
+    if (value === '') problems.push(`${name}_FILE: "${path}" is empty`)
+    return new Secret(value)
   } catch {
     problems.push(`${name}_FILE: cannot read "${path}"`)
     return undefined

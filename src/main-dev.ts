@@ -5,12 +5,12 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createGateway, egressSocketDir } from './app.ts'
-import { type Config, parseConfig } from './config.ts'
-import { AppError, createLog, newId, Secret } from './core/index.ts'
+import { type Config, parseConfig, processEnvironment } from './config.ts'
+import { AppError, createLog, freePort, newId, Secret } from './core/index.ts'
 import {
   claimFolder,
   createSignedSender,
-  pickPort,
+  demoHost,
   registerNewcomer,
   startDemoOrders,
   startEgressProcess,
@@ -53,7 +53,7 @@ export async function runDev(options: DevOptions): Promise<void> {
     openDatabase({ url: undefined, stateDir: folder.path, log }).then((it) => open.use(it)),
     startDemoOrders({ port: ordersPort, ...demoKey() }).then((it) => open.use(it)),
     startEmulatedSlack({ port: 0, frontPort: 0 }).then((it) => open.use(it)),
-    pickPort(wantedPort),
+    freePort(wantedPort),
   ])
   if (port !== options.port && options.port !== 0) say(`port ${options.port} is taken; using ${port}`)
   if (orders.port !== 7443 && options.port !== 0)
@@ -86,7 +86,11 @@ export async function runDev(options: DevOptions): Promise<void> {
   const egress = open.use(
     await startEgressProcess({
       entry: options.entry,
-      environment: { PATH: process.env.PATH, DATABASE_URL: database.url, TOOLCRIB_CONFIG: egressConfig },
+      environment: {
+        PATH: processEnvironment.PATH,
+        DATABASE_URL: database.url,
+        TOOLCRIB_CONFIG: egressConfig,
+      },
     }),
   )
 
@@ -148,7 +152,7 @@ export async function runDev(options: DevOptions): Promise<void> {
 
 /** The demo API's key is a new one at each start, unless `TOOLCRIB_DEMO_KEY` names one: for tests that search for it. */
 function demoKey(): { key?: Secret } {
-  const { TOOLCRIB_DEMO_KEY } = process.env
+  const { TOOLCRIB_DEMO_KEY } = processEnvironment
   return TOOLCRIB_DEMO_KEY ? { key: new Secret(TOOLCRIB_DEMO_KEY) } : {}
 }
 
@@ -164,13 +168,14 @@ function devConfig(
   run: { folder: string; port: number; ordersPort: number; caFile: string },
   environment: Record<string, string>,
 ): Config {
-  const path = process.env.TOOLCRIB_CONFIG ?? sample
+  const path = processEnvironment.TOOLCRIB_CONFIG ?? sample
   const config = parseConfig(readFileSync(path, 'utf8'), { environment, baseDir: process.cwd(), name: path })
   const { orders } = config.file.sources
   if (orders?.environment.ORDERS_URL !== undefined) {
     orders.environment.ORDERS_URL = orders.environment.ORDERS_URL.replace(':7443', `:${run.ordersPort}`)
-    for (const rule of orders.egress) if (rule.port === 7443) rule.port = run.ordersPort
   }
+  const rules = Object.values(config.file.sources).flatMap(({ egress }) => egress)
+  for (const rule of rules) if (rule.host === demoHost && rule.port === 7443) rule.port = run.ordersPort
   Object.assign(config.file.listen, { host: '127.0.0.1', port: run.port })
   config.file.egress.upstream_ca_files.push(run.caFile)
   return { ...config, stateDir: run.folder }

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { applyConfig, createGateway } from './app.ts'
 import { createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
-import type { Log } from './core/index.ts'
-import { migrate, openDatabase, openStore } from './store/index.ts'
+import { AppError, type Log } from './core/index.ts'
+import { migrate, openDatabase, openStore, pendingMigrations } from './store/index.ts'
 
 /** Runs the gateway until `stop`; with the embedded database when no other was named. */
 export async function serve(options: {
@@ -57,6 +57,13 @@ export async function migrateDatabase(config: Config, log: Log): Promise<string>
 export async function apply(config: Config, log: Log): Promise<string> {
   await using database = await openDatabase({ url: config.databaseUrl, stateDir: config.stateDir, log })
   await using store = openStore({ url: database.url, poolSize: 2, log })
+  const pending = await pendingMigrations(store.db)
+  if (pending.length > 0) {
+    throw new AppError(
+      'conflict',
+      `the database is older than this version (${pending.join(', ')}); run \`toolcrib migrate\` first`,
+    )
+  }
   const changed = await applyConfig(createCatalog({ store, log }), config.file, 'toolcrib apply')
   return changed ? 'applied; every gateway follows on its next request\n' : 'nothing to change\n'
 }

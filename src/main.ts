@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Option } from 'commander'
 import { buildCli, runCli } from './cli/index.ts'
-import { type Config, cliEnvironment, readConfig } from './config.ts'
+import { type Config, cliEnvironment, processEnvironment, readConfig } from './config.ts'
 import { createLog, type Log } from './core/index.ts'
 import { runEgress } from './main-egress.ts'
 import { apply, migrateDatabase, serve } from './main-serve.ts'
@@ -22,7 +22,7 @@ export async function main(argv: string[]): Promise<number> {
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
-    environment: cliEnvironment(process.env),
+    environment: cliEnvironment(processEnvironment),
     connectionFile: join('.toolcrib', 'dev', 'connection.json'),
   }
   const program = buildCli(io).version(version)
@@ -94,7 +94,7 @@ export async function main(argv: string[]): Promise<number> {
 }
 
 function start(path: string | undefined, name: string): { settings: Config; log: Log } {
-  const settings = readConfig(process.env, path)
+  const settings = readConfig(processEnvironment, path)
   return { settings, log: createLog({ level: settings.file.log_level, name }) }
 }
 

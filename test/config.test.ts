@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { z } from 'zod'
@@ -23,7 +25,7 @@ test('an empty file gives the defaults that the example states', () => {
     'state_dir',
     'log_level',
   ] as const) {
-    expect(stated[key], key).toEqual(file[key])
+    expect({ [key]: stated[key] }).toEqual({ [key]: file[key] })
   }
 })
 
@@ -77,3 +79,11 @@ function missingKeys(schema: Schema, value: unknown, path: string): string[] {
   if (entry === undefined) return missing
   return [...missing, ...missingKeys(schema.additionalProperties, entry[1], `${path}.${entry[0]}`)]
 }
+
+test('an empty secret file is refused: as a signing secret it would be one that everybody knows', () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'toolcrib-config-')), 'secret')
+  writeFileSync(path, '\n')
+  expect(() => read('', { SLACK_BOT_TOKEN: 'xoxb-1', SLACK_SIGNING_SECRET_FILE: path })).toThrow(
+    /SLACK_SIGNING_SECRET_FILE: ".*" is empty/,
+  )
+})

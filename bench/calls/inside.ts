@@ -24,7 +24,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 export async function lookInside(script: string, calls: number): Promise<Inside> {
   const folder = mkdtempSync(join(tmpdir(), 'toolcrib-profile-'))
   try {
-    const running = await startToolcrib(script, folder)
+    const running = await startToolcrib(script, ['--cpu-prof', '--cpu-prof-dir', folder])
     let stopped = false
     try {
       const firstCallMs = await firstCalls(running, 5)

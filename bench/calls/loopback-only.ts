@@ -1,7 +1,7 @@
 // Preloaded into contestants that have no option for the address they listen on: they get loopback.
 import { Server } from 'node:net'
 
-const listen = Server.prototype.listen as (...given: unknown[]) => Server
+const { listen } = Server.prototype as unknown as { listen: (this: Server, ...given: unknown[]) => Server }
 Object.assign(Server.prototype, {
   listen(this: Server, ...given: unknown[]) {
     const [port, next] = given

@@ -7,8 +7,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { createLog, newId } from '../../src/core/index.ts'
 import { openStore, upsertPerson } from '../../src/store/index.ts'
-import { answers, type Running } from './contestants.ts'
 import { processesNaming } from './processes.ts'
+import { answers, type Running } from './running.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const entry = join(root, 'bin/toolcrib.mjs')
@@ -32,9 +32,9 @@ interface Ready {
 /**
  * Toolcrib as `toolcrib serve` and `toolcrib egress` with everything on: token, policy, call row and outcome in a
  * durable PostgreSQL, sandbox in namespaces. One person; the cap of calls at once is raised to the 16 clients that
- * the peers also serve at once. `profileDir`: the gateway leaves a CPU profile there when it stops.
+ * the peers also serve at once. `nodeOptions` are for the gateway's Node.
  */
-export async function startToolcrib(script: string, profileDir?: string): Promise<RunningToolcrib> {
+export async function startToolcrib(script: string, nodeOptions: string[] = []): Promise<RunningToolcrib> {
   const folder = mkdtempSync(join(tmpdir(), 'toolcrib-bench-'))
   const config = join(folder, 'toolcrib.yaml')
   writeFileSync(
@@ -55,8 +55,7 @@ export async function startToolcrib(script: string, profileDir?: string): Promis
   const environment = { PATH: process.env.PATH, TOOLCRIB_CONFIG: config }
   const start = (...args: string[]) =>
     spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env: environment })
-  const profiling = profileDir === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profileDir]
-  const gateway = start(...profiling, entry, 'serve', '--json')
+  const gateway = start(...nodeOptions, entry, 'serve', '--json')
   const [line] = (await once(createInterface({ input: gateway.stdout }), 'line')) as [string]
   const ready = JSON.parse(line) as Ready
   const egress = start(entry, 'egress')

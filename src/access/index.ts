@@ -6,5 +6,5 @@
 export { type AccessOptions, createAccess } from './access.ts'
 export { type AdminKeys, createAdminKeys } from './admin-keys.ts'
 export type { Pepper } from './hash.ts'
-export { redactKeys } from './token.ts'
+
 export type { Access, Caller, IssuedToken, Principal, TokenRow } from './types.ts'

@@ -1,5 +1,6 @@
-import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { createMac } from '../core/index.ts'
 
 export interface KnownKeys {
   digest(text: string): Buffer
@@ -16,15 +17,13 @@ export interface KnownKeys {
  * gets in, so that wrong ones cannot push anybody out.
  */
 export function createKnownKeys(max = 10_000): KnownKeys {
-  // A key object, because making one anew from bytes costs five times the digest.
-  const processKey = createSecretKey(randomBytes(32))
   const known = new LRUCache<string, { digest: Buffer; hash: string }>({ max })
   const seen = (id: string, digest: Buffer) => {
     const entry = known.get(id)
     return entry !== undefined && timingSafeEqual(entry.digest, digest)
   }
   return {
-    digest: (text) => createHmac('sha256', processKey).update(text).digest(),
+    digest: createMac(randomBytes(32)),
     seen,
     has: (id, digest, hash) => seen(id, digest) && known.get(id)?.hash === hash,
     remember(id, digest, hash) {

@@ -51,14 +51,6 @@ export function parseKey(kind: KeyKind, text: string): ParsedKey | undefined {
   return checksum(text.slice(0, -6)) === given ? { id, secret } : undefined
 }
 
-/** The same text with everything secret in anything that looks like a key cut out, also when it is mistyped. */
-export function redactKeys(text: string): string {
-  return text.replace(
-    /\b(tc[ab])_(?:([0-9a-hjkmnp-tv-z]{12})_)?[0-9A-Za-z_]+/g,
-    (_, kind: string, id?: string) => (id === undefined ? `${kind}_[secret]` : `${kind}_${id}_[secret]`),
-  )
-}
-
 function checksum(body: string): string {
   return base62(BigInt(crc32(body)), 6)
 }

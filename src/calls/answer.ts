@@ -1,9 +1,12 @@
-import type { CallId } from '../core/index.ts'
+import { type CallId, deeperThan } from '../core/index.ts'
 import type { RunnerAnswer } from '../runners/index.ts'
 import { type Ending, withText } from './ending.ts'
 
 const notRepeated =
   'It may have done part of its work and was not repeated; check its effects before you call again.'
+
+/** Deeper than any tool means; far deeper ones run this process out of stack when they are written. */
+const deepest = 256
 
 /** What a client gets for a runner's answer. A source's own result passes as it is, with nothing added. */
 export function endingOf(
@@ -44,6 +47,13 @@ function resultEnding(
       'failed',
       'source_invalid_output',
       `The source "${call.sourceId}" answered with something that is no tool result. ${notRepeated}`,
+    )
+  if (deeperThan(result, deepest))
+    return withText(
+      call.callId,
+      'failed',
+      'source_invalid_output',
+      `The source "${call.sourceId}" answered with a result that nests deeper than ${deepest} levels. ${notRepeated}`,
     )
   const bytes = Buffer.byteLength(JSON.stringify(result))
   if (bytes > call.maxResultBytes)

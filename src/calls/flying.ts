@@ -71,8 +71,14 @@ export class Flying {
     const known = toAppError(error)
     if (known.code === 'call_cancelled') return withText(id, 'cancelled', known.code, known.message)
     log.warn({ callId: id, err: known.cause ?? known }, 'call did not reach its tool')
-    return withText(id, 'failed', known.code, `${known.message} Nothing was run.`)
+    return withText(id, 'failed', known.code, sayingThatNothingRan(known.message))
   }
+}
+
+/** A message that says so itself is not told twice. */
+function sayingThatNothingRan(message: string): string {
+  if (/nothing was run/i.test(message)) return message
+  return `${/[.!?]$/.test(message) ? message : `${message}.`} Nothing was run.`
 }
 
 /** The runners' promise: a coded error means that nothing was sent. Anything else may have been. */

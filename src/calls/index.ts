@@ -4,8 +4,8 @@
  * again. What it refuses, it refuses as a result that says why and what would help.
  */
 export { type CallsRoom, createCalls } from './calls.ts'
-export type { CallsOptions } from './deps.ts'
-export { type Discovery, startDiscovery } from './discovery.ts'
+
+export { startDiscovery } from './discovery.ts'
 export { createCallReaper, reapLost } from './reaper.ts'
 export { sourceToRun } from './source-to-run.ts'
-export type { CallHooks, CallRequest, CallResult, Calls, VisibleTool } from './types.ts'
+export type { CallHooks, CallRequest, Calls, VisibleTool } from './types.ts'

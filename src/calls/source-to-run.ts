@@ -2,6 +2,14 @@ import type { Source } from '../catalog/index.ts'
 import type { SourceToRun } from '../runners/index.ts'
 
 /** A configured source as a runner needs it: how to start it, and nothing of what it may reach. */
-export function sourceToRun({ id, spec }: Pick<Source, 'id' | 'spec'>): SourceToRun {
-  return { id, command: spec.command, args: spec.args, environment: spec.environment }
+export function sourceToRun(source: Pick<Source, 'id' | 'spec'>): SourceToRun {
+  const known = made.get(source)
+  if (known !== undefined) return known
+  const { id, spec } = source
+  const toRun = { id, command: spec.command, args: spec.args, environment: spec.environment }
+  made.set(source, toRun)
+  return toRun
 }
+
+/** One object for one object of a snapshot, which never changes: so `runners/` digests it once. */
+const made = new WeakMap<object, SourceToRun>()

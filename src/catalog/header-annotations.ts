@@ -1,3 +1,4 @@
+import { isRecord } from '../core/index.ts'
 import type { ToolDefinition } from '../wire/index.ts'
 
 const annotation = 'x-mcp-header'
@@ -27,7 +28,7 @@ export function withoutHeaderAnnotations(tool: ToolDefinition): ToolDefinition {
 }
 
 function strip(schema: unknown): unknown {
-  if (!isObject(schema)) return schema
+  if (!isRecord(schema)) return schema
   return Object.fromEntries(
     Object.entries(schema)
       .filter(([keyword]) => keyword !== annotation)
@@ -38,11 +39,7 @@ function strip(schema: unknown): unknown {
 function stripKeyword(keyword: string, value: unknown): unknown {
   if (Array.isArray(value)) return schemaList.includes(keyword) ? value.map(strip) : value
   if (oneSchema.includes(keyword)) return strip(value)
-  if (schemaMap.includes(keyword) && isObject(value))
+  if (schemaMap.includes(keyword) && isRecord(value))
     return Object.fromEntries(Object.entries(value).map(([name, schema]) => [name, strip(schema)]))
   return value
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === 'object' && !Array.isArray(value)
 }

@@ -5,16 +5,14 @@
  */
 export { aliasFor, reservedAliases } from './alias.ts'
 export type { CatalogConfig } from './apply.ts'
-export type { Change } from './diff.ts'
-export type { Discovery, ListTools } from './discover.ts'
+
 export { type CatalogKeeper, createCatalog } from './keeper.ts'
-export type { ToolReview } from './review.ts'
+
 export {
   type Catalog,
   type EgressRule,
   egressRule,
   type Source,
-  type SourceSpec,
   slug,
   sourceSpec,
   type Tool,

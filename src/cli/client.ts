@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parseJson } from '../core/index.ts'
 import type { Connection } from './connection.ts'
 import { CliFailure } from './failure.ts'
 
@@ -72,12 +73,4 @@ function reason(error: unknown): string {
   const { cause } = error
   if (cause instanceof Error) return 'code' in cause ? String(cause.code) : cause.message
   return error.message
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

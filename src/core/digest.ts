@@ -1,9 +1,27 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** SHA-256 of a text or of bytes, in lower-case hex. */
 export function sha256(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex')
+  // In one go: a hash object costs twice as much, and lives on until the garbage collector finds it.
+  return hash('sha256', data, 'hex')
 }
+
+/**
+ * HMAC-SHA-256 (RFC 2104) under `key`, for the way of every request: Node's own makes a native object a time, which
+ * costs five times as much when the key comes as bytes.
+ */
+export function createMac(key: Uint8Array): (text: string) => Buffer {
+  const block = Buffer.alloc(blockBytes)
+  block.set(key.byteLength > blockBytes ? hash('sha256', key, 'buffer') : key)
+  const inner = block.map((byte) => byte ^ 0x36)
+  const outer = block.map((byte) => byte ^ 0x5c)
+  return (text) => {
+    const first = hash('sha256', Buffer.concat([inner, Buffer.from(text)]), 'buffer')
+    return hash('sha256', Buffer.concat([outer, first]), 'buffer')
+  }
+}
+
+const blockBytes = 64
 
 /**
  * JSON with the keys of every object sorted by UTF-16 code unit and no white space, so that equal values

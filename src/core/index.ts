@@ -1,21 +1,20 @@
 /**
  * core: the words that every room shares. Branded ids, coded errors, the clock, secrets that will not print,
- * the log's shape, the audit union, digests. It does no I/O of its own and knows no other room.
+ * the log's shape, the audit union, digests, and the few helpers that more than one floor needs. It keeps no state
+ * and knows no other room.
  */
+export { unlessAborted } from './abort.ts'
 export { type Clock, systemClock } from './clock.ts'
-export { canonicalJson, deeperThan, digestJson, sha256 } from './digest.ts'
-export { formatDuration, parseDuration } from './duration.ts'
+export { canonicalJson, createMac, deeperThan, digestJson, sha256 } from './digest.ts'
+export { formatDuration, parseDuration, sayDuration, understandDuration } from './duration.ts'
 export { AppError, type ErrorCode, errorCodes, toAppError } from './errors.ts'
 export {
   type AuditEvent,
-  type CredentialUse,
   type EgressOutcome,
-  type EventKind,
   type Outcome,
 } from './events.ts'
 export {
   type AdminKeyId,
-  type Brand,
   type CallId,
   type CredentialId,
   type JobId,
@@ -27,5 +26,7 @@ export {
   randomText,
   type TokenId,
 } from './ids.ts'
+export { isRecord, parseJson } from './json.ts'
 export { createLog, type Log, silentLog } from './log.ts'
+export { freePort } from './ports.ts'
 export { Secret } from './secret.ts'

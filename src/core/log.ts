@@ -28,9 +28,33 @@ const redacted = [
 export function createLog(options: { level: string; name: string }, destination?: DestinationStream): Log {
   const { pino } = require('pino') as { pino: typeof Pino }
   return pino(
-    { level: options.level, base: { name: options.name }, redact: { paths: redacted, censor: '[secret]' } },
+    {
+      level: options.level,
+      base: { name: options.name },
+      redact: { paths: redacted, censor: '[secret]' },
+      serializers: { err: describeError },
+    },
     destination ?? pino.destination({ dest: 2, sync: true }),
   )
+}
+
+/**
+ * What a log says of an error. Libraries hang whole clients and requests on theirs, with whatever those hold, so
+ * only what is plain goes in.
+ */
+function describeError(error: unknown, depth = 0): unknown {
+  if (!(error instanceof Error)) return typeof error === 'object' ? { message: 'not an error' } : error
+  const plain = Object.entries(error).filter(([, value]) =>
+    ['string', 'number', 'boolean'].includes(typeof value),
+  )
+  return {
+    ...Object.fromEntries(plain),
+    type: error.name,
+    message: error.message,
+    stack: error.stack,
+    ...('details' in error ? { details: error.details } : {}),
+    ...(error.cause === undefined || depth > 4 ? {} : { cause: describeError(error.cause, depth + 1) }),
+  }
 }
 
 export const silentLog: Log = {

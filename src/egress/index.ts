@@ -5,7 +5,7 @@
  * not understood, not named, or not recordable is refused. It follows no redirect and caches no answer.
  */
 export { createEgress } from './egress.ts'
-export type { Resolve } from './guard.ts'
-export { type EgressKeys, generateEgressKeys, loadEgressKeys } from './keys.ts'
-export { defaultLimits, type Egress, type EgressLimits, type EgressOptions } from './types.ts'
+
+export { generateEgressKeys, loadEgressKeys } from './keys.ts'
+export { type Egress, type EgressLimits } from './types.ts'
 export type { Dial } from './upstream.ts'

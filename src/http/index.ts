@@ -3,4 +3,4 @@
  * and closes gracefully. It has no routes of its own and knows nobody's business.
  */
 export { closeServer } from './close.ts'
-export { createHttpServer, type HttpOptions, type HttpServer } from './server.ts'
+export { createHttpServer, type HttpServer } from './server.ts'

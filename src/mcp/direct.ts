@@ -4,10 +4,10 @@ import {
   PROTOCOL_VERSION_META_KEY,
   SUPPORTED_PROTOCOL_VERSIONS,
 } from '@modelcontextprotocol/server'
-import { AppError } from '../core/index.ts'
+import { AppError, isRecord } from '../core/index.ts'
 import type { Exchange, McpDeps } from './options.ts'
 import { type Era, stampModern } from './results.ts'
-import { errorBody, isRecord, type RequestId, toRpcError } from './rpc.ts'
+import { errorBody, type RequestId, toRpcError } from './rpc.ts'
 import type { RunCall } from './run-call.ts'
 
 /** A `tools/call` that needs nothing of the SDK. */

@@ -4,5 +4,5 @@
  * invisible; and it passes definitions, arguments and results through unharmed. What may be called, and what
  * comes of it, is decided in the rooms below.
  */
-export { type McpDeps, type McpOptions, mcpDefaults } from './options.ts'
+export { type McpOptions, mcpDefaults } from './options.ts'
 export { registerMcp } from './register.ts'

@@ -1,4 +1,5 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { createMac } from '../core/index.ts'
 
 /** Whose session it is: a person, at one endpoint. */
 export interface SessionOwner {
@@ -50,8 +51,15 @@ function seal(key: Uint8Array, random: string, name: string, bound: string): str
 }
 
 function mac(key: Uint8Array, text: string): string {
-  return createHmac('sha256', key).update(text).digest('base64url').slice(0, 22)
+  let keyed = macs.get(key)
+  if (keyed === undefined) {
+    keyed = createMac(key)
+    macs.set(key, keyed)
+  }
+  return keyed(text).toString('base64url').slice(0, 22)
 }
+
+const macs = new WeakMap<Uint8Array, (text: string) => Buffer>()
 
 function equal(a: string, b: string): boolean {
   return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))

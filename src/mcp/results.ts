@@ -1,5 +1,5 @@
 import { SERVER_INFO_META_KEY } from '@modelcontextprotocol/server'
-import { isRecord } from './rpc.ts'
+import { isRecord } from '../core/index.ts'
 
 export type Era = 'modern' | 'legacy'
 

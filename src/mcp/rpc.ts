@@ -1,4 +1,4 @@
-import { AppError, type Log, toAppError } from '../core/index.ts'
+import { AppError, isRecord, type Log, toAppError } from '../core/index.ts'
 
 /** The id of a JSON-RPC request. */
 export type RequestId = string | number
@@ -66,10 +66,6 @@ export function toRpcError(error: unknown, log: Log): RpcError {
     code: known.code,
     ...known.details,
   })
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** The id to echo: that of a single request, when it could be read. */

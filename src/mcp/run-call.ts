@@ -1,8 +1,8 @@
-import { AppError, toAppError } from '../core/index.ts'
+import { AppError, isRecord, toAppError } from '../core/index.ts'
 import type { Exchange, McpDeps } from './options.ts'
 import { createProgress, type ProgressParams } from './progress.ts'
 import { type Era, errorResult, shapeResult } from './results.ts'
-import { isRecord, type RequestId, RpcError, rpcCodes } from './rpc.ts'
+import { type RequestId, RpcError, rpcCodes } from './rpc.ts'
 import type { Running } from './running.ts'
 
 export interface CallOrder {

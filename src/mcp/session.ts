@@ -1,7 +1,6 @@
 import type { Caller } from '../access/index.ts'
-import { sha256 } from '../core/index.ts'
+import { isRecord, sha256 } from '../core/index.ts'
 import { readLabel } from './label.ts'
-import { isRecord } from './rpc.ts'
 
 const longestClient = 100
 

@@ -1,6 +1,7 @@
 import type { VisibleTool } from '../calls/index.ts'
+import { isRecord } from '../core/index.ts'
 import { type Era } from './results.ts'
-import { isRecord, RpcError, rpcCodes } from './rpc.ts'
+import { RpcError, rpcCodes } from './rpc.ts'
 
 interface Page {
   tools: Record<string, unknown>[]
@@ -34,46 +35,13 @@ function readCursor(cursor: unknown): string {
 }
 
 /**
- * The definition under its alias, otherwise as the source gave it, with two exceptions. `x-mcp-header` would
- * oblige us to compare request headers with arguments, so the annotation is not offered. A 2025 client rejects
- * the whole list for one `outputSchema` whose root is not an object, so there that schema is left out.
+ * The definition under its alias, otherwise as the catalog has it, with one exception: a 2025 client rejects the
+ * whole list for one `outputSchema` whose root is not an object, so there that schema is left out.
  */
 function wireTool({ alias, definition }: VisibleTool, era: Era): Record<string, unknown> {
-  const { inputSchema, outputSchema } = definition
+  const { outputSchema } = definition
   const tool = { ...definition, name: alias }
-  const cleaned = withoutHeaderAnnotations(inputSchema)
-  if (cleaned !== inputSchema) Object.assign(tool, { inputSchema: cleaned })
   if (era === 'legacy' && isRecord(outputSchema) && outputSchema['type'] !== 'object')
     Reflect.deleteProperty(tool, 'outputSchema')
   return tool
-}
-
-const headerAnnotation = 'x-mcp-header'
-/** Their values are data, not schemas. */
-const dataKeywords = new Set(['const', 'enum', 'default', 'examples'])
-/** Their keys are names that the author chose, not keywords. */
-const nameKeywords = new Set(['properties', 'patternProperties', '$defs', 'definitions', 'dependentSchemas'])
-
-/** The same schema, itself when it has none of these annotations. */
-function withoutHeaderAnnotations(schema: unknown, keysAreNames = false): unknown {
-  if (Array.isArray(schema)) {
-    const items: unknown[] = schema.map((item) => withoutHeaderAnnotations(item))
-    return items.some((item, index) => item !== schema[index]) ? items : schema
-  }
-  if (!isRecord(schema)) return schema
-  let changed = false
-  const entries: [string, unknown][] = []
-  for (const [key, value] of Object.entries(schema)) {
-    if (!keysAreNames && key === headerAnnotation) {
-      changed = true
-      continue
-    }
-    const kept =
-      !keysAreNames && dataKeywords.has(key)
-        ? value
-        : withoutHeaderAnnotations(value, !keysAreNames && nameKeywords.has(key))
-    changed ||= kept !== value
-    entries.push([key, kept])
-  }
-  return changed ? Object.fromEntries(entries) : schema
 }

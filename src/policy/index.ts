@@ -3,6 +3,6 @@
  * strictest wins, a toolkit never adds, and what is unknown, disabled, missing, changed or unreviewed is blocked.
  * It reads and writes nothing, and it never parses an alias.
  */
-export { checkRules, type Known, type PolicyProblem } from './check.ts'
+export { checkRules } from './check.ts'
 export { decide, explain } from './decide.ts'
-export type { Decision, Effect, LayerVerdict, PolicyRule, PolicyTool, Question } from './types.ts'
+export type { Decision, Effect, Question } from './types.ts'

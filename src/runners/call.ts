@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AppError } from '../core/index.ts'
+import { AppError, unlessAborted } from '../core/index.ts'
 import type { ToolDefinition } from '../wire/index.ts'
 import { execute } from './execute.ts'
 import { busy, cancelled } from './gate.ts'
@@ -10,7 +10,6 @@ import type { Refused } from './toolhost.ts'
 import type { RunnerAnswer, RunnerCall, RunnerCallHooks, SourceToRun } from './types.ts'
 import { saysUnsent, Unsent } from './unsent.ts'
 import { openDial, type Parts, visit } from './visit.ts'
-import { unlessAborted } from './wait.ts'
 
 /** Carries one call to the toolhost, at most once; see `Runners.call`. */
 export async function carry(parts: Parts, call: RunnerCall, hooks: RunnerCallHooks): Promise<RunnerAnswer> {

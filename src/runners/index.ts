@@ -11,13 +11,12 @@ export type {
   SandboxFacts,
   SandboxPhase,
   SandboxSpec,
-  ToolhostDial,
 } from './driver.ts'
-export { type Detection, detectIsolation } from './local/detect.ts'
+export { detectIsolation } from './local/detect.ts'
 export { createLocalDriver } from './local/driver.ts'
-export type { LocalDriverOptions, LocalIsolation } from './local/options.ts'
+export type { LocalDriverOptions } from './local/options.ts'
 export { createRunners } from './manager.ts'
-export { defaultTimings, type RunnersDeps, type RunnerTimings } from './options.ts'
-export type { Refused, SandboxIdentity, ToolhostAnswer, ToolhostClient, ToolhostRequest } from './toolhost.ts'
+export { type RunnersDeps, type RunnerTimings } from './options.ts'
+export type { SandboxIdentity, ToolhostClient } from './toolhost.ts'
 
 export type { RunnerAnswer, RunnerCall, RunnerCallHooks, Runners, RunnerView, SourceToRun } from './types.ts'

@@ -24,7 +24,7 @@ export async function putSource(
   dial: ToolhostDial,
   source: SourceToRun,
 ): Promise<void> {
-  const digest = digestJson([source.id, source.command, source.args, source.environment])
+  const digest = digestOf(source)
   const known = held.puts.get(source.id)
   if (known?.digest === digest) return await known.done
   const done = put(context, held, dial, { ...source, digest })
@@ -34,6 +34,18 @@ export async function putSource(
     if (held.puts.get(source.id) === entry) held.puts.delete(source.id)
   })
   await done
+}
+
+/** Digests of sources by object; whoever hands the same one over again hands over the same content. */
+const digests = new WeakMap<SourceToRun, string>()
+
+function digestOf(source: SourceToRun): string {
+  let digest = digests.get(source)
+  if (digest === undefined) {
+    digest = digestJson([source.id, source.command, source.args, source.environment])
+    digests.set(source, digest)
+  }
+  return digest
 }
 
 /** Shared by every caller of this replica, so no single caller's cancellation ends it; the generation's end does. */

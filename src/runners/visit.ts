@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AppError, type PrincipalId } from '../core/index.ts'
+import { AppError, type PrincipalId, unlessAborted } from '../core/index.ts'
 import type { ToolhostDial } from './driver.ts'
 import { checkReady } from './facts.ts'
 import { cancelled } from './gate.ts'
@@ -7,7 +7,6 @@ import type { Held } from './held.ts'
 import type { Holds } from './holds.ts'
 import type { Context } from './options.ts'
 import { Unsent } from './unsent.ts'
-import { unlessAborted } from './wait.ts'
 import type { Wakes } from './wake.ts'
 
 /** The parts of the room that a call goes through. */

@@ -57,23 +57,3 @@ export class RowChanges {
     this.#stop()
   }
 }
-
-/** `promise`, or the rejection `reason()` as soon as `signal` aborts; the promise is left to its owner. */
-export async function unlessAborted<T>(
-  promise: Promise<T>,
-  signal: AbortSignal,
-  reason: () => Error,
-): Promise<T> {
-  let abort: (() => void) | undefined
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(reason())
-    if (signal.aborted) abort()
-    else signal.addEventListener('abort', abort)
-  })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    if (abort !== undefined) signal.removeEventListener('abort', abort)
-    promise.catch(() => undefined)
-  }
-}

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AppError, newId, type PrincipalId } from '../core/index.ts'
+import { AppError, newId, type PrincipalId, unlessAborted } from '../core/index.ts'
 import {
   ensureRunner,
   findRunner,
@@ -14,7 +14,7 @@ import type { Holds } from './holds.ts'
 import { runnerName } from './name.ts'
 import type { Context } from './options.ts'
 import { databaseAway, gatewayClosing, startFailure, stillStarting, waitingFor } from './sentences.ts'
-import { type RowChanges, unlessAborted } from './wait.ts'
+import type { RowChanges } from './wait.ts'
 
 interface Waiter {
   signal: AbortSignal

@@ -1,5 +1,4 @@
-import type { TokenId } from '../core/index.ts'
-import { parseDuration, sayDuration } from './duration.ts'
+import { sayDuration, type TokenId, understandDuration } from '../core/index.ts'
 
 /** What a person asks for, in our words. */
 export type Ask =
@@ -67,8 +66,8 @@ function parseTarget(verb: 'revoke' | 'rotate', rest: string[], invalid: (proble
 function parseIssue(words: string[], limits: Limits, invalid: (problem: string) => Ask): Ask {
   const rest = [...words]
   // "7 days" is two words.
-  const spaced = rest.length > 1 ? parseDuration(`${rest[0]} ${rest[1]}`) : undefined
-  const lifetimeMs = spaced ?? parseDuration(rest[0] ?? '')
+  const spaced = rest.length > 1 ? understandDuration(`${rest[0]} ${rest[1]}`) : undefined
+  const lifetimeMs = spaced ?? understandDuration(rest[0] ?? '')
   if (lifetimeMs !== undefined) rest.splice(0, spaced === undefined ? 1 : 2)
   const [toolkit, ...more] = rest
   if (more.length > 0)

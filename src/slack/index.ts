@@ -4,6 +4,5 @@
  * (access does) and keeps no state in memory that a restart would miss.
  */
 export { createSlack } from './app.ts'
-export { type ClientLine, clientLines, connectionName, endpointUrl } from './client-lines.ts'
-export { parseDuration, sayDuration } from './duration.ts'
-export type { SlackApp, SlackDeps, SlackOptions, TokenLifetimes } from './types.ts'
+export { clientLines, connectionName, endpointUrl } from './client-lines.ts'
+export type { SlackDeps } from './types.ts'

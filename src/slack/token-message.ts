@@ -1,4 +1,5 @@
 import type { IssuedToken } from '../access/index.ts'
+import { sayDuration } from '../core/index.ts'
 import {
   type Block,
   context,
@@ -11,7 +12,6 @@ import {
   slackDate,
 } from './blocks.ts'
 import { clientLines, connectionName, endpointUrl } from './client-lines.ts'
-import { sayDuration } from './duration.ts'
 import { opens } from './wording.ts'
 
 /**

@@ -1,6 +1,6 @@
 import type { IssuedToken, TokenRow } from '../access/index.ts'
+import { sayDuration } from '../core/index.ts'
 import { type Block, context, escapeText, type Message, plain, section, slackDate } from './blocks.ts'
-import { sayDuration } from './duration.ts'
 import type { RefusalReason } from './standing.ts'
 import type { TokenLifetimes } from './types.ts'
 

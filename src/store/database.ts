@@ -32,15 +32,29 @@ export function openStore(options: { url: string; poolSize: number; log: Log }):
     keepAlive: true,
     application_name: 'toolcrib',
   })
-  // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
-  pool.on('error', (err) => options.log.warn({ err }, 'database connection lost'))
+  // A connection that breaks is replaced by the pool; without a listener it would end the process. The pool listens
+  // to idle ones only: one that breaks in the hands of a transaction, between two statements, tells nobody else.
+  pool.on('connect', (client) => {
+    client.on('error', (err) => options.log.debug({ err: withoutClient(err) }, 'database connection broke'))
+  })
+  let closed = false
+  pool.on('error', (err) => {
+    if (!closed) options.log.warn({ err: withoutClient(err) }, 'database connection lost')
+  })
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   return {
     db,
     pool,
     url: options.url,
     async [Symbol.asyncDispose]() {
+      closed = true
       await db.destroy()
     },
   }
+}
+
+/** The pool hangs the whole connection on its errors, which is nothing for a log. */
+function withoutClient(error: Error): Error {
+  delete (error as { client?: unknown }).client
+  return error
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import pg from 'pg'
 import { z } from 'zod'
-import type { Log } from '../core/index.ts'
+import { type Log, parseJson } from '../core/index.ts'
 import type { Executor, Store } from './database.ts'
 
 const channel = 'toolcrib'
@@ -40,7 +40,7 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
   let client: pg.Client | undefined
 
   const deliver = (payload: string | undefined) => {
-    const notice = Notice.safeParse(parseJson(payload))
+    const notice = Notice.safeParse(parseJson(payload ?? ''))
     if (!notice.success) return
     for (const handle of handlers) {
       try {
@@ -94,13 +94,5 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
       await client?.end().catch(() => undefined)
       await run
     },
-  }
-}
-
-function parseJson(text: string | undefined): unknown {
-  try {
-    return text === undefined ? undefined : JSON.parse(text)
-  } catch {
-    return undefined
   }
 }

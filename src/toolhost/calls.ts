@@ -1,4 +1,4 @@
-import { AppError } from '../core/index.ts'
+import { AppError, unlessAborted } from '../core/index.ts'
 import type { CallFrame, CallRequest, Cancelled } from '../wire/index.ts'
 import { createAdmission } from './admission.ts'
 import { runCall } from './run-call.ts'
@@ -108,17 +108,5 @@ export function createCalls(limits: { parallelCalls: number; queuedCalls: number
     get queued() {
       return admission.queued
     },
-  }
-}
-
-/** `work`, or a rejection with the signal's reason; `work` itself goes on. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = Promise.withResolvers<never>()
-  const abort = () => aborted.reject(signal.reason)
-  signal.addEventListener('abort', abort, { once: true })
-  try {
-    return await Promise.race([work, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', abort)
   }
 }

@@ -4,7 +4,6 @@
  * source that dies is started again. It proves at boot that the sandbox is cut off and refuses to work where it is
  * not. It holds no secret, decides nothing about who may call what, and knows no other room but core and wire.
  */
-export { type Environment, readEnvironment } from './environment.ts'
-export { jsonLog } from './json-log.ts'
-export type { ProbeDial, ProbeTarget, ProbeVerdict } from './probe.ts'
-export { startToolhost, type Toolhost } from './toolhost.ts'
+
+export type { ProbeTarget } from './probe.ts'
+export { startToolhost } from './toolhost.ts'

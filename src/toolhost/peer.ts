@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
+import { isRecord } from '../core/index.ts'
 import { lineCutter } from './lines.ts'
 
 export type Reply =
@@ -146,8 +147,4 @@ function toReply(message: Record<string, unknown>, bytes: number): Reply {
   if (isRecord(error) && typeof error['code'] === 'number' && typeof error['message'] === 'string')
     return { kind: 'error', code: error['code'], message: error['message'] }
   return { kind: 'invalid' }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -5,6 +5,7 @@ export interface SandboxFolders {
   home: string
   temporaryFolder: string
   path: string
+  compileCache?: { folder: string; covers: string } | undefined
 }
 
 /** How programs find and trust the egress proxy; null parts are left out. */
@@ -39,8 +40,7 @@ export function sourceEnvironment(
     HOME: folders.home,
     TMPDIR: folders.temporaryFolder,
     LANG: 'C.UTF-8',
-    // Halves the start of sources written for Node; the home keeps it for the sandbox's next life.
-    NODE_COMPILE_CACHE: join(folders.home, '.cache', 'node-compile'),
+    NODE_COMPILE_CACHE: compileCache(launch, folders),
     ...launch.environment,
     ...proxyVariables(launch, way),
     ...trustVariables(way),
@@ -68,4 +68,10 @@ function trustVariables(way: WayOut): Record<string, string> {
     ...(way.caFile !== null && { NODE_EXTRA_CA_CERTS: way.caFile }),
     ...(bundleFile !== null && Object.fromEntries(bundleVariables.map((name) => [name, bundleFile]))),
   }
+}
+
+/** Halves the start of sources written for Node; where there is none yet, the home keeps one for the next life. */
+function compileCache(launch: SourceLaunch, { compileCache: shared, home }: SandboxFolders): string {
+  const isCovered = shared !== undefined && launch.args[0]?.startsWith(shared.covers) === true
+  return isCovered ? shared.folder : join(home, '.cache', 'node-compile')
 }

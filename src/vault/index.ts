@@ -9,8 +9,7 @@ export {
   importOpeningKey,
   type OpeningKey,
   open,
-  type SealContext,
   sealingKeyId,
   sealTo,
 } from './seal.ts'
-export { type CredentialTarget, createVault, type StoredCredential, type Vault } from './vault.ts'
+export { createVault, type Vault } from './vault.ts'

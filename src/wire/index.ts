@@ -36,6 +36,5 @@ export {
   sourceLaunch,
   sourceState,
   type ToolDefinition,
-  type ToolList,
   toolList,
 } from './shapes.ts'

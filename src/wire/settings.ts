@@ -20,6 +20,8 @@ export const toolhostSettings = z.object({
   temporaryFolder: z.string().min(1).default('/tmp'),
   /** PATH of sources, after the folder of the running Node. */
   path: z.string().default('/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin'),
+  /** What Node compiled before of the sources whose script lies in `covers`; read-only. Others keep theirs in the home. */
+  compileCache: z.object({ folder: z.string(), covers: z.string() }).optional(),
   /** Whether to try at boot to reach the outside directly; off only where there is no isolation to prove. */
   probe: z.boolean(),
   /** True where every process that can be seen is this sandbox's; the memory guard works only then. As `probe`. */

@@ -71,7 +71,6 @@ export type Cancelled = z.infer<typeof cancelled>
 const toolDefinition = z.looseObject({ name: z.string() })
 export type ToolDefinition = z.infer<typeof toolDefinition>
 export const toolList = z.object({ tools: z.array(toolDefinition) })
-export type ToolList = z.infer<typeof toolList>
 
 /**
  * One line of a call's answer. `accepted` comes before anything runs: a call that ends before it was never

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { composeKey, keyLength, mintKeyId, mintSecret, parseKey, redactKeys } from '../../src/access/token.ts'
+import { composeKey, keyLength, mintKeyId, mintSecret, parseKey } from '../../src/access/token.ts'
 
 const kinds = ['tcb', 'tca'] as const
 const minted = fc.constantFrom(...kinds).map((kind) => {
@@ -47,16 +47,4 @@ test('any other text, and a key of the other kind, is refused', () => {
     }),
   )
   expect(parseKey('tcb', composeKey('tca', mintKeyId(), mintSecret()).reveal())).toBeUndefined()
-})
-
-test('redacting leaves nothing of a secret, also when the key is mistyped, and leaves other text alone', () => {
-  fc.assert(
-    fc.property(minted, fc.nat(keyLength - 1), ({ kind, id, secret, text }, cut) => {
-      const whole = redactKeys(`Authorization: Bearer ${text}, sent`)
-      expect(whole).toBe(`Authorization: Bearer ${kind}_${id}_[secret], sent`)
-      const typo = redactKeys(text.slice(0, 4 + cut) + text.slice(5 + cut))
-      expect(typo).not.toContain(secret.reveal().slice(-12))
-    }),
-  )
-  expect(redactKeys('a tcb is no token')).toBe('a tcb is no token')
 })

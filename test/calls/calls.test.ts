@@ -198,6 +198,19 @@ test.each<[string, RunnerAnswer, string, string | null, RegExp]>([
     /no tool result/,
   ],
   [
+    'answers with a million brackets',
+    {
+      type: 'result',
+      result: {
+        content: [],
+        structuredContent: { a: JSON.parse('['.repeat(1e6) + ']'.repeat(1e6)) as unknown },
+      },
+    },
+    'failed',
+    'source_invalid_output',
+    /nests deeper than 256 levels/,
+  ],
+  [
     'answers too much',
     { type: 'result', result: { content: [{ type: 'text', text: 'x'.repeat(5 << 20) }] } },
     'failed',

@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { freePort } from '../../src/core/index.ts'
 import { startAdmin } from '../support/admin.ts'
 import { cli } from '../support/cli.ts'
-import { freePort } from '../support/ports.ts'
 
 async function folder() {
   const path = await mkdtemp(join(tmpdir(), 'toolcrib-cli-'))

@@ -1,6 +1,10 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { formatDuration, parseDuration } from '../../src/core/index.ts'
+import { formatDuration, parseDuration, sayDuration, understandDuration } from '../../src/core/index.ts'
+
+const minute = 60_000
+const hour = 60 * minute
+const day = 24 * hour
 
 test('what a duration is written as reads back as the same time', () => {
   fc.assert(
@@ -37,4 +41,18 @@ test('durations are whole numbers of minutes, hours or days, and nothing else', 
       expect(() => parseDuration(text)).toThrow(said)
     }),
   )
+})
+
+test('a duration said by us is understood by us', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 60 * 24 * 60 }), (minutes) => {
+      expect(understandDuration(sayDuration(minutes * minute))).toBe(minutes * minute)
+    }),
+  )
+  expect(sayDuration(7 * day)).toBe('7 days')
+  expect(sayDuration(day)).toBe('1 day')
+  expect(sayDuration(28 * day)).toBe('4 weeks')
+  expect(sayDuration(36 * hour)).toBe('36 hours')
+  for (const text of ['', 'd', '7', '-7d', '7.5d', '7ms', '7dayss', '7constructor'])
+    expect(understandDuration(text)).toBeUndefined()
 })

@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Ask, parseAsk } from '../../src/slack/commands.ts'
-import { parseDuration, sayDuration } from '../../src/slack/duration.ts'
 
 const minute = 60_000
 const hour = 60 * minute
@@ -105,18 +104,4 @@ test('invariant 1: a token pasted anywhere in a text is never said back', () => 
       },
     ),
   )
-})
-
-test('a duration said by us is understood by us', () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 1, max: 60 * 24 * 60 }), (minutes) => {
-      expect(parseDuration(sayDuration(minutes * minute))).toBe(minutes * minute)
-    }),
-  )
-  expect(sayDuration(7 * day)).toBe('7 days')
-  expect(sayDuration(day)).toBe('1 day')
-  expect(sayDuration(28 * day)).toBe('4 weeks')
-  expect(sayDuration(36 * hour)).toBe('36 hours')
-  for (const text of ['', 'd', '7', '-7d', '7.5d', '7ms', '7dayss', '7constructor'])
-    expect(parseDuration(text)).toBeUndefined()
 })

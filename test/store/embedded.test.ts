@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -40,6 +40,25 @@ test('the embedded database comes back by itself, at the same place, when it is 
     await using server = await startEmbeddedPostgres({ folder })
     process.kill(server.guardianPid, 'SIGKILL')
     expect(existsSync(`/proc/${server.pid}`)).toBe(true)
+  }
+  await removeEmbeddedPostgres(folder)
+})
+
+test('the embedded database starts beside a stale lock file that names a living process', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
+  await chmod(folder, 0o711)
+  await using left = await startEmbeddedPostgres({ folder })
+  const lockFile = join(folder, 'data', 'postmaster.pid')
+  const lock = await readFile(lockFile, 'utf8')
+  process.kill(left.guardianPid, 'SIGKILL')
+  process.kill(left.pid, 'SIGKILL')
+  await vi.waitFor(async () =>
+    expect(await query(left.url('postgres'), 'SELECT').catch(() => 'away')).toBe('away'),
+  )
+  await writeFile(lockFile, lock.replace(String(left.pid), String(process.ppid)))
+  {
+    await using server = await startEmbeddedPostgres({ folder })
+    expect(await query(server.url('postgres'), 'SELECT 1 AS one')).toEqual([{ one: 1 }])
   }
   await removeEmbeddedPostgres(folder)
 })

@@ -1,5 +1,5 @@
 import { mkdtempSync, writeFileSync } from 'node:fs'
-import { chmod, readdir, readFile, rm } from 'node:fs/promises'
+import { chmod, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -262,12 +262,6 @@ async function onServer<Row extends object>(url: string, text: string): Promise<
 /** `kill -9`, when it is there. */
 export function endProcess(pid: number): void {
   if (pid > 1 && readRow(pid) !== undefined) process.kill(pid, 'SIGKILL')
-}
-
-/** The files of all homes, for a search. */
-export async function filesOf(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
 }
 
 function defaultConfig(ordersPort: number, caFile: string) {

@@ -1,3 +1,4 @@
+// oxlint-disable max-lines -- one world, used whole
 /**
  * A proxy, a person with a runner and leases, and upstreams to reach. Where it lies: names are resolved by a table
  * instead of DNS, and upstreams stand on loopback, reached by rules with a pinned `address` or, for addresses that

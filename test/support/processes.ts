@@ -49,54 +49,63 @@ export async function sandboxOf(folder: string, person: string): Promise<Process
   return [...inside.values()]
 }
 
-/** Where in what belongs to process `pid` these bytes stand: its environment, arguments, memory and open files. */
-export async function searchProcess(pid: number, needle: Buffer): Promise<string[]> {
+/** Where in what belongs to process `pid` one of these stands: its environment, arguments, memory and open files. */
+export async function searchProcess(pid: number, needles: Buffer[]): Promise<string[]> {
   const found: string[] = []
   for (const name of ['environ', 'cmdline']) {
     const bytes = await readFile(`/proc/${pid}/${name}`).catch(() => Buffer.alloc(0))
-    if (bytes.includes(needle)) found.push(`${pid} ${name}`)
+    if (holds(bytes, needles)) found.push(`${pid} ${name}`)
   }
-  if (await memoryHolds(pid, needle)) found.push(`${pid} memory`)
+  if (await memoryHolds(pid, needles)) found.push(`${pid} memory`)
   for (const file of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
     const target = await readlink(`/proc/${pid}/fd/${file}`).catch(() => '')
     // Pipes, sockets and devices are read empty by looking; their content stands in somebody's memory.
     if (!target.startsWith('/') || target.startsWith('/dev/') || target.startsWith('/proc/')) continue
     const bytes = await readFile(`/proc/${pid}/fd/${file}`).catch(() => Buffer.alloc(0))
-    if (bytes.includes(needle)) found.push(`${pid} ${target}`)
+    if (holds(bytes, needles)) found.push(`${pid} ${target}`)
   }
   return found
 }
 
-const chunkBytes = 4 * 1024 * 1024
+const holds = (bytes: Buffer, needles: Buffer[]) => needles.some((needle) => bytes.includes(needle))
+const chunkBytes = 1024 * 1024
+const pageBytes = 4096
 
-/** Reads all that is mapped readable and in use. Throws where this user may not read another process's memory. */
-async function memoryHolds(pid: number, needle: Buffer): Promise<boolean> {
+/**
+ * Reads all memory that the process itself could have written: what is mapped read-only from a file is that file.
+ * Throws where this user may not read another process's memory.
+ */
+async function memoryHolds(pid: number, needles: Buffer[]): Promise<boolean> {
   const maps = await readFile(`/proc/${pid}/maps`, 'utf8')
   await using memory = await open(`/proc/${pid}/mem`, 'r')
-  const buffer = Buffer.alloc(chunkBytes + needle.length)
+  // What ends one chunk is looked at again with the next.
+  const overlap = pageBytes
+  const buffer = Buffer.alloc(chunkBytes + overlap)
   for (const line of maps.split('\n')) {
-    const [, from, to, rights, name] = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+\s*(.*)$/.exec(line) ?? []
-    if (from === undefined || !rights?.startsWith('r') || name === '[vvar]' || name === '[vsyscall]') continue
+    const [, from, to, rights = '', name = ''] =
+      /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+\s*(.*)$/.exec(line) ?? []
+    if (from === undefined || !rights.startsWith('r') || /^\[(vvar|vsyscall)/.test(name)) continue
+    if (!rights.includes('w') && name.startsWith('/')) continue
     const end = BigInt(`0x${to}`)
     for (let at = BigInt(`0x${from}`); at < end; at += BigInt(chunkBytes)) {
       const length = Number(end - at < BigInt(buffer.length) ? end - at : BigInt(buffer.length))
       // A page that is mapped but not there (a guard, the end of a file) cannot be read: nothing stands in it.
       const read = await memory.read(buffer, 0, length, at).catch(() => undefined)
-      if (read !== undefined && buffer.subarray(0, read.bytesRead).includes(needle)) return true
+      if (read !== undefined && holds(buffer.subarray(0, read.bytesRead), needles)) return true
     }
   }
   return false
 }
 
-/** Every file below `folder` that holds these bytes; links are not followed. */
-export async function searchFolder(folder: string, needle: Buffer): Promise<string[]> {
+/** Every file below `folder` that holds one of these; links are not followed. */
+export async function searchFolder(folder: string, needles: Buffer[]): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => [])
   const found: string[] = []
   for (const entry of entries) {
     if (!entry.isFile()) continue
     const path = join(entry.parentPath, entry.name)
     const bytes = await readFile(path).catch(() => Buffer.alloc(0))
-    if (bytes.includes(needle)) found.push(path)
+    if (holds(bytes, needles)) found.push(path)
   }
   return found
 }

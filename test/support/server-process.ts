@@ -14,6 +14,9 @@ export class ServerProcess<Ready> {
   #child: ChildProcess | undefined
   #ready: Ready | undefined
   #paused = false
+  #ending = false
+  /** Ends that nobody here caused, each with the last words. */
+  readonly crashes: string[] = []
 
   /** `read` makes what is known of it from the first line that it prints. */
   constructor(args: string[], environment: Record<string, string>, read: (line: string) => Ready) {
@@ -46,6 +49,10 @@ export class ServerProcess<Ready> {
     this.#ready = undefined
     this.#paused = false
     child.stderr.setEncoding('utf8').on('data', (text: string) => this.#said.push(text))
+    child.once('exit', (code, signal) => {
+      if (!this.#ending) this.crashes.push(`exit ${code ?? signal}: ${this.log().slice(-3_000)}`)
+    })
+    this.#ending = false
     const lines = createInterface({ input: child.stdout })
     const first = await Promise.race([once(lines, 'line'), once(child, 'exit')])
     if (typeof first[0] !== 'string' || child.exitCode !== null)
@@ -84,6 +91,7 @@ export class ServerProcess<Ready> {
   async #end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     const child = this.#child
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    this.#ending = true
     const ended = once(child, 'exit')
     child.kill(signal)
     await ended

@@ -34,8 +34,7 @@ function seen({ result }: Message): Seen {
   const content = (result?.['content'] ?? []) as { type: string; text?: string }[]
   const meta = (result?.['_meta'] ?? {}) as Record<string, unknown>
   const text = content.map((block) => block.text ?? '').join('\n')
-  const callId = String(meta['toolcrib/callId'] ?? '')
-  return result?.['isError'] === true
-    ? { kind: 'error', callId, code: String(meta['toolcrib/code'] ?? 'tool'), text }
-    : { kind: 'ok', callId, text }
+  const callId = typeof meta['toolcrib/callId'] === 'string' ? meta['toolcrib/callId'] : ''
+  const code = typeof meta['toolcrib/code'] === 'string' ? meta['toolcrib/code'] : 'tool'
+  return result?.['isError'] === true ? { kind: 'error', callId, code, text } : { kind: 'ok', callId, text }
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Deployment, endProcess, type GatewayProcess, type Person } from '../support/deployment.ts'
 import { call, initialize, post, send } from '../support/mcp-wire.ts'
+import { report } from '../support/report.ts'
 import { callTool } from '../support/tool-client.ts'
 import { until } from '../support/until.ts'
 
@@ -93,7 +94,7 @@ test('invariant 6: the first calls of 20 people at once make 20 sandboxes, one e
       [a, b].map((gateway) => callTool(mcp(gateway), person, 'workspace_run', { command: 'id -un' })),
     ),
   )
-  console.info(`20 people, 40 first calls: all answered after ${Math.round(performance.now() - started)} ms`)
+  report(`20 people, 40 first calls: all answered after ${Math.round(performance.now() - started)} ms`)
   expect(seen.filter(({ kind }) => kind !== 'ok')).toEqual([])
   for (const person of people) {
     expect(await toolhostsOf(person)).toHaveLength(1)
@@ -167,7 +168,7 @@ test('invariant 7: a sandbox killed in mid-call ends the call at once, as what i
     if (link === 'everything') for (const pid of sandbox?.pids ?? []) endProcess(pid)
     else endProcess(link === 'toolhost' ? toolhost : outermost)
     const seen = await answer
-    console.info(`${link} killed: answered after ${Math.round(performance.now() - killed)} ms`)
+    report(`${link} killed: answered after ${Math.round(performance.now() - killed)} ms`)
     expect(seen).toMatchObject({ kind: 'error', code: 'outcome_unknown' })
     expect(await lastCall(dave)).toMatchObject({ state: 'finished', outcome: 'unknown' })
     expect(await callTool(mcp(b), dave, 'workspace_run', { command: 'echo again' })).toMatchObject({

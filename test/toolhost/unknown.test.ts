@@ -122,3 +122,24 @@ test('a gateway that goes away cancels its calls', async () => {
   await expect.poll(running).toBe(0)
   expect(await host.text('nasty', 'pid')).not.toBe(pid)
 })
+
+test('something in the toolhost’s place that sends progress without end is hung up on, and the call is unknown', async () => {
+  await using host = await startTestToolhost()
+  const socketPath = join(host.folder, 'flood.sock')
+  const server = createServer((request, response) => {
+    request.resume()
+    response.writeHead(200, headers)
+    const line = `${JSON.stringify({ type: 'progress', progress: 1 })}\n`.repeat(1_000)
+    const pour = () => {
+      while (!response.destroyed && response.write(line));
+      if (!response.destroyed) response.once('drain', pour)
+    }
+    pour()
+  })
+  await using _ = await listen(server, socketPath)
+  await using client = createToolhostClient()
+  expect(await send(client, socketPath)).toMatchObject({
+    type: 'unknown',
+    message: expect.stringContaining('progress without end'),
+  })
+})

@@ -7,6 +7,8 @@ import { parse } from './request.ts'
 import type { ToolhostAnswer, ToolhostRequest } from './types.ts'
 
 const frameBytes = 16 * 1024 * 1024
+/** A toolhost holds back what a source says beyond 10 a second; more comes from something in its place. */
+const progressFrames = { free: 2_000, perSecond: 50 }
 
 /**
  * Sends one call and reads its frames. What is not certain is `unknown`: a stream that ended without a last frame,
@@ -28,10 +30,14 @@ export function sendCall(options: {
   let status = 0
   let refusal = ''
   let timer: NodeJS.Timeout | undefined
+  let progress = 0
+  const since = performance.now()
 
   const read = frameReader({
     maxBytes: frameBytes,
     frame(frame) {
+      if (frame.type === 'progress' && ++progress > allowed())
+        return giveUp('the sandbox sent progress without end')
       onFrame(frame)
       if (frame.type !== 'accepted' && frame.type !== 'progress') resolve(frame)
     },
@@ -71,6 +77,10 @@ export function sendCall(options: {
       },
     },
   )
+
+  function allowed(): number {
+    return progressFrames.free + ((performance.now() - since) / 1_000) * progressFrames.perSecond
+  }
 
   function giveUp(why: string): void {
     resolve(unknown(why))

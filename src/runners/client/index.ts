@@ -1,3 +1,3 @@
 /** The gateway's side of the wire: an HTTP client of the toolhost. Inside the room, import these files directly. */
 export { createToolhostClient } from './client.ts'
-export type { Refused, SandboxIdentity, ToolhostAnswer, ToolhostClient, ToolhostRequest } from './types.ts'
+export type { ToolhostAnswer, ToolhostClient } from './types.ts'

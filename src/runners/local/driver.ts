@@ -2,6 +2,7 @@ import { chmod, mkdir, open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../../core/index.ts'
 import type { RunnerDriver, SandboxFacts, SandboxSpec } from '../driver.ts'
+import { openCompileCache } from './compile-cache.ts'
 import { chooseIsolation } from './detect.ts'
 import { dialSocket } from './dial.ts'
 import { layoutOf } from './layout.ts'
@@ -27,7 +28,12 @@ export async function createLocalDriver(options: LocalDriverOptions): Promise<Ru
   await mkdir(layout.homes, { recursive: true, mode: 0o700 })
   for (const folder of [layout.runners, layout.homes]) await chmod(folder, 0o700)
   const isolation = await chooseIsolation(options)
-  const make: Life = await makeLife({ ...options, isolation, layout })
+  const make: Life = await makeLife({
+    ...options,
+    isolation,
+    layout,
+    compileCache: await openCompileCache({ ...options, isolation, layout }),
+  })
   const watchers = new Set<(name: string) => void>()
   const changed = (name: string) => {
     for (const watcher of watchers) watcher(name)

@@ -3,6 +3,7 @@ import { AppError } from '../../core/index.ts'
 import type { SandboxSpec } from '../driver.ts'
 import { claimUserId } from './accounts.ts'
 import { toolPath } from './chain.ts'
+import type { CompileCache } from './compile-cache.ts'
 import { composeCommand } from './compose.ts'
 import { findControlGroups, removeControlGroups } from './control-groups.ts'
 import { launch } from './launch.ts'
@@ -15,9 +16,10 @@ import { descendants, isNamespaceInit, type ProcessRef, processTable } from './p
 import { type LifeRecord, readRecord, writeRecord } from './record.ts'
 import { endStrays } from './stop.ts'
 
-export type LifeOptions = Omit<LocalDriverOptions, 'isolation'> & {
+export type LifeOptions = Omit<LocalDriverOptions, 'isolation' | 'compileCache'> & {
   isolation: LocalIsolation
   layout: Layout
+  compileCache: CompileCache
 }
 
 /** Makes one life of a sandbox; `held` when another process holds its name. `ended` is called when it ends. */
@@ -61,7 +63,14 @@ export async function makeLife(options: LifeOptions): Promise<Life> {
         const before = await lastRecord(paths)
         await endStrays(paths, before, head)
         await removeControlGroups(before?.controlGroups ?? [])
-        await prepareFiles({ paths, spec, home, socketFolder, settings, userId })
+        await prepareFiles({
+          paths,
+          spec,
+          home,
+          socketFolder,
+          settings,
+          userId,
+        })
         const controlGroups = (await groups?.create(paths.controlGroup(spec.generation), spec.limits)) ?? []
         record = {
           name: spec.name,
@@ -126,6 +135,9 @@ function settingsFor(
         caFile: inside.ca,
         home: inside.home,
         probe: true,
+        ...(options.compileCache.folder === undefined
+          ? {}
+          : { compileCache: { folder: inside.compileCache, covers: `${inside.app}/sources/` } }),
       }
 }
 
@@ -146,10 +158,12 @@ function commandFor(options: LifeOptions, paths: RunnerPaths, spec: SandboxSpec,
     : planMounts({
         ...options,
         readOnlyPaths: options.readOnlyPaths ?? [],
+        hiddenPaths: [options.stateDir, ...(options.hiddenPaths ?? [])],
         home: places.home,
         sockets: places.socketFolder,
         files: paths.files(spec.generation),
         scratchBytes: scratch,
+        compileCache: options.compileCache.folder,
       })
   return composeCommand({
     isolation,
@@ -164,6 +178,7 @@ function commandFor(options: LifeOptions, paths: RunnerPaths, spec: SandboxSpec,
       LOGNAME: 'crib',
       LANG: 'C.UTF-8',
       TMPDIR: '/tmp',
+      ...(options.compileCache.folder === undefined ? {} : { NODE_COMPILE_CACHE: inside.compileCache }),
     },
     folder: bare ? places.home : inside.home,
     command: [...limited, ...program],

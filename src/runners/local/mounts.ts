@@ -1,4 +1,4 @@
-import { lstatSync, readlinkSync, realpathSync } from 'node:fs'
+import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 
 /** One thing that a sandbox sees. The order counts: what comes later lies on top. */
@@ -17,6 +17,7 @@ export const inside = {
   ca: '/etc/toolcrib/ca.pem',
   sockets: '/run/toolcrib',
   egress: '/run/egress',
+  compileCache: '/opt/compile-cache',
   path: '/opt/node/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
 } as const
 
@@ -25,11 +26,15 @@ export interface View {
   appDir: string
   egressSocketDir: string
   readOnlyPaths: string[]
+  /** Never shown, whatever folder they lie in: keys, the database, other people's homes. */
+  hiddenPaths: string[]
   home: string
   sockets: string
   /** Holds `settings.json`, `ca.pem` and the generated `etc/` files. */
   files: string
   scratchBytes: number
+  /** What Node compiled of our programs before; see compile-cache.ts. */
+  compileCache: string | undefined
 }
 
 /** The parts of the checkout that run inside. Everything else of it (vault, configuration, state) stays outside. */
@@ -55,13 +60,18 @@ export const generatedEtc = ['passwd', 'group', 'hosts', 'resolv.conf', 'nsswitc
 
 /** All that a sandbox sees, from what this machine has. What is not named here does not exist inside. */
 export function planMounts(view: View): Mount[] {
+  const readOnly = view.readOnlyPaths.flatMap((path) => like(resolve(path)))
   return [
     ...systemMounts(),
+    // The checkout may lie in /usr, as in many a container. An admin may show parts of it, never what is hidden.
+    ...covers(systemMounts(), [view.appDir, ...view.hiddenPaths]),
+    ...readOnly,
+    ...covers(readOnly, view.hiddenPaths),
     ...etcParts.flatMap((part) => like(`/etc/${part}`)),
     ...generatedEtc.map((file): Mount => ({ kind: 'ro', from: join(view.files, file), to: `/etc/${file}` })),
-    ...view.readOnlyPaths.flatMap((path) => like(resolve(path))),
     ...appParts.flatMap((part) => bound(join(view.appDir, part), `${inside.app}/${part}`)),
     ...bound(view.nodePath, inside.node),
+    ...(view.compileCache === undefined ? [] : bound(view.compileCache, inside.compileCache)),
     { kind: 'tmpfs', to: '/dev/shm', bytes: Math.floor(view.scratchBytes / 4), mode: '1777' },
     { kind: 'tmpfs', to: '/tmp', bytes: view.scratchBytes, mode: '1777' },
     { kind: 'symlink', from: '../tmp', to: '/var/tmp' },
@@ -81,6 +91,15 @@ export function systemMounts(): Mount[] {
     { kind: 'proc', to: '/proc' },
     { kind: 'dev', to: '/dev' },
   ]
+}
+
+/** Something empty over each of `paths` that one of `mounts` would show. */
+function covers(mounts: Mount[], paths: string[]): Mount[] {
+  const shown = mounts.flatMap((mount) => (mount.kind === 'ro' ? [mount.from] : []))
+  const hidden = paths.flatMap((path) => (existsSync(path) ? [realpathSync(path)] : []))
+  return [...new Set(hidden)]
+    .filter((path) => shown.some((folder) => isWithin(path, realpathSync(folder))))
+    .map((to): Mount => ({ kind: 'tmpfs', to, bytes: 4096, mode: '0755' }))
 }
 
 /** The same path inside as outside: a link stays a link (merged /usr), anything else is shown read-only. */
@@ -115,7 +134,9 @@ export function stageFolder(mounts: Mount[], alsoNeeded: string): string | undef
 export function staged(mounts: Mount[], stage: string): { mounts: Mount[]; binds: [string, string][] } {
   const binds: [string, string][] = []
   const moved = mounts.map((mount): Mount => {
-    if ((mount.kind !== 'ro' && mount.kind !== 'rw') || isSystem(mount.from)) return mount
+    if (mount.kind !== 'ro' && mount.kind !== 'rw') return mount
+    // A state directory below /usr is as closed as anywhere.
+    if (mount.from === mount.to && isSystem(mount.from)) return mount
     const from = join(stage, String(binds.length))
     binds.push([mount.from, from])
     return { ...mount, from }

@@ -20,10 +20,14 @@ export interface LocalDriverOptions {
   egressSocketDir: string
   /** More of the machine to show read-only at the same path, e.g. a company's tools in `/srv/tools`. */
   readOnlyPaths?: string[]
+  /** More folders that no sandbox sees, whatever is shown; `stateDir` is hidden in any case. */
+  hiddenPaths?: string[]
   /**
    * As root, each sandbox runs as a user of its own from this range, so that one that broke out of its mounts
    * still could not read another's home. Default 200000, 65536 of them.
    */
   firstUserId?: number
+  /** Whether to keep what Node compiled of our programs for the sandboxes to come; yes when left out. */
+  compileCache?: boolean
   log: Log
 }

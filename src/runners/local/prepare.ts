@@ -23,6 +23,7 @@ export interface ToolhostSettings {
   limits: SandboxSpec['limits']
   /** Whether to try the outside at boot; pointless where nothing shuts it out. */
   probe: boolean
+  compileCache?: { folder: string; covers: string }
 }
 
 /**

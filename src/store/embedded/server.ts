@@ -2,13 +2,12 @@ import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { chmod, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { AppError } from '../../core/index.ts'
+import { AppError, freePort } from '../../core/index.ts'
 import { anyoneCanEnter, sharedDir } from './reachable.ts'
 
 export interface EmbeddedPostgres {
@@ -91,14 +90,39 @@ async function dataHome(folder: string): Promise<string> {
   return home
 }
 
-/** Ends a server that still runs on `dataDir` after its owner was killed; doubt about the process leaves it alone. */
+/**
+ * Ends a server that still runs on `dataDir` after its owner was killed, and forgets its lock file when certainly
+ * nothing of it is left: a number that another process has, or that nobody has buried yet (a container without an
+ * init), would keep the next server from starting. Doubt leaves everything alone.
+ */
 async function stopLeftover(dataDir: string): Promise<void> {
-  const pid = Number((await readFile(join(dataDir, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0])
-  if (!Number.isInteger(pid) || pid <= 1) return
-  const workingDir = await readlink(`/proc/${pid}/cwd`).catch(() => undefined)
-  if (workingDir !== dataDir) return
-  process.kill(pid, 'SIGINT')
-  for (let waited = 0; waited < 10_000 && existsSync(`/proc/${pid}`); waited += 50) await sleep(50)
+  const lockFile = join(dataDir, 'postmaster.pid')
+  const pid = Number((await readFile(lockFile, 'utf8').catch(() => '')).split('\n')[0])
+  if (!Number.isInteger(pid) || pid <= 1 || process.platform !== 'linux') return
+  const working = await processesIn(dataDir)
+  if (working?.includes(pid) === true) process.kill(pid, 'SIGINT')
+  for (let waited = 0; waited < 10_000; waited += 50) {
+    const left = await processesIn(dataDir)
+    if (left === undefined) return
+    if (left.length === 0) return await rm(lockFile, { force: true })
+    await sleep(50)
+  }
+}
+
+/** Those that work in `folder`, as a server and its workers do in their data; undefined when that cannot be told. */
+async function processesIn(folder: string): Promise<number[] | undefined> {
+  const found: number[] = []
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    try {
+      if ((await readlink(`/proc/${entry}/cwd`)) === folder) found.push(Number(entry))
+    } catch (error) {
+      // Somebody else's cannot be seen, and cannot be ours either: data belong to this user, or this is root.
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== 'ENOENT' && code !== 'ESRCH' && code !== 'EACCES') return undefined
+    }
+  }
+  return found
 }
 
 async function ready(output: NodeJS.ReadableStream): Promise<number> {
@@ -122,14 +146,4 @@ function failure(log: string[]): AppError {
   return new AppError('unavailable', `the embedded PostgreSQL did not start; ${cure}`, {
     cause: new Error(text),
   })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  const address = server.address()
-  await new Promise((done) => server.close(done))
-  if (address === null || typeof address === 'string')
-    throw new AppError('unavailable', 'no free port on 127.0.0.1')
-  return address.port
 }

@@ -32,6 +32,7 @@ export async function localHarness(isolation: Isolation): Promise<LocalHarness> 
     egressSocketDir,
     nodePath: process.execPath,
     isolation: isolation === 'kubernetes' ? 'auto' : isolation,
+    compileCache: false,
     log: silentLog,
   })
   const folder = (name: string) => join(stateDir, 'runners', name)

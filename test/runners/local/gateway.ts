@@ -16,23 +16,27 @@ import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { PrincipalId } from '../../../src/core/index.ts'
 import type { Isolation, SandboxFacts, SandboxSpec } from '../../../src/runners/index.ts'
-import { until } from './until.ts'
+import { until } from '../../support/until.ts'
 
 export const canary = 'canary-8c1f0e'
 const mebibyte = 1024 * 1024
 
 /** A state directory of its own, an application that stands in for the checkout, and a place for the proxy. */
 export class World implements AsyncDisposable {
-  readonly folder = mkdtempSync(join(tmpdir(), 'toolcrib-driver-'))
-  readonly stateDir = join(this.folder, 'state')
-  readonly egressSocketDir = join(this.folder, 'egress')
-  readonly appDir = join(this.folder, 'app')
+  readonly folder: string
+  readonly stateDir: string
+  readonly egressSocketDir: string
+  readonly appDir: string
   readonly isolation: Isolation | 'auto'
   /** The user that gateways run as; `undefined`: the one that runs the tests. */
   readonly userId: number | undefined
   readonly #gateways: Gateway[] = []
 
-  constructor(isolation: Isolation | 'auto', userId?: number) {
+  constructor(isolation: Isolation | 'auto', userId?: number, parent = tmpdir()) {
+    this.folder = mkdtempSync(join(parent, 'toolcrib-driver-'))
+    this.stateDir = join(this.folder, 'state')
+    this.egressSocketDir = join(this.folder, 'egress')
+    this.appDir = join(this.folder, 'app')
     this.isolation = isolation
     this.userId = userId
     for (const folder of [this.stateDir, this.egressSocketDir]) mkdirSync(folder)
@@ -50,6 +54,8 @@ export class World implements AsyncDisposable {
       appDir: this.appDir,
       nodePath: process.execPath,
       isolation: change.isolation ?? this.isolation,
+      // The stand-in is not worth one.
+      compileCache: false,
     }
     const gateway = new Gateway(options, this.userId, change.inherit)
     this.#gateways.push(gateway)

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { SandboxSpec } from '../../../src/runners/index.ts'
 import { layoutOf } from '../../../src/runners/local/layout.ts'
+import { until } from '../../support/until.ts'
 import { sandboxSpec, World } from './gateway.ts'
 import { type Kind, testableKinds } from './kinds.ts'
-import { until } from './until.ts'
 
 const bare: Kind = { title: 'no isolation', isolation: 'none', userId: undefined }
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SandboxFacts } from '../../../src/runners/index.ts'
+import { until } from '../../support/until.ts'
 import { type Gateway, sandboxSpec, World } from './gateway.ts'
 import { testableKinds } from './kinds.ts'
-import { until } from './until.ts'
 
 for (const { title, isolation, userId } of await testableKinds()) {
   describe(`limits of a sandbox made by ${title}`, () => {

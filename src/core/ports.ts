@@ -1,7 +1,10 @@
 import { type AddressInfo, createServer } from 'node:net'
 
-/** `wanted` if it is free on loopback, else any free port; 0 asks for any. */
-export async function pickPort(wanted: number): Promise<number> {
+/**
+ * `wanted` if it is free on loopback, else any free port; 0 asks for any. For programs that must be told their
+ * port before they listen; whoever can, listens on 0 instead, because the port may be taken by the time it is used.
+ */
+export async function freePort(wanted = 0): Promise<number> {
   for (const port of [wanted, 0]) {
     const server = createServer()
     const got = await new Promise<number | undefined>((resolve) => {

@@ -1,0 +1,25 @@
+import { sql } from 'kysely'
+import { expect, test } from 'vitest'
+import { createLog } from '../../src/core/index.ts'
+import { openStore } from '../../src/store/index.ts'
+import { cutOff, testStore } from '../support/database.ts'
+
+test('invariant 14: a connection that breaks between two statements of a transaction fails that and ends nothing', async () => {
+  await using owner = await testStore()
+  const lines: string[] = []
+  const log = createLog({ level: 'debug', name: 't' }, { write: (line) => void lines.push(line) })
+  await using store = openStore({ url: owner.url, poolSize: 4, log })
+  // One more that is idle when the database goes.
+  await Promise.all([1, 2].map(() => sql`SELECT pg_sleep(0.05)`.execute(store.db)))
+  const broken = store.db.transaction().execute(async (trx) => {
+    await sql`SELECT 1`.execute(trx)
+    await (await cutOff(owner))[Symbol.asyncDispose]()
+    await new Promise((heard) => setTimeout(heard, 200))
+    await sql`SELECT 2`.execute(trx)
+  })
+  await expect(broken).rejects.toThrow(/terminat|connection|not queryable/i)
+  expect((await sql`SELECT 3 AS three`.execute(store.db)).rows).toEqual([{ three: 3 }])
+  expect(lines.join('')).toContain('database connection lost')
+  // Not the connection with its keys and settings, which the pool hangs on its errors.
+  for (const line of lines) expect(line.length).toBeLessThan(3_000)
+})
