@@ -6,6 +6,7 @@ import { createAccess, createAdminKeys } from './access/index.ts'
 import { registerAdmin } from './admin/index.ts'
 import { doctorChecks } from './app-doctor.ts'
 import { deriveKey, localPepper } from './app-keys.ts'
+import { noIsolation } from './app-words.ts'
 import { createCallReaper, createCalls, sourceToRun, startDiscovery } from './calls/index.ts'
 import { type CatalogKeeper, createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
@@ -39,6 +40,11 @@ export interface Gateway {
   setCredential(name: string, value: Secret): Promise<void>
   /** Settles when every source was looked at once since the start, whether it answered or not. */
   discovered(): Promise<void>
+  /**
+   * Accepts tools whose one change since they were accepted is the port that they may reach. Only for whoever moved
+   * that port themselves.
+   */
+  acceptMovedPorts(sourceIds: string[], by: string): Promise<void>
   /** Makes a person known before they were heard of in Slack. */
   ensurePerson(person: { slackTeam: string; slackUser: string; name: string }): Promise<unknown>
   [Symbol.asyncDispose](): Promise<void>
@@ -54,6 +60,11 @@ export interface GatewayOptions {
   /** For `npm run dev`: sandboxes end with the gateway, and pages of its own are added to the server. */
   stopSandboxesOnClose?: boolean
   extend?: (server: HttpServer, parts: { isolation: Isolation; url: () => string }) => void
+  /**
+   * Also for `npm run dev`: goes on without isolation where `auto` finds none, and says why before anything runs.
+   * Left out, the start fails with the cure.
+   */
+  withoutIsolation?: (why: AppError) => void
 }
 
 const appDir = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -99,7 +110,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     const vault = createVault({ store, log })
 
     await mkdir(egressSocketDir(config), { recursive: true, mode: 0o711 })
-    const driver = await createLocalDriver({
+    const sandboxes = {
       stateDir: join(config.stateDir, 'sandboxes'),
       isolation: file.sandbox.isolation,
       nodePath: process.execPath,
@@ -108,6 +119,12 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       readOnlyPaths: file.sandbox.read_only_paths,
       hiddenPaths: [config.stateDir],
       log,
+    }
+    const driver = await createLocalDriver(sandboxes).catch(async (error: unknown) => {
+      const canDoWithout = options.withoutIsolation !== undefined && file.sandbox.isolation === 'auto'
+      if (!canDoWithout || !(error instanceof AppError) || error.code !== 'isolation_unavailable') throw error
+      options.withoutIsolation?.(error)
+      return await createLocalDriver({ ...sandboxes, isolation: 'none' })
     })
     const toolhost = open.use(createToolhostClient())
     const runners = open.use(
@@ -234,6 +251,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
             ...(config.slack.apiUrl === undefined ? {} : { apiUrl: config.slack.apiUrl }),
             publicUrl: file.public_url ?? `http://${file.listen.host}:${file.listen.port}`,
             serverName: file.mcp.server_name,
+            ...(driver.isolation === 'none' ? { warning: noIsolation } : {}),
           },
           mcpTokenDefaults: lifetimes,
           toolkits: async () => [...(await catalog.latest()).toolkits.values()],
@@ -254,6 +272,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       setCredential: async (name, value) =>
         await vault.setCredential({ name, scope: 'global', scopeId: '', value, by: 'configuration' }),
       discovered: async () => await discovery.run(),
+      acceptMovedPorts: async (sourceIds, by) => await acceptMovedPorts(catalog, sourceIds, by),
       ensurePerson: async (person) => await access.ensurePrincipal(person),
       [Symbol.asyncDispose]: async () => await opened.disposeAsync(),
     }
@@ -279,6 +298,16 @@ export async function applyConfig(catalog: CatalogKeeper, file: ConfigFile, by: 
   }
   const policy = { sources: file.sources, toolkits: file.toolkits, rules: file.policy.rules }
   return (await catalog.apply(policy, by)).changed
+}
+
+async function acceptMovedPorts(catalog: CatalogKeeper, sourceIds: string[], by: string): Promise<void> {
+  const moved = (await catalog.listTools()).filter(
+    (tool) =>
+      sourceIds.includes(tool.sourceId) &&
+      tool.review === 'changed' &&
+      tool.changes.every(({ path }) => /^\/destination\/\d+\/port$/.test(path)),
+  )
+  for (const { alias, definitionDigest } of moved) await catalog.acceptTool(alias, definitionDigest, by)
 }
 
 /** The CA certificate of the newest egress key; sandboxes cannot start before there is one. */

@@ -40,7 +40,7 @@ export const processEnvironment: Environment = process.env
  */
 export function readConfig(environment: Environment, path?: string): Config {
   const chosen = path ?? environment.TOOLCRIB_CONFIG
-  const text = readText(chosen ?? 'toolcrib.yaml', chosen !== undefined)
+  const text = readConfigText(chosen ?? 'toolcrib.yaml', chosen !== undefined)
   return parseConfig(text, {
     environment,
     baseDir: dirname(resolve(chosen ?? 'toolcrib.yaml')),
@@ -88,7 +88,8 @@ export function parseConfig(
   }
 }
 
-function readText(path: string, mustExist: boolean): string {
+/** The text of a configuration file; empty for one that is not there and need not be. */
+export function readConfigText(path: string, mustExist: boolean): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {

@@ -1,23 +1,25 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { readFile, rm, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join, relative, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createGateway, egressSocketDir } from './app.ts'
-import { type Config, parseConfig, processEnvironment } from './config.ts'
+import { noIsolation, red } from './app-words.ts'
+import { type Config, parseConfig, processEnvironment, readConfigText } from './config.ts'
 import { AppError, createLog, freePort, newId, Secret } from './core/index.ts'
 import {
   claimFolder,
   createSignedSender,
   demoHost,
+  plainLines,
   registerNewcomer,
   startDemoOrders,
   startEgressProcess,
   startEmulatedSlack,
 } from './dev/index.ts'
-import { isolationWarning, noIsolation } from './main-serve.ts'
-import { migrate, openDatabase, openStore, removeEmbeddedPostgres } from './store/index.ts'
+import { forget } from './main-dev-forget.ts'
+import { migrate, openDatabase, openStore } from './store/index.ts'
 
 export interface DevOptions {
   folder: string
@@ -36,12 +38,19 @@ const sample = fileURLToPath(new URL('../toolcrib.dev.yaml', import.meta.url))
  * its own), gateway, newcomer's page. Returns when told to stop and everything is gone again.
  */
 export async function runDev(options: DevOptions): Promise<void> {
+  // What is wrong with it is said before anything is touched.
+  readSample({})
   await using folder = await claimFolder(resolve(options.folder))
   const say = (line: string) => {
     if (!options.json) process.stderr.write(`${line}\n`)
   }
-  if (options.reset) await forget(folder.path, say)
-  const log = createLog({ level: options.json ? 'info' : 'warn', name: 'dev' })
+  if (options.reset) {
+    say(`forgetting everything in ${folder.path} …`)
+    await forget(folder.path)
+  }
+  const log = options.json
+    ? createLog({ level: 'info', name: 'dev' })
+    : createLog({ level: 'warn', name: 'dev' }, plainLines(process.stderr))
 
   // The same ports as last time, so that yesterday's pasted lines and accepted tools still fit.
   const last = await readPorts(folder.path)
@@ -55,9 +64,11 @@ export async function runDev(options: DevOptions): Promise<void> {
     startEmulatedSlack({ port: 0, frontPort: 0 }).then((it) => open.use(it)),
     freePort(wantedPort),
   ])
-  if (port !== options.port && options.port !== 0) say(`port ${options.port} is taken; using ${port}`)
-  if (orders.port !== 7443 && options.port !== 0)
-    say(`port 7443 is taken; the demo API listens on ${orders.port}`)
+  if (wantedPort !== 0 && port !== wantedPort) {
+    say(`port ${wantedPort} is taken; using ${port}: lines pasted into clients earlier do not fit any more`)
+  }
+  if (ordersPort !== 0 && orders.port !== ordersPort)
+    say(`port ${ordersPort} is taken; the demo API listens on ${orders.port}`)
 
   await writeFile(join(folder.path, portsFile), JSON.stringify({ gateway: port, orders: orders.port }))
 
@@ -81,7 +92,11 @@ export async function runDev(options: DevOptions): Promise<void> {
   const egressConfig = join(folder.path, 'egress.yaml')
   await writeFile(
     egressConfig,
-    JSON.stringify({ state_dir: folder.path, egress: { upstream_ca_files: [caFile] } }),
+    JSON.stringify({
+      state_dir: folder.path,
+      log_level: options.json ? 'info' : 'warn',
+      egress: { upstream_ca_files: [caFile] },
+    }),
   )
   const egress = open.use(
     await startEgressProcess({
@@ -95,6 +110,7 @@ export async function runDev(options: DevOptions): Promise<void> {
   )
 
   say('starting the gateway …')
+  let why = ''
   const gateway = open.use(
     await createGateway({
       config,
@@ -103,6 +119,10 @@ export async function runDev(options: DevOptions): Promise<void> {
       version: options.version,
       drainMs: 500,
       stopSandboxesOnClose: true,
+      withoutIsolation: ({ details }) => {
+        const refused = (details['refused'] ?? []) as { isolation: string; reason: string; cure: string }[]
+        why = refused.map((each) => `${each.isolation}: ${each.reason} ${each.cure}`).join(' ')
+      },
       extend: (server, parts) => {
         const sender = createSignedSender({
           signingSecret: signingSecret.reveal(),
@@ -113,11 +133,12 @@ export async function runDev(options: DevOptions): Promise<void> {
           slack,
           sender,
           mcpUrl: `http://127.0.0.1:${port}/mcp`,
-          ...(parts.isolation === 'none' ? { warning: noIsolation } : {}),
+          ...(parts.isolation === 'none' ? { warning: `${noIsolation} ${why}`.trim() } : {}),
         })
       },
     }),
   )
+  await gateway.acceptMovedPorts(demoSources(config), 'npm run dev')
   await gateway.setCredential('ORDERS_KEY', orders.key)
   // Known from the start, so that a shell can ask for their tokens before anybody has opened the page.
   for (const { id, name } of [slack.people.alice, slack.people.bob, slack.people.dana]) {
@@ -135,11 +156,12 @@ export async function runDev(options: DevOptions): Promise<void> {
     adminKey,
     ca: caFile,
     isolation: gateway.isolation,
+    folder: folder.path,
     egressSocket: egressSocketDir(config),
     pids: { gateway: process.pid, egress: egress.pid, database: database.pid },
   }
   if (options.json) process.stdout.write(`${JSON.stringify(ready)}\n`)
-  else process.stdout.write(welcome(ready))
+  else process.stdout.write(welcome({ ...ready, why }))
 
   const reason = await Promise.race([
     options.stop.aborted ? 'stop' : once(options.stop, 'abort').then(() => 'stop'),
@@ -163,13 +185,25 @@ async function readPorts(folder: string): Promise<{ gateway: number; orders: num
   return text === undefined ? undefined : (JSON.parse(text) as { gateway: number; orders: number })
 }
 
+/** The sample configuration, or what stands in its place; throws with every problem in it. */
+function readSample(environment: Record<string, string>): Config {
+  const path = processEnvironment.TOOLCRIB_CONFIG ?? sample
+  return parseConfig(readConfigText(path, true), { environment, baseDir: process.cwd(), name: path })
+}
+
+/** The sources that reach the demo API. */
+function demoSources(config: Config): string[] {
+  return Object.entries(config.file.sources)
+    .filter(([, { egress }]) => egress.some(({ host }) => host === demoHost))
+    .map(([id]) => id)
+}
+
 /** The sample configuration with this run's folder and ports, which differ when the usual ones are taken. */
 function devConfig(
   run: { folder: string; port: number; ordersPort: number; caFile: string },
   environment: Record<string, string>,
 ): Config {
-  const path = processEnvironment.TOOLCRIB_CONFIG ?? sample
-  const config = parseConfig(readFileSync(path, 'utf8'), { environment, baseDir: process.cwd(), name: path })
+  const config = readSample(environment)
   const { orders } = config.file.sources
   if (orders?.environment.ORDERS_URL !== undefined) {
     orders.environment.ORDERS_URL = orders.environment.ORDERS_URL.replace(':7443', `:${run.ordersPort}`)
@@ -192,24 +226,24 @@ async function keepAdminKey(folder: string, url: string, made: Secret | undefine
   return known
 }
 
-async function forget(folder: string, say: (line: string) => void): Promise<void> {
-  say(`forgetting everything in ${folder} …`)
-  await removeEmbeddedPostgres(join(folder, 'postgres'))
-  for (const name of [
-    'postgres',
-    'sandboxes',
-    'keys',
-    'egress-keys',
-    'egress',
-    'connection.json',
-    'database-url',
-    portsFile,
-  ]) {
-    await rm(join(folder, name), { recursive: true, force: true })
-  }
-}
-
-function welcome(ready: { web: string; mcp: string; isolation: string }): string {
+/** Lines are plain text; a person at a terminal sees what is dangerous in red. */
+function welcome(ready: {
+  web: string
+  mcp: string
+  isolation: string
+  folder: string
+  why: string
+}): string {
+  const folder = relative(process.cwd(), ready.folder)
+  const sandboxes =
+    ready.isolation === 'none'
+      ? [
+          '',
+          ...[noIsolation, ready.why]
+            .filter((line) => line !== '')
+            .map((line) => `  ${red(line, process.stdout)}`),
+        ]
+      : [`  Sandboxes      ${ready.isolation}`]
   return [
     '',
     `  Toolcrib is ready. Open  ${ready.web}`,
@@ -217,9 +251,10 @@ function welcome(ready: { web: string; mcp: string; isolation: string }): string
     '',
     `  MCP endpoint   ${ready.mcp}`,
     '  From a shell   npm run --silent toolcrib -- tokens issue --for alice',
-    `  Sandboxes      ${ready.isolation}`,
-    '  Stop           Ctrl-C; the next start finds everything again, `npm run dev -- --reset` forgets it',
+    `  Data           ${folder.startsWith('..') ? ready.folder : folder}; the next start finds it again`,
+    '  Stop           Ctrl-C. To forget everything: npm run dev -- --reset',
+    ...sandboxes,
     '',
-    ready.isolation === 'none' ? isolationWarning : '',
+    '',
   ].join('\n')
 }

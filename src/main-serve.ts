@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { applyConfig, createGateway } from './app.ts'
+import { noIsolation, red } from './app-words.ts'
 import { createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
 import { AppError, type Log } from './core/index.ts'
@@ -33,7 +34,7 @@ export async function serve(options: {
     process.stdout.write(`${JSON.stringify(ready)}\n`)
   } else {
     process.stdout.write(`MCP endpoint  ${publicUrl}/mcp\n`)
-    if (gateway.isolation === 'none') process.stdout.write(isolationWarning)
+    if (gateway.isolation === 'none') process.stdout.write(`${red(noIsolation, process.stdout)}\n`)
     if (gateway.firstAdminKey !== undefined) {
       process.stdout.write(`Admin key     ${gateway.firstAdminKey.reveal()}   (shown once; keep it)\n`)
     }
@@ -41,11 +42,6 @@ export async function serve(options: {
   if (!options.stop.aborted) await once(options.stop, 'abort')
   log.info({}, 'gateway stops')
 }
-
-export const noIsolation =
-  'NO ISOLATION: tools run as plain processes and can read whatever this user can. docs/guides/sandboxes.md says how to get sandboxes.'
-/** The same for a terminal, in red. */
-export const isolationWarning = `\u001b[31m${noIsolation}\u001b[0m\n`
 
 export async function migrateDatabase(config: Config, log: Log): Promise<string> {
   await using database = await openDatabase({ url: config.databaseUrl, stateDir: config.stateDir, log })

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Option } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import { buildCli, runCli } from './cli/index.ts'
 import { type Config, cliEnvironment, processEnvironment, readConfig } from './config.ts'
 import { createLog, type Log } from './core/index.ts'
@@ -74,7 +74,9 @@ export async function main(argv: string[]): Promise<number> {
     .description('run everything on embedded defaults, with an emulated Slack and a demo API')
     .addOption(json)
     .addOption(
-      new Option('--port <port>', 'port of the gateway; 0 picks a free one').default(7400).argParser(Number),
+      new Option('--port <port>', 'port of the gateway; 0 picks a free one')
+        .default(7400)
+        .argParser(portNumber),
     )
     .option('--folder <folder>', 'where everything is kept', join('.toolcrib', 'dev'))
     .option('--reset', 'forget everything first')
@@ -96,6 +98,12 @@ export async function main(argv: string[]): Promise<number> {
 function start(path: string | undefined, name: string): { settings: Config; log: Log } {
   const settings = readConfig(processEnvironment, path)
   return { settings, log: createLog({ level: settings.file.log_level, name }) }
+}
+
+function portNumber(text: string): number {
+  const port = Number(text)
+  if (/^\d+$/.test(text) && port <= 65_535) return port
+  throw new InvalidArgumentError('Give a whole number from 0 to 65535.')
 }
 
 /** One Ctrl-C arrives twice under npm: from the terminal, and passed on by npm. Two of a person are further apart. */

@@ -42,10 +42,27 @@ export async function runCli(argv: string[], io: CliIo, program: Command = build
       io.stderr.write(`toolcrib: ${error.message}\n`)
       return error.exitCode
     }
-    const told = error instanceof AppError ? error.message : `unexpected: ${String(error)}`
-    io.stderr.write(`toolcrib: ${told}\n`)
+    io.stderr.write(`toolcrib: ${inWords(error)}\n`)
     return error instanceof AppError && error.code === 'invalid_input' ? exitCodes.usage : exitCodes.failed
   }
+}
+
+/** Why a server on this machine did not start, with the cure; what an `AppError` hides goes below, for its owner. */
+function inWords(error: unknown): string {
+  if (error instanceof AppError) return [error.message, ...causes(error)].join('\n  because: ')
+  const { code, path } = error as NodeJS.ErrnoException
+  const place = path === undefined ? '' : `: ${path}`
+  if (code === 'ENOSPC') return `the disk is full; free some space and start again${place}`
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS')
+    return `this user may not write here; choose another folder or change its owner${place}`
+  return `unexpected: ${String(error)}`
+}
+
+function causes(error: AppError): string[] {
+  const { cause } = error
+  if (!(cause instanceof Error)) return []
+  const lines = cause.message.split('\n').filter((line) => line.trim() !== '')
+  return [...lines.slice(0, 5), ...(cause instanceof AppError ? causes(cause) : [])]
 }
 
 /** Commands added by others too must write to these streams and throw instead of ending the process. */

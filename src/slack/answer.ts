@@ -23,7 +23,7 @@ export interface AnswerDeps {
   access: Access
   store: Store
   api: WebApi
-  options: Pick<SlackOptions, 'publicUrl' | 'serverName'>
+  options: Pick<SlackOptions, 'publicUrl' | 'serverName' | 'warning'>
   lifetimes: TokenLifetimes
   toolkits: () => Promise<{ slug: string; title: string }[]>
   onIssued: (principalId: PrincipalId) => void

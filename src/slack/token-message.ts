@@ -23,6 +23,7 @@ export function tokenMessage(
   about: {
     publicUrl: string
     serverName: string
+    warning?: string
     lifetimeMs: number
     replaced: string | null
     again: boolean
@@ -39,6 +40,7 @@ export function tokenMessage(
   ].filter((line) => line !== '')
   const blocks: Block[] = [
     header('Your key to the tools'),
+    ...(about.warning === undefined ? [] : [section(`:red_circle: *${about.warning}*`)]),
     section(intro.join('\n')),
     copyable('Token', 'shown this once', token),
     section('Paste the line of your client, and you are done.'),

@@ -16,6 +16,8 @@ export interface SlackOptions {
   publicUrl: string
   /** The name clients give the connection; `[a-z0-9-]`, short. */
   serverName: string
+  /** Stands first in every message that holds a token. */
+  warning?: string
 }
 
 /** Lifetimes of tokens in ms; `defaultLifetimeMs` is what an ask without a duration gets. */

@@ -1,4 +1,5 @@
 import type { SourceLaunch } from '../wire/index.ts'
+import { placeApp } from './app-folder.ts'
 import type { Source, SourceOptions } from './source.ts'
 import { createSource } from './source.ts'
 
@@ -15,7 +16,8 @@ export interface Sources {
 export function createSources(options: Omit<SourceOptions, 'launch'>): Sources {
   const sources = new Map<string, Source>()
   return {
-    put(launch) {
+    put(asConfigured) {
+      const launch = placeApp(asConfigured)
       let source = sources.get(launch.id)
       if (source === undefined) {
         source = createSource({ ...options, launch })

@@ -275,13 +275,13 @@ function defaultConfig(ordersPort: number, caFile: string) {
       workspace: {
         kind: 'stdio',
         command: 'node',
-        args: ['/opt/toolcrib/sources/workspace/server.ts'],
+        args: ['{app}/sources/workspace/server.ts'],
         review: 'on_first_sight',
       },
       orders: {
         kind: 'stdio',
         command: 'node',
-        args: ['/opt/toolcrib/sources/orders/server.ts'],
+        args: ['{app}/sources/orders/server.ts'],
         environment: { ORDERS_URL: `https://orders.crib.test:${ordersPort}` },
         review: 'on_first_sight',
         egress: [

