@@ -62,7 +62,7 @@ function causes(error: AppError): string[] {
   const { cause } = error
   if (!(cause instanceof Error)) return []
   const lines = cause.message.split('\n').filter((line) => line.trim() !== '')
-  return [...lines.slice(0, 5), ...(cause instanceof AppError ? causes(cause) : [])]
+  return [...lines.slice(0, 2), ...(cause instanceof AppError ? causes(cause) : [])]
 }
 
 /** Commands added by others too must write to these streams and throw instead of ending the process. */

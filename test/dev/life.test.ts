@@ -1,0 +1,153 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, expect, test } from 'vitest'
+import { connectV1, textOf } from '../support/clients.ts'
+import { type DevProcess, type Ready, runToolcrib, startDev } from '../support/dev-process.ts'
+import { processes } from '../support/processes.ts'
+import { until } from '../support/until.ts'
+
+const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
+const folder = await mkdtemp(join(tmpdir(), 'toolcrib-life-'))
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** Processes of this folder: their command line names it, or they are the ones that a start named. */
+async function left(ready?: Ready): Promise<string[]> {
+  const named = ready === undefined ? [] : Object.values(ready.pids)
+  return (await processes())
+    .filter(({ pid, commandLine }) => commandLine.includes(folder) || named.includes(pid))
+    .map(({ pid, commandLine }) => `${pid} ${commandLine.slice(0, 200)}`)
+}
+
+/** What a person at a terminal does: Ctrl-C reaches every process of the group. */
+async function pressCtrlC(dev: DevProcess): Promise<number | null> {
+  process.kill(-(dev.process.pid ?? 0), 'SIGINT')
+  return await dev.stop()
+}
+
+const orders = async (dev: DevProcess, token: string) => {
+  await using client = await connectV1(dev.ready.mcp, token)
+  return textOf(await client.call('orders_list_orders'))
+}
+
+test('yesterday’s data is found after Ctrl-C and after kill -9, a second start is refused, and nothing is left running', async () => {
+  const began = performance.now()
+  const first = await startDev({ folder, detached: true })
+  const token = await first.token('alice')
+  process.stderr.write(`a token in hand after ${Math.round(performance.now() - began)} ms\n`)
+  expect(await orders(first, token)).toContain('brass token')
+  const second = await runToolcrib(['dev', '--folder', folder, '--port', '0'], {})
+  expect([second.code, second.stderr]).toEqual([
+    1,
+    expect.stringMatching(/already runs here as process \d+; stop it first/),
+  ])
+  expect(await pressCtrlC(first)).toBe(0)
+  expect(await left(first.ready)).toEqual([])
+
+  const again = await startDev({ folder, detached: true })
+  expect(again.ready.mcp).toBe(first.ready.mcp)
+  expect(await orders(again, token)).toContain('brass token')
+  await again.stop('SIGKILL')
+  // Database and proxy end with it; the sandboxes stay, for whoever comes next.
+  await until(async () => !existsSync(`/proc/${again.ready.pids.database}`), 15_000)
+  await until(async () => !existsSync(`/proc/${again.ready.pids.egress}`), 15_000)
+  expect(await left()).not.toEqual([])
+
+  const third = await startDev({ folder, detached: true })
+  expect(await orders(third, token)).toContain('brass token')
+  expect(await third.stop('SIGTERM')).toBe(0)
+  expect(await left(third.ready)).toEqual([])
+}, 180_000)
+
+test('the demo’s tools stay callable when its port was taken over night, and --reset forgets everything', async () => {
+  const before = await startDev({ folder, detached: true })
+  const token = await before.token('bob')
+  const port = Number(new URL(before.ready.mcp).port)
+  await before.stop('SIGKILL')
+  const squatters = await Promise.all([port, await ordersPort()].map(occupy))
+  const moved = await startDev({ folder, detached: true })
+  expect(moved.ready.mcp).not.toBe(before.ready.mcp)
+  expect(await orders(moved, token)).toContain('brass token')
+  await moved.stop('SIGKILL')
+  for (const server of squatters) server.close()
+
+  // Sandboxes of the killed run still live: a reset ends them before it forgets them.
+  expect(await left()).not.toEqual([])
+  const fresh = await startDev({ folder, detached: true, arguments: ['--reset'] })
+  await expect(connectV1(fresh.ready.mcp, token)).rejects.toThrow(/mcp-token/)
+  expect(await pressCtrlC(fresh)).toBe(0)
+  expect(await left(fresh.ready)).toEqual([])
+}, 180_000)
+
+test('a person sees where to go, and nothing else that is not for them', async () => {
+  const child = spawn(process.execPath, [entry, 'dev', '--port', '0', '--folder', folder], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let out = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      out += text
+    })
+  await until(async () => out.includes('Stop '), 60_000)
+  child.kill('SIGINT')
+  await once(child, 'exit')
+  expect(out).toMatch(/Open {2}http:\/\/127\.0\.0\.1:\d+/)
+  expect(out).toContain('npm run --silent toolcrib -- tokens issue --for alice')
+  expect(out).toMatch(/Sandboxes {6}(bubblewrap|unshare)|NO ISOLATION/)
+  expect(out).toContain(folder)
+  expect(out).not.toContain('{"level"')
+}, 90_000)
+
+test('what cannot start says why in a sentence, and starts nothing', async () => {
+  const config = join(folder, 'broken.yaml')
+  await writeFile(config, 'listen: { port: x }\nsources: { a: { kind: odd } }\nunknown: 1\n')
+  const never = join(folder, 'never')
+  const broken = await runToolcrib(['dev', '--folder', never], { TOOLCRIB_CONFIG: config })
+  expect(broken.code).toBe(2)
+  for (const place of ['listen.port', 'sources.a.kind', 'unknown key "unknown"'])
+    expect(broken.stderr).toContain(place)
+  expect(existsSync(never)).toBe(false)
+
+  const odd = await runToolcrib(['dev', '--folder', never, '--port', 'abc'], {})
+  expect([odd.code, odd.stderr]).toEqual([2, expect.stringContaining('whole number from 0 to 65535')])
+  const closed = await runToolcrib(['dev', '--folder', join(config, 'below-a-file')], {})
+  expect([closed.code, closed.stderr]).toEqual([
+    1,
+    expect.stringContaining('run in a folder that you may write'),
+  ])
+})
+
+test('an old Node is told which one works', async () => {
+  const old = `data:text/javascript,Object.defineProperty(process.versions,'node',{value:'20.1.0'})`
+  const { code, stderr } = await new Promise<{ code: unknown; stderr: string }>((resolve) => {
+    execFile(process.execPath, ['--import', old, entry, 'dev'], (error, _stdout, text) =>
+      resolve({ code: error?.code, stderr: text }),
+    )
+  })
+  expect([code, stderr]).toEqual([2, expect.stringContaining('needs Node 24')])
+})
+
+async function ordersPort(): Promise<number> {
+  return (JSON.parse(await readFile(join(folder, 'ports.json'), 'utf8')) as { orders: number }).orders
+}
+
+async function occupy(port: number) {
+  const server = createServer()
+  // The killed one's sockets may linger for a moment.
+  await until(
+    async () =>
+      await new Promise<boolean>((resolve) => {
+        server.once('error', () => resolve(false))
+        server.listen(port, '127.0.0.1', () => resolve(true))
+      }),
+    10_000,
+  )
+  return server
+}
