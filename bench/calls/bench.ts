@@ -18,7 +18,7 @@ export async function benchCalls(options: { quick: boolean; only: string[]; out?
   const load = loadavg()[0]?.toFixed(1)
   if (Number(load) > 1) say(`load average is ${load}: figures of a busy machine say little`)
   const results = await runAll(size, options.only, say)
-  process.stdout.write(`${table(results, size.clients)}\n\n`)
+  process.stdout.write(`${table(results, size.clients, size.sessionsLeft)}\n\n`)
   const withToolcrib = results.some(({ name }) => name === 'Toolcrib')
   const inside = withToolcrib
     ? await lookInside(here('echo-source.ts'), options.quick ? 4_000 : 20_000)

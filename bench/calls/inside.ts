@@ -73,8 +73,8 @@ async function countQueries(
   const watcher = new pg.Client({ connectionString: databaseUrl })
   await watcher.connect()
   const seen = async (): Promise<number> => {
-    // Sessions report what they did at most once a second.
-    await sleep(1_500)
+    // Idle sessions report what they did within ten seconds.
+    await sleep(11_000)
     const { rows } = await watcher.query<{ n: string }>(
       'SELECT xact_commit + xact_rollback AS n FROM pg_stat_database WHERE datname = current_database()',
     )
@@ -82,13 +82,11 @@ async function countQueries(
   }
   try {
     const idleFrom = await seen()
-    await sleep(1_500)
-    const idle = (await seen()) - idleFrom
     const before = await seen()
     const start = performance.now()
     await sequential(target, calls - 100)
-    const seconds = (performance.now() - start) / 1_000 + 1.5
-    return ((await seen()) - before - (idle * seconds) / 3) / calls
+    const seconds = (performance.now() - start) / 1_000 + 11
+    return ((await seen()) - before - ((before - idleFrom) * seconds) / 11) / calls
   } finally {
     await watcher.end()
   }

@@ -46,11 +46,18 @@ export async function newSessionPerCall(target: Target, rounds: number): Promise
   return percentiles(times)
 }
 
-/** Opens `count` sessions and leaves them. */
-export async function leaveSessions(target: Target, count: number): Promise<void> {
+/** Opens `count` sessions and leaves them; returns how many there were when one more was refused. */
+export async function leaveSessions(target: Target, count: number): Promise<number> {
   const client = createClient(target)
-  for (let i = 0; i < count; i += 1) await client.open()
-  client.close()
+  let opened = 0
+  try {
+    for (; opened < count; opened += 1) await client.open()
+  } catch (error) {
+    if (opened === 0) throw error
+  } finally {
+    client.close()
+  }
+  return opened
 }
 
 /** `clients` closed loops until `count` calls are answered, every answer checked. */

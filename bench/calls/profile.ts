@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 interface Profile {
@@ -14,9 +14,12 @@ export interface ProfileSummary {
   hottest: { name: string; microseconds: number }[]
 }
 
-/** Self time of the newest CPU profile in `folder`, per call; idle time is left out. */
+/** Self time of the CPU profile in `folder`, per call; idle time is left out. */
 export function summariseProfile(folder: string, root: string, calls: number): ProfileSummary {
-  const [file] = readdirSync(folder).filter((name) => name.endsWith('.cpuprofile'))
+  // A server that started again in place left a small one of its first life.
+  const [file] = readdirSync(folder)
+    .filter((name) => name.endsWith('.cpuprofile'))
+    .toSorted((a, b) => statSync(join(folder, b)).size - statSync(join(folder, a)).size)
   if (file === undefined) throw new Error('the gateway left no CPU profile')
   const profile = JSON.parse(readFileSync(join(folder, file), 'utf8')) as Profile
   const nodes = new Map(profile.nodes.map((node) => [node.id, node.callFrame]))

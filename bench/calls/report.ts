@@ -31,7 +31,7 @@ export function summarise({ name, missing, oneClient, manyClients, newSession, m
   }
 }
 
-export function table(results: Measured[], clients: number): string {
+export function table(results: Measured[], clients: number, wanted: number): string {
   const head = [
     'contestant',
     '1 client p50 ms',
@@ -51,7 +51,10 @@ export function table(results: Measured[], clients: number): string {
     }
     const line = (of: { start: number; afterCalls: number; afterSessions: number }) =>
       [of.start, of.afterCalls, of.afterSessions].map((value) => value.toFixed(0)).join(' → ')
-    const notAll = memory !== undefined && memory.sessions < 1_000 ? ` (${memory.sessions} sessions)` : ''
+    const notAll =
+      memory !== undefined && memory.sessions < wanted
+        ? ` (${memory.sessions} sessions, refused or capped after)`
+        : ''
     return [
       result.name,
       range(

@@ -113,7 +113,6 @@ async function measureMemory(
   running: Running,
   size: Sizes,
 ): Promise<NonNullable<Measured['memory']>> {
-  const sessions = Math.min(size.sessionsLeft, contestant.maxSessions)
   const gateway = 'gateway' in running ? Number(running.gateway) : undefined
   const look = async () => {
     await sleep(1_000)
@@ -125,7 +124,7 @@ async function measureMemory(
   const start = await look()
   await manyCalls(running.target, size.clients, size.memoryCalls)
   const afterCalls = await look()
-  await leaveSessions(running.target, sessions)
+  const sessions = await leaveSessions(running.target, Math.min(size.sessionsLeft, contestant.maxSessions))
   const afterSessions = await look()
   const of = (part: 'tree' | 'gateway'): Memory => ({
     start: start[part] ?? Number.NaN,

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createLog, newId } from '../../src/core/index.ts'
 import { openStore, upsertPerson } from '../../src/store/index.ts'
@@ -74,7 +75,13 @@ export async function startToolcrib(script: string, nodeOptions: string[] = []):
     // Sandboxes are no children of the gateway: they outlive it.
     pids: () => [gateway.pid ?? 0, egress.pid ?? 0, ...processesNaming(folder)],
     async stopSandbox() {
-      await ask(ready, `/runners/${person}/stop`, {})
+      const { id } = (await ask(ready, `/runners/${person}/stop`, {})) as { id: string }
+      for (let look = 0; look < 600; look += 1) {
+        const { runners } = (await ask(ready, '/runners')) as { runners: { id: string; state: string }[] }
+        if (runners.find((runner) => runner.id === id)?.state === 'stopped') return
+        await sleep(50)
+      }
+      throw new Error('the sandbox did not stop within 30 s')
     },
     async stop() {
       await ask(ready, `/runners/${person}/stop`, {}).catch(() => undefined)
@@ -99,11 +106,10 @@ async function addPerson(databaseUrl: string): Promise<void> {
   await upsertPerson(store.db, { id: newId('prn'), slackTeam: 'T0BENCH', slackUser: 'U0BENCH', name: person })
 }
 
-async function ask(ready: Ready, path: string, body: object): Promise<unknown> {
+async function ask(ready: Ready, path: string, body?: object): Promise<unknown> {
   const answer = await fetch(`${ready.admin}/admin/v1${path}`, {
-    method: 'POST',
     headers: { authorization: `Bearer ${ready.adminKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify(body),
+    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
   })
   const text = await answer.text()
   if (!answer.ok) throw new Error(`${path} answered ${answer.status}: ${text.slice(0, 300)}`)

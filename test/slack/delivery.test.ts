@@ -41,7 +41,7 @@ test('a request with a wrong, a stale or no signature is refused and leaves noth
     { signature: 'v0=short' },
     { signature: '' },
     { timestamp: now - 301 },
-    { timestamp: now + 301 },
+    { timestamp: now + 400 },
     {
       signature: `v0=${createHmac('sha256', 'another secret').update(`v0:${now}:${body}`).digest('hex')}`,
       timestamp: now,
