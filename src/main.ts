@@ -18,6 +18,12 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
  * reachable, 4 refused. Starting a server resolves when it was told to stop and everything is closed.
  */
 export async function main(argv: string[]): Promise<number> {
+  // Whoever reads may have seen enough, as `head` has: nobody needs to hear of that.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
+  }
   const io = {
     stdin: process.stdin,
     stdout: process.stdout,
@@ -48,7 +54,11 @@ export async function main(argv: string[]): Promise<number> {
     .option('--until-stdin-ends', 'stop when standard input ends, for a parent process')
     .action(async (options: { config?: string; untilStdinEnds?: boolean }) => {
       const { settings, log } = start(options.config, 'egress')
-      await runEgress({ config: settings, log, stop: stopSignal(options.untilStdinEnds === true) })
+      await runEgress({
+        config: settings,
+        log,
+        stop: stopSignal({ withStdin: options.untilStdinEnds === true }),
+      })
     })
   program
     .command('migrate')
@@ -88,7 +98,7 @@ export async function main(argv: string[]): Promise<number> {
         reset: options.reset === true,
         version,
         entry,
-        stop: stopSignal(),
+        stop: stopSignal({ withTerminal: true }),
       })
     })
 
@@ -109,8 +119,11 @@ function portNumber(text: string): number {
 /** One Ctrl-C arrives twice under npm: from the terminal, and passed on by npm. Two of a person are further apart. */
 const samePressMs = 500
 
-/** Aborts on the first SIGINT or SIGTERM, or when standard input ends; a second press ends the process at once. */
-function stopSignal(withStdin = false): AbortSignal {
+/**
+ * Aborts on the first SIGINT or SIGTERM, or when standard input or the terminal is gone; a second press ends the
+ * process at once.
+ */
+function stopSignal(also: { withStdin?: boolean; withTerminal?: boolean } = {}): AbortSignal {
   const stop = new AbortController()
   let firstAt: number | undefined
   const onSignal = (signal: NodeJS.Signals) => {
@@ -120,6 +133,7 @@ function stopSignal(withStdin = false): AbortSignal {
   }
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
-  if (withStdin) process.stdin.resume().once('end', () => stop.abort())
+  if (also.withTerminal === true) process.on('SIGHUP', () => stop.abort())
+  if (also.withStdin === true) process.stdin.resume().once('end', () => stop.abort())
   return stop.signal
 }

@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { afterAll, expect, test } from 'vitest'
 import { connectV1, textOf } from '../support/clients.ts'
 import { type DevProcess, type Ready, runToolcrib, startDev } from '../support/dev-process.ts'
@@ -122,6 +123,12 @@ test('what cannot start says why in a sentence, and starts nothing', async () =>
     1,
     expect.stringContaining('run in a folder that you may write'),
   ])
+})
+
+test('a reader that has seen enough ends a command quietly', async () => {
+  const program = `"$0" "$1" --help | true; "$0" "$1" audit --help | head -1`
+  const { stdout, stderr } = await promisify(execFile)('sh', ['-c', program, process.execPath, entry])
+  expect([stdout, stderr]).toEqual([expect.stringMatching(/^Usage: toolcrib audit/), ''])
 })
 
 test('an old Node is told which one works', async () => {

@@ -13,6 +13,7 @@ import {
   sayAndRead,
   theSecret,
 } from '../support/egress-world.ts'
+import { hasProgram, howToRun } from '../support/programs.ts'
 
 const run = promisify(execFile)
 const host = 'orders.example.com'
@@ -76,7 +77,7 @@ test('a host without a rule is refused at CONNECT with a reason and the way out,
   expect(world.dialled).toEqual([])
 })
 
-test('Node fetch and curl work through the proxy as programs in a sandbox use it', async () => {
+test('Node’s fetch works through the proxy as programs in a sandbox use it', async () => {
   await using world = await makeWorld()
   const up = await world.upstream((req, res) => {
     let size = 0
@@ -95,25 +96,44 @@ test('Node fetch and curl work through the proxy as programs in a sandbox use it
     env: { NODE_USE_ENV_PROXY: '1', HTTPS_PROXY: proxy, NODE_EXTRA_CA_CERTS: ca },
   })
   expect(node.stdout.trim()).toBe('200 POST 100000')
-  const curl = await run('curl', ['-sS', '--cacert', ca, '--proxy', proxy, `https://${host}:${up.port}/y`])
-  expect(curl.stdout).toBe('GET 0')
-  const chunked = await run('curl', [
-    '-sS',
-    '--cacert',
-    ca,
-    '--proxy',
-    proxy,
-    '-H',
-    'Transfer-Encoding: chunked',
-    '-H',
-    'Expect: 100-continue',
-    '-d',
-    'abc',
-    `https://${host}:${up.port}/y`,
-  ])
-  expect(chunked.stdout).toBe('POST 3')
   expect(up.seen.every((seen) => seen.rawHeaders.includes(`Bearer ${theSecret}`))).toBe(true)
 })
+
+test.skipIf(!hasProgram('curl'))(
+  `curl works through the proxy as programs in a sandbox use it${howToRun('curl', 'test/egress/egress.test.ts')}`,
+  async () => {
+    await using world = await makeWorld()
+    const up = await world.upstream((req, res) => {
+      let size = 0
+      req.on('data', (chunk: Buffer) => {
+        size += chunk.length
+      })
+      req.on('end', () => res.end(`${req.method} ${size}`))
+    })
+    await world.setRules([rule(host, up.port, { inject: injectBearer })])
+    const ca = join(tmpdir(), `toolcrib-ca-${process.pid}.pem`)
+    await writeFile(ca, world.ca)
+    const proxy = `http://orders:${world.lease}@127.0.0.1:${world.egress.tcpPort}`
+    const curl = await run('curl', ['-sS', '--cacert', ca, '--proxy', proxy, `https://${host}:${up.port}/y`])
+    expect(curl.stdout).toBe('GET 0')
+    const chunked = await run('curl', [
+      '-sS',
+      '--cacert',
+      ca,
+      '--proxy',
+      proxy,
+      '-H',
+      'Transfer-Encoding: chunked',
+      '-H',
+      'Expect: 100-continue',
+      '-d',
+      'abc',
+      `https://${host}:${up.port}/y`,
+    ])
+    expect(chunked.stdout).toBe('POST 3')
+    expect(up.seen.every((seen) => seen.rawHeaders.includes(`Bearer ${theSecret}`))).toBe(true)
+  },
+)
 
 test('plain http goes out where a rule says http, and never with a credential', async () => {
   await using world = await makeWorld()

@@ -1,12 +1,9 @@
-import { execFile } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-
-const run = promisify(execFile)
+import { demoCertificate } from '../../src/dev/demo-certificate.ts'
 
 export interface FakeEgress extends AsyncDisposable {
   socketPath: string
@@ -26,51 +23,16 @@ export async function startFakeEgress(
   respond: (request: IncomingMessage, body: string, response: ServerResponse) => void,
 ): Promise<FakeEgress> {
   const file = (name: string) => join(folder, name)
-  const openssl = (...args: string[]) => run('openssl', args)
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
-  await openssl(
-    'req',
-    '-x509',
-    ...key,
-    '-keyout',
-    file('ca.key'),
-    '-out',
-    file('ca.pem'),
-    '-days',
-    '2',
-    '-subj',
-    '/CN=crib test CA',
-  )
-  await openssl('req', ...key, '-keyout', file('leaf.key'), '-out', file('leaf.csr'), '-subj', '/CN=orders')
-  await writeFile(file('leaf.ext'), 'subjectAltName=DNS:orders.crib.test\n')
-  await openssl(
-    'x509',
-    '-req',
-    '-in',
-    file('leaf.csr'),
-    '-CA',
-    file('ca.pem'),
-    '-CAkey',
-    file('ca.key'),
-    '-CAcreateserial',
-    '-days',
-    '2',
-    '-extfile',
-    file('leaf.ext'),
-    '-out',
-    file('leaf.pem'),
-  )
-  const inner = createTlsServer(
-    { key: await readFile(file('leaf.key')), cert: await readFile(file('leaf.pem')) },
-    (request, response) => {
-      let body = ''
-      request.setEncoding('utf8')
-      request.on('data', (part: string) => {
-        body += part
-      })
-      request.once('end', () => respond(request, body, response))
-    },
-  )
+  const made = await demoCertificate('orders.crib.test')
+  await writeFile(file('ca.pem'), made.ca)
+  const inner = createTlsServer({ key: made.key, cert: made.certificate }, (request, response) => {
+    let body = ''
+    request.setEncoding('utf8')
+    request.on('data', (part: string) => {
+      body += part
+    })
+    request.once('end', () => respond(request, body, response))
+  })
   const connects: FakeEgress['connects'] = []
   let refusing = false
   const outer = createHttpServer()

@@ -96,7 +96,7 @@ async function diagnose(
 ): Promise<{ reason: string; cure: string }> {
   const macCure = 'Run Toolcrib in a Linux virtual machine or container.'
   if (process.platform !== 'linux') return { reason: `${capital(trouble)}.`, cure: macCure }
-  if (/flock|setpriv|prlimit/.test(trouble) && /not found|ENOENT|No such file/.test(trouble)) {
+  if (/flock|setpriv|prlimit|unshare/.test(trouble) && /not found|ENOENT|No such file/.test(trouble)) {
     return { reason: 'util-linux is not installed.', cure: 'Run: apt-get install util-linux.' }
   }
   if (isolation === 'bubblewrap' && /bwrap.*(not found|No such file)|ENOENT/.test(trouble)) {

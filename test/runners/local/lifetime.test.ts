@@ -235,10 +235,18 @@ function heads(world: World): string[] {
   )
 }
 
+/** What lives, as /proc tells: `ps` is not on every machine. */
 function table(): { pid: number; ppid: number; command: string }[] {
-  return execFileSync('ps', ['-axo', 'pid=,ppid=,stat=,args='], { encoding: 'utf8' })
-    .split('\n')
-    .map((line) => /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line))
-    .filter((match) => match !== null && !match[3]?.startsWith('Z'))
-    .map((match) => ({ pid: Number(match?.[1]), ppid: Number(match?.[2]), command: match?.[4] ?? '' }))
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .flatMap((entry) => {
+      try {
+        const stat = readFileSync(`/proc/${entry}/stat`, 'utf8')
+        const [state, ppid] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+        const command = readFileSync(`/proc/${entry}/cmdline`, 'utf8').replaceAll('\0', ' ')
+        return state === 'Z' ? [] : [{ pid: Number(entry), ppid: Number(ppid), command }]
+      } catch {
+        return []
+      }
+    })
 }
