@@ -145,6 +145,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         },
         timings: {
           idleStopMs: file.sandbox.idle_stop,
+          maxAgeMs: file.sandbox.max_age,
           startDeadlineMs: file.sandbox.start_deadline_seconds * 1000,
           reapAfterSeconds: file.replicas.dead_after_seconds,
         },

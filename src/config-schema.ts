@@ -52,6 +52,7 @@ export const configFile = z.strictObject({
     parallel_calls: z.number().int().min(1).max(64).default(4),
     queued_calls: z.number().int().min(0).max(1024).default(16),
     idle_stop: duration.prefault('30m'),
+    max_age: duration.prefault('7d'),
     start_deadline_seconds: z.number().int().min(5).max(140).default(60),
     read_only_paths: z.array(z.string().startsWith('/')).default([]),
   }),

@@ -13,7 +13,7 @@ export async function checkReady(
   runner: Pick<RunnerRow, 'id' | 'name' | 'generation'> & { sandboxUid: string },
   signal: AbortSignal,
 ): Promise<Verdict> {
-  const { driver, store, replica, log } = context
+  const { driver, log } = context
   let loss: string | undefined
   try {
     const facts = await driver.observe(runner.name, signal)
@@ -27,6 +27,18 @@ export async function checkReady(
     return 'in doubt'
   }
   if (loss === undefined) return 'alive'
+  await loseRunner(context, runner, 'sandbox_gone', loss)
+  return 'lost'
+}
+
+/** Moves a ready runner of this very life to `lost`: its calls end, and what is left of its sandbox is ended. */
+export async function loseRunner(
+  context: Context,
+  runner: Pick<RunnerRow, 'id' | 'name' | 'generation'> & { sandboxUid: string },
+  cause: string,
+  loss: string,
+): Promise<void> {
+  const { store, replica, log } = context
   const moved = await moveRunner(store.db, {
     id: runner.id,
     from: 'ready',
@@ -34,12 +46,10 @@ export async function checkReady(
     generation: runner.generation,
     sandboxUid: runner.sandboxUid,
     replicaId: replica.id,
-    cause: 'sandbox_gone',
+    cause,
     message: loss,
   })
-  if (moved !== undefined) {
-    log.warn({ runner: runner.name, generation: runner.generation, loss }, 'runner lost its sandbox')
-    context.changed(runner.id)
-  }
-  return 'lost'
+  if (moved === undefined) return
+  log.warn({ runner: runner.name, generation: runner.generation, loss }, 'runner lost its sandbox')
+  context.changed(runner.id)
 }

@@ -18,6 +18,12 @@ export interface RunnerTimings {
   cullMs: number
   /** How often every ready runner is compared with what really runs. */
   relistMs: number
+  /** How often every ready runner's toolhost is asked whether it answers. */
+  healthEveryMs: number
+  /** How long it may take to answer, in time that this process was awake. */
+  healthLimitMs: number
+  /** So many times in a row without an answer mean that it hangs, and its sandbox is ended. */
+  healthMisses: number
   /** How often sandboxes that belong to nobody are looked for; two sightings this far apart end one. */
   sweepMs: number
   leaseSeconds: number
@@ -51,6 +57,9 @@ export const defaultTimings: RunnerTimings = {
   tickMs: 1_000,
   cullMs: 30_000,
   relistMs: 60_000,
+  healthEveryMs: 10_000,
+  healthLimitMs: 5_000,
+  healthMisses: 3,
   sweepMs: 5 * 60_000,
   leaseSeconds: 30,
   stepMs: 20_000,

@@ -3,6 +3,7 @@ import { cullIdle } from './cull.ts'
 import { checkReady } from './facts.ts'
 import type { Holds } from './holds.ts'
 import type { Context } from './options.ts'
+import { Pulse } from './pulse.ts'
 import type { Reconciler } from './reconciler.ts'
 import { Sweep } from './sweep.ts'
 
@@ -14,6 +15,7 @@ export function startRounds(
 ): { nudge: () => void; settle(): Promise<void> } {
   const { store, driver, timings, log, closing } = context
   const sweep = new Sweep(context)
+  const pulse = new Pulse(context, () => nudge())
   let wake: (() => void) | undefined
   let nudged = false
   const nudge = () => {
@@ -68,6 +70,7 @@ export function startRounds(
     loop('claim', timings.tickMs, () => reconciler.claim(nudge), true),
     loop('compare', timings.tickMs, () => holds.compare()),
     loop('relist', timings.relistMs, () => relist(context)),
+    loop('pulse', timings.healthEveryMs, () => pulse.round()),
     loop('cull', timings.cullMs, async () => {
       if ((await cullIdle(context)) > 0) nudge()
     }),
@@ -81,6 +84,7 @@ export function startRounds(
     nudge,
     async settle() {
       await Promise.allSettled(loops)
+      await pulse.settle()
       await reconciler.settle()
       await watching[Symbol.asyncDispose]()
     },

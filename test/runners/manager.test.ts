@@ -117,6 +117,38 @@ test('a runner with a call in flight is never idle', async () => {
   expect(t.machine.made).toHaveLength(1)
 })
 
+test('a runner that has lived long enough is stopped although it is not idle, but never under a call', async () => {
+  await using t = await setUp()
+  const bob = await makePrincipal(t.store, 'bob')
+  const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>()
+  t.toolhost.tool = async (request) => {
+    if (request.arguments['long'] === true) await mayEnd
+    return { content: [] }
+  }
+  await using replica = await startReplica({
+    ...t,
+    timings: { holdLingerMs: 1, idleStopMs: 3_600_000, maxAgeMs: 300, cullMs: 10 },
+  })
+  const hooks = notingHooks()
+  const running = replica.runners.call(aCall(t.alice, { arguments: { long: true } }), hooks)
+  await until(() => t.toolhost.executions.length === 1)
+  // Younger than Alice's: when a round has stopped it, that round has seen hers too old as well.
+  expect((await callOnce(replica.runners, bob)).type).toBe('result')
+  await until(async () => (await rowOf(t.store, bob)).state === 'stopped')
+  expect(await rowOf(t.store, bob)).toMatchObject({ reason: 'max_age', message: 'it had run for 0 s' })
+  expect(await rowOf(t.store, t.alice)).toMatchObject({
+    state: 'ready',
+    generation: hooks.lives.at(-1)?.generation,
+  })
+
+  end()
+  expect((await running).type).toBe('result')
+  await until(async () => (await rowOf(t.store, t.alice)).state === 'stopped')
+  expect(await rowOf(t.store, t.alice)).toMatchObject({ reason: 'max_age' })
+  expect((await callOnce(replica.runners, t.alice)).type).toBe('result')
+  await checkBooks(t.store)
+})
+
 test('stop ends the sandbox and its calls as unknown within a second, on another replica too', async () => {
   await using t = await setUp()
   t.toolhost.tool = (_, signal) =>

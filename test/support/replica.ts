@@ -19,6 +19,7 @@ const quick: Partial<RunnerTimings> = {
   tickMs: 50,
   cullMs: 3_600_000,
   relistMs: 3_600_000,
+  healthEveryMs: 3_600_000,
   sweepMs: 3_600_000,
   startBackoffMs: [10, 10, 10, 10, 10],
   closeGraceMs: 1_000,
