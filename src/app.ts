@@ -25,7 +25,6 @@ import {
   migrate,
   notify,
   openStore,
-  type Store,
   startHeartbeat,
 } from './store/index.ts'
 import { createVault } from './vault/index.ts'
@@ -135,7 +134,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         toolhost,
         log,
         replica,
-        caCertificate: async () => await newestCa(store),
+        caCertificate: async () => (await egressKeys(store.db))[0]?.caCertificate,
         limits: {
           memoryBytes: file.sandbox.memory_mb * 1024 * 1024,
           processes: file.sandbox.processes,
@@ -309,13 +308,6 @@ async function acceptMovedPorts(catalog: CatalogKeeper, sourceIds: string[], by:
       tool.changes.every(({ path }) => /^\/destination\/\d+\/port$/.test(path)),
   )
   for (const { alias, definitionDigest } of moved) await catalog.acceptTool(alias, definitionDigest, by)
-}
-
-/** The CA certificate of the newest egress key; sandboxes cannot start before there is one. */
-async function newestCa(store: Store): Promise<string> {
-  const [key] = await egressKeys(store.db)
-  if (key !== undefined) return key.caCertificate
-  throw new AppError('unavailable', 'no egress proxy has started yet; start `toolcrib egress`')
 }
 
 function hostsOf(url: string | undefined): string[] {

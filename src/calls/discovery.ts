@@ -1,5 +1,5 @@
 import type { CatalogKeeper } from '../catalog/index.ts'
-import type { Log, PrincipalId } from '../core/index.ts'
+import { AppError, type Log, type PrincipalId } from '../core/index.ts'
 import type { Runners } from '../runners/index.ts'
 import type { Notices } from '../store/index.ts'
 import { sourceToRun } from './source-to-run.ts'
@@ -15,9 +15,9 @@ const longestRetryMs = 5 * 60_000
 
 /**
  * Discovers every source that was never discovered as it is configured now: at once, on every change of the
- * catalog, and again while one fails (after 5 s, doubling to 5 min). The sources run in the sandbox of
- * `principalId`, who is nobody's person, so that nobody's home or session is touched. Replicas that look at the
- * same time find the same.
+ * catalog, and again while one fails (after 5 s, doubling to 5 min) or its sandbox cannot start yet (at once). The
+ * sources run in the sandbox of `principalId`, who is nobody's person, so that nobody's home or session is touched.
+ * Replicas that look at the same time find the same.
  */
 export function startDiscovery(deps: {
   catalog: Pick<CatalogKeeper, 'undiscovered' | 'discover'>
@@ -32,7 +32,7 @@ export function startDiscovery(deps: {
   let delay = 5_000
   let running: Promise<void> | undefined
 
-  const discoverOne = async (sourceId: string): Promise<boolean> => {
+  const discoverOne = async (sourceId: string): Promise<'found' | 'failed' | 'waits'> => {
     try {
       const found = await catalog.discover(
         sourceId,
@@ -42,10 +42,12 @@ export function startDiscovery(deps: {
         { sourceId, tools: found.tools, added: found.added.length, changed: found.changed.length },
         'source discovered',
       )
-      return true
+      return 'found'
     } catch (err) {
+      // Not the source's fault, and what it waits for has said so.
+      if (err instanceof AppError && err.code === 'runner_starting') return 'waits'
       if (!closing.signal.aborted) log.warn({ sourceId, err }, 'source discovery failed')
-      return false
+      return 'failed'
     }
   }
 
@@ -55,12 +57,16 @@ export function startDiscovery(deps: {
       log.warn({ err }, 'source discovery could not start')
       return undefined
     })
-    const found = waiting === undefined ? [false] : await Promise.all(waiting.map(discoverOne))
-    if (found.every(Boolean)) {
+    const found = waiting === undefined ? ['failed'] : await Promise.all(waiting.map(discoverOne))
+    if (found.every((end) => end === 'found')) {
       delay = 5_000
       return
     }
     if (closing.signal.aborted) return
+    if (!found.includes('failed')) {
+      retry = setTimeout(() => void run(), 1_000)
+      return
+    }
     retry = setTimeout(() => void run(), delay)
     delay = Math.min(delay * 2, longestRetryMs)
   }

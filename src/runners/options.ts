@@ -83,8 +83,8 @@ export interface RunnersDeps {
   log: Log
   /** This gateway's row in `replicas`; must outlive the runners. */
   replica: Heartbeat
-  /** The egress proxy's CA certificate, PEM. */
-  caCertificate: () => Promise<string>
+  /** The egress proxy's CA certificate, PEM; undefined while no proxy has ever started. */
+  caCertificate: () => Promise<string | undefined>
   limits: SandboxSpec['limits']
   timings?: Partial<RunnerTimings>
   /** For `npm run dev`: closing ends every sandbox. Otherwise they run on and the next replica adopts them. */

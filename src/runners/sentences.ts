@@ -1,6 +1,8 @@
 import { AppError } from '../core/index.ts'
 import type { RunnerRow } from '../store/index.ts'
 
+export const noProxyYet = 'no egress proxy has started yet; start `toolcrib egress`'
+
 /** What a caller waits for, in one sentence. */
 export function waitingFor(row: RunnerRow): string {
   switch (row.state) {

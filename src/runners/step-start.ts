@@ -5,6 +5,7 @@ import { clearName } from './clear-name.ts'
 import type { SandboxSpec } from './driver.ts'
 import { greet } from './greet.ts'
 import type { Context } from './options.ts'
+import { noProxyYet } from './sentences.ts'
 import { failStart, fatal, gone, startedTooLong, tooLong } from './start-failure.ts'
 
 /**
@@ -117,13 +118,15 @@ async function dropUnwanted(context: Context, row: RunnerRow, signal: AbortSigna
 
 async function sandboxSpec(context: Context, row: RunnerRow): Promise<SandboxSpec> {
   if (row.sandboxUid === null) throw new Error('a starting runner names its sandbox')
+  const caCertificate = await context.caCertificate()
+  if (caCertificate === undefined) throw new AppError('unavailable', noProxyYet)
   return {
     name: row.name,
     homeName: row.homeName,
     principalId: row.principalId,
     generation: row.generation,
     uid: row.sandboxUid,
-    caCertificate: await context.caCertificate(),
+    caCertificate,
     limits: context.limits,
   }
 }

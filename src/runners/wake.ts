@@ -13,7 +13,14 @@ import type { Held } from './held.ts'
 import type { Holds } from './holds.ts'
 import { runnerName } from './name.ts'
 import type { Context } from './options.ts'
-import { databaseAway, gatewayClosing, startFailure, stillStarting, waitingFor } from './sentences.ts'
+import {
+  databaseAway,
+  gatewayClosing,
+  noProxyYet,
+  startFailure,
+  stillStarting,
+  waitingFor,
+} from './sentences.ts'
 import type { RowChanges } from './wait.ts'
 
 interface Waiter {
@@ -40,6 +47,7 @@ export class Wakes {
   readonly #tasks = new Map<PrincipalId, Task>()
   #turn: Promise<unknown> = Promise.resolve()
   #full = false
+  #isWithoutProxy = false
 
   constructor(context: Context, parts: { holds: Holds; changes: RowChanges; nudge: () => void }) {
     this.#context = context
@@ -140,6 +148,7 @@ export class Wakes {
   /** One caller of this replica at a time asks for a place among the starting, in order of arrival. */
   async #start(row: RunnerRow, from: 'stopped' | 'failed', task: Task, signal: AbortSignal): Promise<number> {
     const { store, replica, timings } = this.#context
+    if (await this.#mustWaitForProxy(task)) return 250
     const tellFull = () => this.#say(task, 'waiting for a turn to start your sandbox: many are starting now')
     if (this.#full) tellFull()
     const turn = this.#turn.then(async () => {
@@ -167,6 +176,19 @@ export class Wakes {
     this.#say(task, waitingFor(started))
     this.#nudge()
     return 1_000
+  }
+
+  /**
+   * Before the very first proxy there is nothing that a sandbox could trust. That is no failed start: nothing is
+   * claimed and nothing counted, and whoever waits goes on the moment that a proxy has published its keys.
+   */
+  async #mustWaitForProxy(task: Task): Promise<boolean> {
+    const isWithout = (await this.#context.caCertificate()) === undefined
+    if (isWithout && !this.#isWithoutProxy)
+      this.#context.log.info({}, 'sandboxes wait for the first egress proxy: start `toolcrib egress`')
+    this.#isWithoutProxy = isWithout
+    if (isWithout) this.#say(task, `waiting to start your sandbox: ${noProxyYet}`)
+    return isWithout
   }
 
   async #row(principalId: PrincipalId): Promise<RunnerRow> {

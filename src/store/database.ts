@@ -18,6 +18,10 @@ export interface Store {
 const int8 = 20
 pg.types.setTypeParser(int8, Number)
 
+/** How PostgreSQL takes leave of a connection when it is told to shut down: no fault, and no surprise. */
+const adminShutdown = '57P01'
+const sameLeaveMs = 1_000
+
 /**
  * Opens a pool of at most `poolSize` connections to PostgreSQL at `url`. Nothing is dialled until the first
  * query. A connection attempt that takes longer than 5 s fails, and so does a query after 15 s.
@@ -38,8 +42,16 @@ export function openStore(options: { url: string; poolSize: number; log: Log }):
     client.on('error', (err) => options.log.debug({ err: withoutClient(err) }, 'database connection broke'))
   })
   let closed = false
+  let leftAt = Number.NEGATIVE_INFINITY
   pool.on('error', (err) => {
-    if (!closed) options.log.warn({ err: withoutClient(err) }, 'database connection lost')
+    if (closed) return
+    // An idle connection's error comes from its socket: a stack would say nothing of who lost it.
+    const { message: reason, code } = err as NodeJS.ErrnoException
+    if (code !== adminShutdown) return options.log.warn({ reason, code }, 'database connection lost')
+    // Each idle connection is told, one after the other.
+    if (performance.now() - leftAt > sameLeaveMs)
+      options.log.info({ reason }, 'the database closed our connections; new ones follow when it is there')
+    leftAt = performance.now()
   })
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   return {

@@ -77,7 +77,10 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
     let delay = 200
     while (!stop.signal.aborted) {
       const since = Date.now()
-      await connectOnce().catch((err: unknown) => log.warn({ err }, 'listening for notices failed'))
+      await connectOnce().catch((err: unknown) => {
+        // Only ever the connection's: what reads and handles notices catches its own.
+        if (!stop.signal.aborted) log.warn({ reason: String(err) }, 'listening for notices failed')
+      })
       if (stop.signal.aborted) return
       delay = Date.now() - since > 30_000 ? 200 : Math.min(delay * 2, 5_000)
       await sleep(delay, undefined, { signal: stop.signal }).catch(() => undefined)

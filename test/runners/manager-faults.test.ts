@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { AppError } from '../../src/core/index.ts'
+import { AppError, createLog } from '../../src/core/index.ts'
 import { listEvents, listRunnerEvents } from '../../src/store/index.ts'
 import { cutOff, testStore } from '../support/database.ts'
 import {
@@ -120,6 +120,31 @@ test('a start that fails twice and then works serves the waiting call', async ()
   const hooks = notingHooks()
   expect(await replica.runners.call(aCall(t.alice), hooks)).toMatchObject({ type: 'result' })
   expect(await rowOf(t.store, t.alice)).toMatchObject({ generation: 3, failures: 0 })
+})
+
+test('before the first egress proxy a start waits, says what for, and counts as no failure', async () => {
+  await using t = await setUp()
+  const lines: { level: number; msg: string }[] = []
+  const log = createLog({ level: 'info', name: 't' }, { write: (line) => void lines.push(JSON.parse(line)) })
+  let ca: string | undefined
+  let asked = 0
+  const caCertificate = async () => {
+    asked++
+    return ca
+  }
+  await using replica = await startReplica({ ...t, caCertificate, log })
+  const hooks = notingHooks()
+  const waiting = replica.runners.call(aCall(t.alice), hooks)
+  await until(() => asked >= 3)
+  expect(hooks.sentences.at(-1)).toMatch(/no egress proxy has started yet; start `toolcrib egress`/)
+  expect(await rowOf(t.store, t.alice)).toMatchObject({ state: 'stopped', generation: 0, failures: 0 })
+  expect(lines).toEqual([
+    expect.objectContaining({ level: 30, msg: expect.stringContaining('start `toolcrib egress`') }),
+  ])
+
+  ca = 'ca'
+  expect((await waiting).type).toBe('result')
+  expect(await rowOf(t.store, t.alice)).toMatchObject({ state: 'ready', generation: 1, failures: 0 })
 })
 
 test('a sandbox that can reach the outside directly never becomes ready and is ended', async () => {

@@ -63,6 +63,7 @@ test('one that hangs holds up nobody: the others are still asked', async () => {
     t.machine.operations.filter(({ operation, name }) => operation === 'health' && name === names[1]).length
   const before = asked()
   await until(() => asked() >= before + 3)
+  expect((await rowOf(t.store, t.alice)).state).toBe('ready')
 })
 
 const doubts: [string, (asked: number) => Promise<void> | void][] = [

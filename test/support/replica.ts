@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { newId, type PrincipalId, type RunnerId, silentLog } from '../../src/core/index.ts'
+import { type Log, newId, type PrincipalId, type RunnerId, silentLog } from '../../src/core/index.ts'
 import {
   createRunners,
   type RunnerAnswer,
@@ -49,6 +49,8 @@ export async function startReplica(options: {
   freshMs?: number
   beatMs?: number
   stopAllOnClose?: boolean
+  caCertificate?: RunnersDeps['caCertificate']
+  log?: Log
   /** Hears no notices, like a process that is stopped or a listener behind a pooler. */
   isDeaf?: boolean
 }): Promise<Replica> {
@@ -68,9 +70,9 @@ export async function startReplica(options: {
     notices: options.isDeaf === true ? { ...notices, on: () => () => undefined } : notices,
     driver: mortal(options.driver ?? options.machine.driver(), () => isDead),
     toolhost: options.toolhost,
-    log: silentLog,
+    log: options.log ?? silentLog,
     replica: heartbeat,
-    caCertificate: async () => 'ca',
+    caCertificate: options.caCertificate ?? (async () => 'ca'),
     limits: {
       memoryBytes: 1,
       processes: 1,
