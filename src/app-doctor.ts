@@ -5,7 +5,7 @@ import type { Config } from './config.ts'
 import { detectIsolation, type RunnerDriver } from './runners/index.ts'
 import { egressKeys, liveReplicas, pendingMigrations, type Store } from './store/index.ts'
 
-interface Check {
+export interface Check {
   name: string
   ok: boolean
   detail: string
@@ -90,11 +90,11 @@ export function doctorChecks(parts: {
   ]
 }
 
-type Verdict = { ok: boolean; detail: string }
-const good = (detail: string): Verdict => ({ ok: true, detail })
-const bad = (detail: string): Verdict => ({ ok: false, detail })
+export type Verdict = { ok: boolean; detail: string }
+export const good = (detail: string): Verdict => ({ ok: true, detail })
+export const bad = (detail: string): Verdict => ({ ok: false, detail })
 
-function check(name: string, cure: string, look: () => Promise<Verdict>): () => Promise<Check> {
+export function check(name: string, cure: string, look: () => Promise<Verdict>): () => Promise<Check> {
   return async () => {
     const verdict = await look().catch(() => bad('could not be checked'))
     return { name, ...verdict, cure: verdict.ok ? null : cure }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { createAccess, createAdminKeys } from './access/index.ts'
 import { registerAdmin } from './admin/index.ts'
 import { doctorChecks } from './app-doctor.ts'
+import { personChecks } from './app-doctor-person.ts'
 import { deriveKey, localPepper } from './app-keys.ts'
 import { noIsolation } from './app-words.ts'
 import { createCallReaper, createCalls, sourceToRun, startDiscovery } from './calls/index.ts'
@@ -234,6 +235,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       },
       events: { listEvents: async (filter) => await listEvents(store.db, filter) },
       doctor: doctorChecks({ store, config, driver, catalog }),
+      doctorOf: (person) => personChecks({ store, access, runners, catalog }, person),
       log,
     })
 

@@ -66,7 +66,8 @@ test('the reference of the endpoint names every JSON-RPC code that is answered',
 })
 
 test('the guide to troubleshooting knows every check of the doctor', () => {
-  const names = [...read('src/app-doctor.ts').matchAll(/check\(\s*'([a-z ]+)'/g)].map((match) => match[1])
+  const checks = ['src/app-doctor.ts', 'src/app-doctor-person.ts'].map(read).join('\n')
+  const names = [...checks.matchAll(/check\(\s*'([a-z ]+)'/g)].map((match) => match[1])
   expect(names.length).toBeGreaterThan(5)
   const told = read('docs/guides/troubleshooting.md')
   expect(names.filter((name) => !new RegExp(`^\\| ${name} +\\|`, 'm').test(told))).toEqual([])

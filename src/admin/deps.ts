@@ -1,4 +1,4 @@
-import type { Access, AdminKeys } from '../access/index.ts'
+import type { Access, AdminKeys, Principal } from '../access/index.ts'
 import type { Tool } from '../catalog/index.ts'
 import type { Log, Secret } from '../core/index.ts'
 import type { Runners } from '../runners/index.ts'
@@ -66,5 +66,7 @@ export interface AdminDeps {
   }
   events: { listEvents(filter: EventFilter): Promise<StoredEvent[]> }
   doctor: readonly (() => Promise<Check>)[]
+  /** The same about one person: why their sandbox is as it is, and what else they would ask. */
+  doctorOf(person: Principal): readonly (() => Promise<Check>)[]
   log: Log
 }

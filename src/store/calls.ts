@@ -101,6 +101,30 @@ export async function recordCall(pool: Pool, call: NewCall, end: CallEnd): Promi
   return rowCount === 1
 }
 
+/** The call that a person began last, whether it still runs or how it ended. */
+export async function lastCall(
+  db: Executor,
+  principalId: PrincipalId,
+): Promise<
+  | {
+      id: CallId
+      alias: string
+      outcome: Outcome | null
+      code: string | null
+      startedAt: Date
+      finishedAt: Date | null
+    }
+  | undefined
+> {
+  return await db
+    .selectFrom('calls')
+    .select(['id', 'alias', 'outcome', 'code', 'started_at as startedAt', 'finished_at as finishedAt'])
+    .where('principal_id', '=', principalId)
+    .orderBy('started_at', 'desc')
+    .limit(1)
+    .executeTakeFirst()
+}
+
 export interface CallStanding {
   token: 'usable' | 'token_unknown' | 'token_revoked' | 'token_expired' | 'principal_deactivated'
   catalogVersion: number

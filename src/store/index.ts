@@ -19,6 +19,7 @@ export {
   type CallStanding,
   callStanding,
   finishCall,
+  lastCall,
   type NewCall,
   reapCalls,
   recordCall,

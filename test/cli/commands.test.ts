@@ -185,6 +185,25 @@ test('the doctor prints cures and fails when a check fails', async () => {
   })
 })
 
+test('the doctor explains one person, and an unknown one is told with names that come close', async () => {
+  await using t = await setUp({
+    doctorOf: (person) => [
+      async () => ({ name: 'person', ok: true, detail: `${person.name} is active`, cure: null }),
+      async () => ({ name: 'sandbox', ok: false, detail: 'failed since noon', cure: 'Wait.' }),
+    ],
+  })
+  expect(await t.run('doctor @alice')).toEqual({
+    code: 1,
+    out: 'ok    person: Alice is active\nFAIL  sandbox: failed since noon\n      Wait.\n',
+    err: 'toolcrib: 1 of 2 checks failed.\n',
+  })
+  expect(await t.run('doctor @alcie')).toEqual({
+    code: 1,
+    out: '',
+    err: 'toolcrib: Nobody here is called "@alcie". Did you mean "Alice"?\n',
+  })
+})
+
 test('what people call themselves cannot steer a terminal', async () => {
   await using t = await setUp()
   await t.access.ensurePrincipal({

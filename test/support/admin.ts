@@ -70,6 +70,9 @@ export async function startAdmin(overrides: Partial<AdminDeps> = {}) {
     },
     events: { listEvents: (filter) => listEvents(store.db, filter) },
     doctor: [async () => ({ name: 'database', ok: true, detail: 'It answers.', cure: null })],
+    doctorOf: ({ name }) => [
+      async () => ({ name: 'person', ok: true, detail: `${name} is active`, cure: null }),
+    ],
     ...overrides,
   })
   const url = await server.listen({ host: '127.0.0.1', port: 0 })

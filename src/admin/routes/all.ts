@@ -1,6 +1,7 @@
 import type { Route } from '../route.ts'
 import { auditRoutes } from './audit.ts'
 import { credentialRoutes } from './credentials.ts'
+import { doctorRoutes } from './doctor.ts'
 import { keyRoutes } from './keys.ts'
 import { peopleRoutes } from './people.ts'
 import { runnerRoutes } from './runners.ts'
@@ -15,5 +16,6 @@ export const routes: readonly Route[] = [
   ...toolRoutes,
   ...credentialRoutes,
   ...auditRoutes,
+  ...doctorRoutes,
   ...keyRoutes,
 ]

@@ -1,9 +1,8 @@
 import { z } from 'zod'
 import type { CallId } from '../../core/index.ts'
-import type { AdminDeps, Check } from '../deps.ts'
 import { findPerson } from '../person.ts'
 import { type Route, route } from '../route.ts'
-import { check, event, idText, personName } from '../shapes.ts'
+import { event, idText, personName } from '../shapes.ts'
 
 /** A query's number arrives as text. */
 const whole = (max: number) =>
@@ -45,31 +44,4 @@ export const auditRoutes: Route[] = [
       }
     },
   }),
-  route({
-    method: 'GET',
-    path: '/doctor',
-    operationId: 'doctor',
-    summary: 'Everything that a person would check by hand.',
-    response: z.object({ ok: z.boolean(), checks: z.array(check) }),
-    async handle(deps) {
-      const checks = await Promise.all(deps.doctor.map((ask, i) => answer(deps, ask, i)))
-      return { ok: checks.every(({ ok }) => ok), checks }
-    },
-  }),
 ]
-
-/** A check that throws has found something wrong too. */
-async function answer({ log }: AdminDeps, ask: () => Promise<Check>, position: number): Promise<Check> {
-  try {
-    return await ask()
-  } catch (err) {
-    log.error({ err, position }, 'a check of the doctor failed')
-    const name = ask.name === '' ? `check ${position + 1}` : ask.name
-    return {
-      name,
-      ok: false,
-      detail: 'The check itself failed.',
-      cure: 'Look for "a check of the doctor failed" in the log.',
-    }
-  }
-}

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { z } from 'zod'
-import { remote } from '../command.ts'
+import { at, remote } from '../command.ts'
 import { CliFailure } from '../failure.ts'
 import type { CliIo } from '../io.ts'
 import { plainText } from '../table.ts'
@@ -13,9 +13,13 @@ const report = z.looseObject({
 })
 
 export function addDoctor(program: Command, io: CliIo): void {
-  const doctor = program.command('doctor').description('check everything that a person would check by hand')
-  remote(doctor, io, 'doctor', async (session) => {
-    const answer = await session.get('/doctor', report)
+  const doctor = program
+    .command('doctor')
+    .description('check everything that a person would check by hand, or say why it is so for one person')
+    .argument('[person]', 'whose tokens, sandbox, sources and last call to explain')
+  remote(doctor, io, 'doctor @alice', async (session) => {
+    const [person] = session.args
+    const answer = await session.get(person === undefined ? '/doctor' : at`/doctor/${person}`, report)
     session.show(answer, () =>
       answer.checks
         .flatMap(({ name, ok, detail, cure }) => [
