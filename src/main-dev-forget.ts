@@ -17,7 +17,13 @@ const kept = [
 
 /** Removes everything that `npm run dev` keeps in `folder`; sandboxes that a killed run left there end first. */
 export async function forget(folder: string): Promise<void> {
-  // Ends sandboxes of any isolation, by their records.
+  await endSandboxes(folder)
+  await removeEmbeddedPostgres(join(folder, 'postgres'))
+  for (const name of kept) await rm(join(folder, name), { recursive: true, force: true })
+}
+
+/** Ends every sandbox of `folder`, of any isolation, by its record and without asking it first. Homes stay. */
+export async function endSandboxes(folder: string): Promise<void> {
   const driver = await createLocalDriver({
     stateDir: join(folder, 'sandboxes'),
     isolation: 'none',
@@ -27,8 +33,10 @@ export async function forget(folder: string): Promise<void> {
     log: silentLog,
   })
   const limit = AbortSignal.timeout(30_000)
-  const left = await driver.list(limit)
-  await Promise.all(left.map(async ({ name, uid }) => await driver.delete(name, uid, 0, limit)))
-  await removeEmbeddedPostgres(join(folder, 'postgres'))
-  for (const name of kept) await rm(join(folder, name), { recursive: true, force: true })
+  // Again, for one that was being made at the first look.
+  for (;;) {
+    const left = await driver.list(limit)
+    if (left.length === 0) return
+    await Promise.all(left.map(async ({ name, uid }) => await driver.delete(name, uid, 0, limit)))
+  }
 }

@@ -18,7 +18,7 @@ import {
   startEgressProcess,
   startEmulatedSlack,
 } from './dev/index.ts'
-import { forget } from './main-dev-forget.ts'
+import { endSandboxes, forget } from './main-dev-forget.ts'
 import { migrate, openDatabase, openStore } from './store/index.ts'
 
 export interface DevOptions {
@@ -29,6 +29,8 @@ export interface DevOptions {
   version: string
   entry: string
   stop: AbortSignal
+  /** Told what ends without asking, should there be no patience for `stop`. */
+  atOnce: (() => unknown)[]
 }
 
 const sample = fileURLToPath(new URL('../toolcrib.dev.yaml', import.meta.url))
@@ -41,6 +43,8 @@ export async function runDev(options: DevOptions): Promise<void> {
   // What is wrong with it is said before anything is touched.
   readSample({})
   await using folder = await claimFolder(resolve(options.folder))
+  // Only now: before, they may be those of another run.
+  options.atOnce.push(async () => await endSandboxes(folder.path))
   const say = (line: string) => {
     if (!options.json) process.stderr.write(`${line}\n`)
   }
@@ -108,6 +112,8 @@ export async function runDev(options: DevOptions): Promise<void> {
       },
     }),
   )
+
+  options.atOnce.push(() => egress.kill())
 
   say('starting the gateway …')
   let why = ''

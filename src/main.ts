@@ -45,7 +45,7 @@ export async function main(argv: string[]): Promise<number> {
     .addOption(json)
     .action(async (options: { config?: string; json?: boolean }) => {
       const { settings, log } = start(options.config, 'gateway')
-      await serve({ config: settings, log, version, json: options.json === true, stop: stopSignal() })
+      await serve({ config: settings, log, version, json: options.json === true, stop: stopSignal().signal })
     })
   program
     .command('egress')
@@ -57,7 +57,7 @@ export async function main(argv: string[]): Promise<number> {
       await runEgress({
         config: settings,
         log,
-        stop: stopSignal({ withStdin: options.untilStdinEnds === true }),
+        stop: stopSignal({ withStdin: options.untilStdinEnds === true }).signal,
       })
     })
   program
@@ -92,13 +92,15 @@ export async function main(argv: string[]): Promise<number> {
     .option('--reset', 'forget everything first')
     .action(async (options: { json?: boolean; port: number; folder: string; reset?: boolean }) => {
       const { runDev } = await import('./main-dev.ts')
+      const stop = stopSignal({ withTerminal: true })
       await runDev({
         ...options,
         json: options.json === true,
         reset: options.reset === true,
         version,
         entry,
-        stop: stopSignal({ withTerminal: true }),
+        stop: stop.signal,
+        atOnce: stop.atOnce,
       })
     })
 
@@ -119,21 +121,39 @@ function portNumber(text: string): number {
 /** One Ctrl-C arrives twice under npm: from the terminal, and passed on by npm. Two of a person are further apart. */
 const samePressMs = 500
 
+/** What a second press may still take, before the process ends whatever is left. */
+const atOnceMs = 5_000
+
+interface Stop {
+  /** Aborted by the first press. */
+  readonly signal: AbortSignal
+  /** Done by a second press, all together, before the process ends. */
+  readonly atOnce: (() => unknown)[]
+}
+
 /**
- * Aborts on the first SIGINT or SIGTERM, or when standard input or the terminal is gone; a second press ends the
- * process at once.
+ * The first SIGINT or SIGTERM, or the end of standard input or of the terminal, asks to stop; a second press ends
+ * everything at once, a third one this process alone.
  */
-function stopSignal(also: { withStdin?: boolean; withTerminal?: boolean } = {}): AbortSignal {
+function stopSignal(also: { withStdin?: boolean; withTerminal?: boolean } = {}): Stop {
   const stop = new AbortController()
-  let firstAt: number | undefined
+  const atOnce: Stop['atOnce'] = []
+  let presses = 0
+  let pressedAt = Number.NEGATIVE_INFINITY
   const onSignal = (signal: NodeJS.Signals) => {
-    firstAt ??= performance.now()
-    if (performance.now() - firstAt > samePressMs) process.exit(signal === 'SIGINT' ? 130 : 143)
+    if (performance.now() - pressedAt <= samePressMs) return
+    pressedAt = performance.now()
+    presses++
     stop.abort()
+    const end = () => process.exit(signal === 'SIGINT' ? 130 : 143)
+    if (presses > 2 || (presses === 2 && atOnce.length === 0)) end()
+    if (presses !== 2) return
+    setTimeout(end, atOnceMs)
+    void Promise.allSettled(atOnce.map(async (each) => await each())).then(end)
   }
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   if (also.withTerminal === true) process.on('SIGHUP', () => stop.abort())
   if (also.withStdin === true) process.stdin.resume().once('end', () => stop.abort())
-  return stop.signal
+  return { signal: stop.signal, atOnce }
 }

@@ -7,6 +7,8 @@ export interface EgressProcess {
   readonly pid: number
   /** Settles when the process is gone, however that came. */
   readonly ended: Promise<unknown>
+  /** Ends it at once; what it had not yet written down is lost. */
+  kill(): void
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -34,6 +36,7 @@ export async function startEgressProcess(options: {
   return {
     pid: child.pid ?? 0,
     ended,
+    kill: () => void child.kill('SIGKILL'),
     async [Symbol.asyncDispose]() {
       child.stdin.end()
       const late = setTimeout(() => child.kill('SIGKILL'), 5_000)

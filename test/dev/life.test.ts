@@ -5,12 +5,14 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, expect, test } from 'vitest'
 import { connectV1, textOf } from '../support/clients.ts'
 import { type DevProcess, type Ready, runToolcrib, startDev } from '../support/dev-process.ts'
 import { processes } from '../support/processes.ts'
+import { sandboxesOf } from '../support/sandbox-processes.ts'
 import { until } from '../support/until.ts'
 
 const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
@@ -66,6 +68,32 @@ test('yesterday’s data is found after Ctrl-C and after kill -9, a second start
   expect(await third.stop('SIGTERM')).toBe(0)
   expect(await left(third.ready)).toEqual([])
 }, 180_000)
+
+test('a second Ctrl-C ends everything at once, also a sandbox that does not listen and the call in it', async () => {
+  await using dev = await startDev({ folder, detached: true })
+  await using client = await connectV1(dev.ready.mcp, await dev.token('alice'))
+  const running = client.call('workspace_run', { command: 'sleep 100' }).catch(() => undefined)
+  const sandboxes = async () => await sandboxesOf(join(folder, 'sandboxes'))
+  const ofAlice = async () => (await sandboxes()).find(({ name }) => name !== 'r-system')
+  await until(async () => {
+    const inside = (await ofAlice())?.pids ?? []
+    return (await processes()).some((each) => inside.includes(each.pid) && each.commandLine === 'sleep 100 ')
+  })
+  for (const pid of (await ofAlice())?.toolhosts ?? []) process.kill(pid, 'SIGSTOP')
+
+  process.kill(-(dev.process.pid ?? 0), 'SIGINT')
+  await sleep(800)
+  // Asked politely, it would take its time: nobody inside answers.
+  expect(await ofAlice()).toBeDefined()
+  const pressed = performance.now()
+  expect(await pressCtrlC(dev)).toBe(130)
+  process.stderr.write(`ended ${Math.round(performance.now() - pressed)} ms after the second Ctrl-C\n`)
+  expect(performance.now() - pressed).toBeLessThan(4_500)
+  expect(await sandboxes()).toEqual([])
+  await running
+  // The database hears of it by the end of its input, and closes its files.
+  await until(async () => (await left(dev.ready)).length === 0, 15_000)
+}, 120_000)
 
 test('the demo’s tools stay callable when its port was taken over night, and --reset forgets everything', async () => {
   const before = await startDev({ folder, detached: true })
