@@ -4,9 +4,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join, relative, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { createGateway, egressSocketDir } from './app.ts'
+import { createGateway } from './app.ts'
 import { noIsolation, red } from './app-words.ts'
-import { type Config, parseConfig, processEnvironment, readConfigText } from './config.ts'
+import { type Config, egressSocketDir, parseConfig, processEnvironment, readConfigText } from './config.ts'
 import { AppError, createLog, freePort, newId, Secret } from './core/index.ts'
 import {
   claimFolder,

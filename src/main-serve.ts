@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { applyConfig, createGateway } from './app.ts'
+import { createGateway } from './app.ts'
+import { applyConfig } from './app-apply.ts'
 import { noIsolation, red } from './app-words.ts'
 import { createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
