@@ -69,7 +69,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       maxLifetimeMs: file.tokens.max_lifetime,
     }
     const access = open.use(createAccess({ store, peppers: [pepper, ...older], ...lifetimes, log }))
-    const adminKeys = createAdminKeys({ store, log })
+    const adminKeys = open.use(createAdminKeys({ store, log }))
     const firstAdminKey = await adminKeys.ensureFirst()
     const catalog = createCatalog({ store, log })
     if (await applyConfig(catalog, file, 'configuration file')) log.info({}, 'configuration applied')
