@@ -57,6 +57,28 @@ export function addDatabaseCommands(program: Command): void {
       const { config, log } = start(options.config, 'apply')
       process.stdout.write(options.check === true ? 'the configuration is valid\n' : await apply(config, log))
     })
+  program
+    .command('admin-key')
+    .description('admin keys, for whoever has the database; the admin API is for whoever has a key')
+    .command('new')
+    .description('make an admin key in the database, when every other one is lost')
+    .addOption(withConfig())
+    .addOption(
+      new Option('--name <name>', 'what lists of keys call it').default('recovered').argParser(keyName),
+    )
+    .addHelpText(
+      'after',
+      '\nIt speaks to no server: run it where DATABASE_URL, or the embedded database, is at hand.\n\nExample:\n  $ toolcrib admin-key new --name ops > admin-key',
+    )
+    .action(async (options: { config?: string; name: string }) => {
+      const { newAdminKey } = await import('./main-database.ts')
+      const { config, log } = start(options.config, 'admin-key')
+      const { id, key } = await newAdminKey(config, log, options.name)
+      process.stdout.write(`${key.reveal()}\n`)
+      process.stderr.write(
+        `Made ${id} (${options.name}); this is the only time that it is shown. Revoke those that are lost.\n`,
+      )
+    })
 }
 
 /** `toolcrib dev`; `entry` starts the processes that it needs. */
@@ -94,4 +116,10 @@ function portNumber(text: string): number {
   const port = Number(text)
   if (/^\d+$/.test(text) && port <= 65_535) return port
   throw new InvalidArgumentError('Give a whole number from 0 to 65535.')
+}
+
+function keyName(text: string): string {
+  const name = text.trim()
+  if (name.length >= 1 && name.length <= 60) return name
+  throw new InvalidArgumentError('Give 1 to 60 characters.')
 }
