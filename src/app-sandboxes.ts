@@ -23,15 +23,23 @@ interface SandboxOptions {
   stopAllOnClose: boolean
 }
 
+interface Sandboxes {
+  driver: RunnerDriver
+  runners: Runners
+  /** The CA that sandboxes trust, PEM; throws `unavailable` before an egress proxy was ever started. */
+  caCertificate(this: void): Promise<string>
+}
+
 /** Where people's tools run: the driver that makes sandboxes, and the runners that it makes them for. */
 export async function openSandboxes(
   open: AsyncDisposableStack,
   ground: Ground,
   options: SandboxOptions,
-): Promise<{ driver: RunnerDriver; runners: Runners }> {
+): Promise<Sandboxes> {
   const { config, log } = options
   const { sandbox, replicas } = config.file
   const driver = await chooseDriver(options)
+  const caCertificate = async () => await newestCa(ground.store)
   const toolhost = open.use(createToolhostClient())
   const runners = open.use(
     createRunners({
@@ -39,7 +47,7 @@ export async function openSandboxes(
       driver,
       toolhost,
       log,
-      caCertificate: async () => await newestCa(ground.store),
+      caCertificate,
       limits: {
         memoryBytes: sandbox.memory_mb * 1024 * 1024,
         processes: sandbox.processes,
@@ -55,7 +63,7 @@ export async function openSandboxes(
       stopAllOnClose: options.stopAllOnClose,
     }),
   )
-  return { driver, runners }
+  return { driver, runners, caCertificate }
 }
 
 async function chooseDriver({ config, log, withoutIsolation }: SandboxOptions): Promise<RunnerDriver> {

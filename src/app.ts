@@ -19,6 +19,10 @@ export interface Gateway {
   readonly isolation: Isolation
   /** The first admin key, when this start made it; shown once. */
   readonly firstAdminKey: Secret | undefined
+  /** Another admin key, without being asked for one: for whoever owns this process and its data. */
+  createAdminKey(name: string, by: string): Promise<Secret>
+  /** The CA that sandboxes trust, PEM: the egress proxy's. */
+  caCertificate(): Promise<string>
   /** Seals a credential for everybody, as the admin API does. */
   setCredential(name: string, value: Secret): Promise<void>
   /** Settles when every source was looked at once since the start, whether it answered or not. */
@@ -42,7 +46,7 @@ export interface GatewayOptions {
   drainMs?: number
   /** For `npm run dev`: sandboxes end with the gateway, and pages of its own are added to the server. */
   stopSandboxesOnClose?: boolean
-  extend?: (server: HttpServer, parts: { isolation: Isolation; url: () => string }) => void
+  extend?: (server: HttpServer, parts: { isolation: Isolation }) => void
   /**
    * Also for `npm run dev`: goes on without isolation where `auto` finds none, and says why before anything runs.
    * Left out, the start fails with the cure.
@@ -75,7 +79,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     if (await applyConfig(catalog, file, 'configuration file')) log.info({}, 'configuration applied')
     const vault = createVault({ store, log })
 
-    const { driver, runners } = await openSandboxes(open, ground, {
+    const { driver, runners, caCertificate } = await openSandboxes(open, ground, {
       config,
       log,
       withoutIsolation: options.withoutIsolation,
@@ -100,9 +104,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     addMcp(server, rooms, { version: options.version, labelKey })
     addAdmin(server, rooms)
     await addSlack(open, server, rooms, { lifetimes, onIssued: (person) => background.prewarm(person) })
-    let url = ''
-    options.extend?.(server, { isolation, url: () => file.public_url ?? url })
-    url = await server.listen({ host: file.listen.host, port: file.listen.port })
+    options.extend?.(server, { isolation })
+    const url = await server.listen({ host: file.listen.host, port: file.listen.port })
     log.info({ url, isolation }, 'gateway listens')
 
     const opened = open.move()
@@ -110,6 +113,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       url,
       isolation,
       firstAdminKey,
+      createAdminKey: async (name, by) => (await adminKeys.create(name, by)).key,
+      caCertificate,
       setCredential: async (name, value) =>
         await vault.setCredential({ name, scope: 'global', scopeId: '', value, by: 'configuration' }),
       discovered: async () => await background.discovered(),
