@@ -1,6 +1,6 @@
 /**
  * dev: what `npm run dev` adds and production never loads: an emulated Slack workspace, the sender of what
- * Slack would post, and the newcomer's page. Only main-dev.ts knows this room.
+ * Slack would post, and the newcomer's page. Only main-dev*.ts know this room.
  */
 
 export { type DemoOrders, demoHost, startDemoOrders } from './demo-orders.ts'
