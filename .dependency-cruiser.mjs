@@ -46,7 +46,7 @@ export default {
     error('cli-stays-outside', { path: '^src/cli/' }, { path: '^src/', pathNot: ['^src/(cli|core)/'] }),
     error(
       'only-main-dev-knows-dev',
-      { path: '^src/', pathNot: ['^src/dev/', '^src/main-dev\\.ts$'] },
+      { path: '^src/', pathNot: ['^src/dev/', '^src/main-dev[a-z-]*\\.ts$'] },
       { path: '^src/dev/' },
     ),
     error(

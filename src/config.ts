@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { LineCounter, parseDocument } from 'yaml'
 import type { z } from 'zod'
 import type { Pepper } from './access/index.ts'
@@ -28,6 +28,9 @@ export interface SlackConfig {
   appToken: Secret | undefined
   apiUrl: string | undefined
 }
+
+/** The folder that holds the egress proxy's socket and nothing else. */
+export const egressSocketDir = (config: Config) => join(config.stateDir, 'egress')
 
 type Environment = Record<string, string | undefined>
 

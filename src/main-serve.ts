@@ -1,10 +1,9 @@
 import { once } from 'node:events'
-import { applyConfig, createGateway } from './app.ts'
+import { createGateway } from './app.ts'
 import { noIsolation, red } from './app-words.ts'
-import { createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
-import { AppError, type Log } from './core/index.ts'
-import { migrate, openDatabase, openStore, pendingMigrations } from './store/index.ts'
+import type { Log } from './core/index.ts'
+import { openDatabase } from './store/index.ts'
 
 /** Runs the gateway until `stop`; with the embedded database when no other was named. */
 export async function serve(options: {
@@ -41,25 +40,4 @@ export async function serve(options: {
   }
   if (!options.stop.aborted) await once(options.stop, 'abort')
   log.info({}, 'gateway stops')
-}
-
-export async function migrateDatabase(config: Config, log: Log): Promise<string> {
-  await using database = await openDatabase({ url: config.databaseUrl, stateDir: config.stateDir, log })
-  await using store = openStore({ url: database.url, poolSize: 1, log })
-  const applied = await migrate(store.db)
-  return applied.length === 0 ? 'nothing to do\n' : `applied ${applied.join(', ')}\n`
-}
-
-export async function apply(config: Config, log: Log): Promise<string> {
-  await using database = await openDatabase({ url: config.databaseUrl, stateDir: config.stateDir, log })
-  await using store = openStore({ url: database.url, poolSize: 2, log })
-  const pending = await pendingMigrations(store.db)
-  if (pending.length > 0) {
-    throw new AppError(
-      'conflict',
-      `the database is older than this version (${pending.join(', ')}); run \`toolcrib migrate\` first`,
-    )
-  }
-  const changed = await applyConfig(createCatalog({ store, log }), config.file, 'toolcrib apply')
-  return changed ? 'applied; every gateway follows on its next request\n' : 'nothing to change\n'
 }

@@ -1,7 +1,7 @@
 import { expect, inject, test } from 'vitest'
 import { parseConfig } from '../src/config.ts'
 import { silentLog } from '../src/core/index.ts'
-import { apply } from '../src/main-serve.ts'
+import { apply } from '../src/main-database.ts'
 
 test('a configuration is not applied to a database that was not migrated, and the cure is named', async () => {
   const environment = { DATABASE_URL: inject('databaseUrl') }

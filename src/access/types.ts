@@ -1,13 +1,7 @@
 import type { PrincipalId, Secret, TokenId } from '../core/index.ts'
+import type { ListedToken, PrincipalRow } from '../store/index.ts'
 
-export interface Principal {
-  id: PrincipalId
-  kind: 'person' | 'system'
-  slackTeam: string | null
-  slackUser: string | null
-  name: string
-  state: 'active' | 'deactivated'
-}
+export type Principal = PrincipalRow
 
 /** Who is calling, proven by a token on this very request. */
 export interface Caller {
@@ -21,17 +15,7 @@ export interface Caller {
   catalogVersion: number
 }
 
-export interface TokenRow {
-  id: TokenId
-  principalId: PrincipalId
-  toolkit: string | null
-  issuedAt: Date
-  expiresAt: Date
-  revokedAt: Date | null
-  lastUsedAt: Date | null
-  lastUsedClient: string | null
-  lastUsedAddress: string | null
-}
+export type TokenRow = ListedToken
 
 /** A token just made: `token` is shown once and is nowhere else. */
 export interface IssuedToken {

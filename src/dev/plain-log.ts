@@ -1,5 +1,19 @@
+/** Where a log goes, a line at a time. */
+export interface LogLines {
+  write(line: string): void
+}
+
+/** Takes a logger's JSON lines and writes them as they are. */
+export function rawLines(out: { write(text: string): unknown }): LogLines {
+  return {
+    write(line) {
+      out.write(`${line.trimEnd()}\n`)
+    },
+  }
+}
+
 /** Takes a logger's JSON lines and writes them for a person: what happened and why, without stack and numbers. */
-export function plainLines(out: { write(text: string): unknown }): { write(line: string): void } {
+export function plainLines(out: { write(text: string): unknown }): LogLines {
   return {
     write(line) {
       out.write(`${plain(line)}\n`)

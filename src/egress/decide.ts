@@ -1,14 +1,16 @@
 import type { EgressRule } from '../catalog/index.ts'
 import type { Destination, Tuple } from './tuple.ts'
 
-export type DecisionReason =
-  | 'allowed'
-  | 'host_not_allowed'
-  | 'port_not_allowed'
-  | 'scheme_not_allowed'
-  | 'method_not_allowed'
-  | 'path_not_allowed'
-  | 'injection_needs_https'
+/** What no rule names, in the order in which a rule is held against a request. */
+export const notAllowed = [
+  'host_not_allowed',
+  'port_not_allowed',
+  'scheme_not_allowed',
+  'method_not_allowed',
+  'path_not_allowed',
+] as const
+
+export type DecisionReason = 'allowed' | (typeof notAllowed)[number] | 'injection_needs_https'
 
 /** `rule` names what decided: `egress[2]` of the source, or `default` when nothing named the destination. */
 export type Decision =
@@ -57,14 +59,7 @@ export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decisi
     }
     return { allow: true, reason: 'allowed', rule: name, matched: best.rule }
   }
-  const reasons = [
-    'host_not_allowed',
-    'port_not_allowed',
-    'scheme_not_allowed',
-    'method_not_allowed',
-    'path_not_allowed',
-  ] as const
-  return { allow: false, reason: reasons[near] ?? 'host_not_allowed', rule: 'default' }
+  return { allow: false, reason: notAllowed[near] ?? 'host_not_allowed', rule: 'default' }
 }
 
 /** Whether a tunnel may be opened at all; every request inside is then decided in full. */

@@ -1,5 +1,5 @@
 import { type AddressClass, addressClasses } from './address.ts'
-import type { DecisionReason } from './decide.ts'
+import { type DecisionReason, notAllowed } from './decide.ts'
 import type { TupleRefusal } from './tuple.ts'
 
 /** Why a request was not let out, or came to nothing; `docs/reference/egress-denials.md` explains each. */
@@ -67,14 +67,6 @@ const requestHelp: Record<TupleRefusal | 'injection_needs_https', string> = {
     'servers could read the path in two ways; send it without dot segments, "//", ";" or encoded separators',
   injection_needs_https: 'ask an admin: a rule with a credential must be https',
 }
-
-const notAllowed = [
-  'host_not_allowed',
-  'port_not_allowed',
-  'scheme_not_allowed',
-  'method_not_allowed',
-  'path_not_allowed',
-] as const
 
 /** Every reason there is, for the documentation's test. */
 export const denialReasons: readonly string[] = [

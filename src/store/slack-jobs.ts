@@ -43,15 +43,9 @@ export async function claimSlackJob(db: Executor, lockMs: number): Promise<Claim
 
 /** Holds the claim for `lockMs` more; false when another worker has taken the job since. */
 export async function extendSlackJob(db: Executor, claim: Claim, lockMs: number): Promise<boolean> {
-  const held = await db
-    .updateTable('slack_jobs')
-    .set({ locked_until: sql<Date>`now() + ${lockMs} * interval '1 ms'` })
-    .where('id', '=', claim.id)
-    .where('attempts', '=', claim.attempts)
-    .where('state', '=', 'pending')
-    .returning('id')
-    .executeTakeFirst()
-  return held !== undefined
+  const until = sql<Date>`now() + ${lockMs} * interval '1 ms'`
+  const held = await claimed(db, claim).set({ locked_until: until }).executeTakeFirst()
+  return held.numUpdatedRows > 0n
 }
 
 /** Ends a job; false, and nothing changed, when the claim is no longer ours. */
@@ -61,15 +55,10 @@ export async function finishSlackJob(
   state: 'done' | 'failed',
   lastError: string | null,
 ): Promise<boolean> {
-  const ended = await db
-    .updateTable('slack_jobs')
+  const ended = await claimed(db, claim)
     .set({ state, last_error: lastError, finished_at: sql<Date>`now()`, locked_until: null })
-    .where('id', '=', claim.id)
-    .where('attempts', '=', claim.attempts)
-    .where('state', '=', 'pending')
-    .returning('id')
     .executeTakeFirst()
-  return ended !== undefined
+  return ended.numUpdatedRows > 0n
 }
 
 /** Puts a job back, due again in `delayMs`. */
@@ -79,18 +68,22 @@ export async function postponeSlackJob(
   delayMs: number,
   lastError: string,
 ): Promise<void> {
-  await db
-    .updateTable('slack_jobs')
+  await claimed(db, claim)
     .set({
       next_attempt_at: sql<Date>`now() + ${delayMs} * interval '1 ms'`,
       locked_until: null,
       last_error: lastError,
     })
+    .execute()
+}
+
+/** Changes the job only while it is still this claim's. */
+const claimed = (db: Executor, claim: Claim) =>
+  db
+    .updateTable('slack_jobs')
     .where('id', '=', claim.id)
     .where('attempts', '=', claim.attempts)
     .where('state', '=', 'pending')
-    .execute()
-}
 
 /** Sets a mark on a job; false when it was there already, so that a repeated attempt records a fact once. */
 export async function markSlackJob(db: Executor, id: JobId, mark: string): Promise<boolean> {

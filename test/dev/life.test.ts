@@ -2,6 +2,7 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { get } from 'node:https'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -95,6 +96,27 @@ test('a second Ctrl-C ends everything at once, also a sandbox that does not list
   await until(async () => (await left(dev.ready)).length === 0, 15_000)
 }, 120_000)
 
+test('a script is told whom sandboxes trust, and an admin key that was lost is made anew', async () => {
+  await rm(join(folder, 'connection.json'))
+  await using dev = await startDev({ folder, detached: true })
+  expect(Object.keys(dev.ready)).toEqual(
+    expect.arrayContaining(['web', 'mcp', 'admin', 'adminKey', 'ca', 'pids']),
+  )
+  {
+    await using client = await connectV1(dev.ready.mcp, await dev.token('alice'))
+    const trusted = textOf(await client.call('workspace_run', { command: 'cat "$NODE_EXTRA_CA_CERTS"' }))
+    const ca = await readFile(dev.ready.ca, 'utf8')
+    expect(ca).toContain('BEGIN CERTIFICATE')
+    expect(trusted).toContain(ca.trim())
+  }
+  // Without its key the demo API refuses; with this CA it is at least known for what it is.
+  const { url, ca } = dev.ready.demo
+  const { status } = await askDemo(url, await readFile(ca, 'utf8'))
+  expect(status).toBe(401)
+  expect(existsSync(dev.ready.egressSocket)).toBe(true)
+  expect(await pressCtrlC(dev)).toBe(0)
+}, 90_000)
+
 test('the demo’s tools stay callable when its port was taken over night, and --reset forgets everything', async () => {
   const before = await startDev({ folder, detached: true })
   const token = await before.token('bob')
@@ -168,6 +190,17 @@ test('an old Node is told which one works', async () => {
   })
   expect([code, stderr]).toEqual([2, expect.stringContaining('needs Node 24')])
 })
+
+/** The demo API's name is in no name service: it listens on loopback. */
+async function askDemo(url: string, ca: string): Promise<{ status: number | undefined }> {
+  const { port, hostname } = new URL(url)
+  return await new Promise((resolve, reject) => {
+    get({ host: '127.0.0.1', port, servername: hostname, path: '/v1/orders', ca }, (response) => {
+      response.resume()
+      resolve({ status: response.statusCode })
+    }).on('error', reject)
+  })
+}
 
 async function ordersPort(): Promise<number> {
   return (JSON.parse(await readFile(join(folder, 'ports.json'), 'utf8')) as { orders: number }).orders

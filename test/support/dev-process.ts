@@ -17,6 +17,8 @@ export interface Ready {
   admin: string
   adminKey: string
   ca: string
+  egressSocket: string
+  demo: { url: string; ca: string }
   isolation: string
   pids: { gateway: number; egress: number; database: number }
 }

@@ -4,6 +4,8 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { ToolhostSettingsInput } from '../../wire/index.ts'
+import { removeAbandoned } from './abandoned.ts'
 import { toolPath } from './chain.ts'
 import { composeCommand } from './compose.ts'
 import { launch } from './launch.ts'
@@ -15,13 +17,14 @@ import type { LocalDriverOptions, LocalIsolation } from './options.ts'
 export interface CompileCache {
   /** Shown read-only to toolhosts; undefined while there is none. */
   readonly folder: string | undefined
-  /** Settles when the filling, if there was one, is through. */
+  /** Settles when the filling, if there was one, is through, and what a killed one left is gone. */
   readonly filled: Promise<void>
 }
 
 type Options = Omit<LocalDriverOptions, 'isolation'> & { isolation: LocalIsolation; layout: Layout }
 
 const limitMs = 30_000
+const workPrefix = 'toolcrib-compile-'
 /** The user of the filling when this process is root, as in a trial: nobody's sandbox. */
 const fillUserId = 200_000
 
@@ -67,16 +70,20 @@ export async function openCompileCache(options: Options): Promise<CompileCache> 
     folder === undefined
       ? fillNow().catch((err: unknown) => log.warn({ err }, 'compile cache not filled; starts are slower'))
       : Promise.resolve()
+  const leftovers = [
+    removeAbandoned(tmpdir(), new RegExp(`^${workPrefix}`)),
+    removeAbandoned(all, /^[0-9a-f]{16}\./),
+  ]
   return {
     get folder() {
       return folder
     },
-    filled,
+    filled: Promise.all([filled, ...leftovers]).then(() => undefined),
   }
 }
 
 async function fill(options: Options, all: string, wanted: string): Promise<void> {
-  const work = await mkdtemp(join(tmpdir(), 'toolcrib-compile-'))
+  const work = await mkdtemp(join(tmpdir(), workPrefix))
   const place = async (part: string) => {
     const path = join(work, part)
     await mkdir(path, { mode: 0o700 })
@@ -93,7 +100,7 @@ async function fill(options: Options, all: string, wanted: string): Promise<void
     const asRoot = process.getuid?.() === 0
     await chmod(files, 0o755)
     await chmod(egress, 0o755)
-    const settings = {
+    const settings: ToolhostSettingsInput = {
       sandboxUid: 'compile-cache',
       generation: 0,
       socketPath: `${inside.sockets}/toolhost.sock`,
@@ -151,11 +158,12 @@ async function fill(options: Options, all: string, wanted: string): Promise<void
 
 /** Copies what was made, readable by every sandbox and owned by this process, in one step. */
 async function keep(made: string, all: string, wanted: string): Promise<void> {
+  const folders = (await readdir(made, { withFileTypes: true })).filter((entry) => entry.isDirectory())
+  if (folders.length === 0) throw new Error('nothing was compiled')
   await mkdir(all, { recursive: true, mode: 0o700 })
   const draft = await mkdtemp(`${wanted}.`)
   await chmod(draft, 0o755)
-  for (const folder of await readdir(made, { withFileTypes: true })) {
-    if (!folder.isDirectory()) continue
+  for (const folder of folders) {
     const [from, to] = [join(made, folder.name), join(draft, folder.name)]
     await mkdir(to)
     await chmod(to, 0o755)
@@ -164,7 +172,6 @@ async function keep(made: string, all: string, wanted: string): Promise<void> {
       await chmod(join(to, file), 0o644)
     }
   }
-  if ((await readdir(draft)).length === 0) throw new Error('nothing was compiled')
   await rename(draft, wanted).catch(async (error: unknown) => {
     await rm(draft, { recursive: true, force: true })
     if (!(await isThere(wanted))) throw error // another gateway was faster; its cache is as good

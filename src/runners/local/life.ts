@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path'
 import { AppError } from '../../core/index.ts'
+import type { ToolhostSettingsInput } from '../../wire/index.ts'
 import type { SandboxSpec } from '../driver.ts'
 import { claimUserId } from './accounts.ts'
 import { toolPath } from './chain.ts'
@@ -11,7 +12,7 @@ import type { Layout, RunnerPaths } from './layout.ts'
 import { limitCommand, scratchBytes } from './limits.ts'
 import { inside, planMounts } from './mounts.ts'
 import type { LocalDriverOptions, LocalIsolation } from './options.ts'
-import { prepareFiles, type ToolhostSettings } from './prepare.ts'
+import { prepareFiles } from './prepare.ts'
 import { descendants, isNamespaceInit, type ProcessRef, processTable } from './processes.ts'
 import { type LifeRecord, readRecord, writeRecord } from './record.ts'
 import { endStrays } from './stop.ts'
@@ -117,7 +118,7 @@ function settingsFor(
   paths: RunnerPaths,
   spec: SandboxSpec,
   places: Pick<Places, 'home' | 'socketFolder'>,
-): ToolhostSettings {
+): ToolhostSettingsInput {
   const common = { sandboxUid: spec.uid, generation: spec.generation, limits: spec.limits }
   return options.isolation === 'none'
     ? {

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { chmod, chown, lstat, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { ToolhostSettingsInput } from '../../wire/index.ts'
 import type { SandboxSpec } from '../driver.ts'
 import { isForeign } from './accounts.ts'
 import { toolPath } from './chain.ts'
@@ -10,21 +11,6 @@ import { inside } from './mounts.ts'
 import { leftovers } from './record.ts'
 
 const run = promisify(execFile)
-
-/** What the toolhost is told, as the JSON file that is its only argument. */
-export interface ToolhostSettings {
-  sandboxUid: string
-  generation: number
-  /** Where to listen. */
-  socketPath: string
-  egressSocketPath: string
-  caFile: string
-  home: string
-  limits: SandboxSpec['limits']
-  /** Whether to try the outside at boot; pointless where nothing shuts it out. */
-  probe: boolean
-  compileCache?: { folder: string; covers: string }
-}
 
 /**
  * Makes everything that one life needs on disk. Only ever called by the holder of the lock, so what earlier
@@ -35,7 +21,8 @@ export async function prepareFiles(options: {
   spec: SandboxSpec
   home: string
   socketFolder: string
-  settings: ToolhostSettings
+  /** What the toolhost is told, as the JSON file that is its only argument. */
+  settings: ToolhostSettingsInput
   /** The user that sandboxes of this home run as; `undefined`: the same as this process. */
   userId: number | undefined
 }): Promise<void> {

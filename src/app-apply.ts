@@ -1,0 +1,37 @@
+import type { CatalogKeeper } from './catalog/index.ts'
+import type { ConfigFile } from './config-schema.ts'
+import { AppError } from './core/index.ts'
+import { checkRules } from './policy/index.ts'
+
+/** Writes the configuration to the database, unless a rule in it can match nothing: then nothing is written. */
+export async function applyConfig(catalog: CatalogKeeper, file: ConfigFile, by: string): Promise<boolean> {
+  const known = await catalog.latest()
+  const problems = checkRules(
+    { rules: file.policy.rules, toolkits: file.toolkits },
+    { sources: Object.keys(file.sources), tools: [...known.tools.values()] },
+  )
+  if (problems.length > 0) {
+    const lines = problems.map((problem) => `  - ${problem.where}: ${problem.message}`)
+    throw new AppError(
+      'invalid_input',
+      `the configuration has rules that can match nothing:\n${lines.join('\n')}`,
+    )
+  }
+  const policy = { sources: file.sources, toolkits: file.toolkits, rules: file.policy.rules }
+  return (await catalog.apply(policy, by)).changed
+}
+
+/** Accepts those tools of these sources whose one change since they were accepted is the port that they may reach. */
+export async function acceptMovedPorts(
+  catalog: CatalogKeeper,
+  sourceIds: string[],
+  by: string,
+): Promise<void> {
+  const moved = (await catalog.listTools()).filter(
+    (tool) =>
+      sourceIds.includes(tool.sourceId) &&
+      tool.review === 'changed' &&
+      tool.changes.every(({ path }) => /^\/destination\/\d+\/port$/.test(path)),
+  )
+  for (const { alias, definitionDigest } of moved) await catalog.acceptTool(alias, definitionDigest, by)
+}

@@ -1,0 +1,128 @@
+import { join } from 'node:path'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Config, processEnvironment, readConfig } from './config.ts'
+import { createLog, type Log } from './core/index.ts'
+import { stopSignal } from './main-stop.ts'
+
+// What a command does is loaded when it runs: one that only speaks to a server needs none of it.
+const withConfig = () =>
+  new Option('-c, --config <file>', 'configuration file').default(
+    undefined,
+    'TOOLCRIB_CONFIG, else toolcrib.yaml',
+  )
+const withJson = () => new Option('--json', 'print one JSON line when ready, for scripts')
+
+/** The commands that are a server: they run until they are told to stop. */
+export function addServers(program: Command, version: string): void {
+  program
+    .command('serve')
+    .description('run the gateway: MCP endpoint, Slack app, admin API, sandboxes')
+    .addOption(withConfig())
+    .addOption(withJson())
+    .action(async (options: { config?: string; json?: boolean }) => {
+      const { serve } = await import('./main-serve.ts')
+      const { config, log } = start(options.config, 'gateway')
+      await serve({ config, log, version, json: options.json === true, stop: stopSignal().signal })
+    })
+  program
+    .command('egress')
+    .description('run the egress proxy, the only process that can open credentials')
+    .addOption(withConfig())
+    .option('--until-stdin-ends', 'stop when standard input ends, for a parent process')
+    .action(async (options: { config?: string; untilStdinEnds?: boolean }) => {
+      const { runEgress } = await import('./main-egress.ts')
+      const { config, log } = start(options.config, 'egress')
+      const { signal } = stopSignal({ withStdin: options.untilStdinEnds === true })
+      await runEgress({ config, log, stop: signal })
+    })
+}
+
+/** The commands that need the database and no server. */
+export function addDatabaseCommands(program: Command): void {
+  program
+    .command('migrate')
+    .description('bring the database up to this version')
+    .addOption(withConfig())
+    .action(async (options: { config?: string }) => {
+      const { migrateDatabase } = await import('./main-database.ts')
+      const { config, log } = start(options.config, 'migrate')
+      process.stdout.write(await migrateDatabase(config, log))
+    })
+  program
+    .command('apply')
+    .description('check the configuration and write its sources, toolkits and rules to the database')
+    .addOption(withConfig())
+    .option('--check', 'only check; write nothing')
+    .action(async (options: { config?: string; check?: boolean }) => {
+      const { apply } = await import('./main-database.ts')
+      const { config, log } = start(options.config, 'apply')
+      process.stdout.write(options.check === true ? 'the configuration is valid\n' : await apply(config, log))
+    })
+  program
+    .command('admin-key')
+    .description('admin keys, for whoever has the database; the admin API is for whoever has a key')
+    .command('new')
+    .description('make an admin key in the database, when every other one is lost')
+    .addOption(withConfig())
+    .addOption(
+      new Option('--name <name>', 'what lists of keys call it').default('recovered').argParser(keyName),
+    )
+    .addHelpText(
+      'after',
+      '\nIt speaks to no server: run it where DATABASE_URL, or the embedded database, is at hand.\n\nExample:\n  $ toolcrib admin-key new --name ops > admin-key',
+    )
+    .action(async (options: { config?: string; name: string }) => {
+      const { newAdminKey } = await import('./main-database.ts')
+      const { config, log } = start(options.config, 'admin-key')
+      const { id, key } = await newAdminKey(config, log, options.name)
+      process.stdout.write(`${key.reveal()}\n`)
+      process.stderr.write(
+        `Made ${id} (${options.name}); this is the only time that it is shown. Revoke those that are lost.\n`,
+      )
+    })
+}
+
+/** `toolcrib dev`; `entry` starts the processes that it needs. */
+export function addDev(program: Command, version: string, entry: string): void {
+  program
+    .command('dev')
+    .description('run everything on embedded defaults, with an emulated Slack and a demo API')
+    .addOption(withJson())
+    .addOption(
+      new Option('--port <port>', 'port of the gateway; 0 picks a free one')
+        .default(7400)
+        .argParser(portNumber),
+    )
+    .option('--folder <folder>', 'where everything is kept', join('.toolcrib', 'dev'))
+    .option('--reset', 'forget everything first')
+    .action(async (options: { json?: boolean; port: number; folder: string; reset?: boolean }) => {
+      const { runDev } = await import('./main-dev.ts')
+      const stop = stopSignal({ withTerminal: true })
+      await runDev({
+        ...options,
+        json: options.json === true,
+        reset: options.reset === true,
+        version,
+        entry,
+        stop: stop.signal,
+        atOnce: stop.atOnce,
+      })
+    })
+}
+
+function start(path: string | undefined, name: string): { config: Config; log: Log } {
+  const config = readConfig(processEnvironment, path)
+  return { config, log: createLog({ level: config.file.log_level, name }) }
+}
+
+function portNumber(text: string): number {
+  const port = Number(text)
+  if (/^\d+$/.test(text) && port <= 65_535) return port
+  throw new InvalidArgumentError('Give a whole number from 0 to 65535.')
+}
+
+function keyName(text: string): string {
+  const name = text.trim()
+  if (name.length >= 1 && name.length <= 60) return name
+  throw new InvalidArgumentError('Give 1 to 60 characters.')
+}
