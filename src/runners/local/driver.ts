@@ -7,6 +7,7 @@ import { chooseIsolation } from './detect.ts'
 import { dialSocket } from './dial.ts'
 import { layoutOf } from './layout.ts'
 import { type Life, makeLife } from './life.ts'
+import { tellWhenListening } from './listening.ts'
 import { factsOf, look, lookClearly, strays } from './look.ts'
 import type { LocalDriverOptions } from './options.ts'
 import { isAlive } from './processes.ts'
@@ -62,6 +63,7 @@ export async function createLocalDriver(options: LocalDriverOptions): Promise<Ru
           const made = await make(spec, signal, () => changed(spec.name))
           if (made !== 'held') {
             changed(spec.name)
+            tellWhenListening(made.socketPath, () => changed(spec.name))
             return { kind: 'ours', facts: factsOf(made) }
           }
         }
