@@ -12,7 +12,7 @@ import { gatewayClosing } from './sentences.ts'
 import type { Runners, SourceToRun } from './types.ts'
 import { toView } from './view.ts'
 import { openDial, type Parts, visit } from './visit.ts'
-import { RowChanges } from './wait.ts'
+import { Changes, RowChanges } from './wait.ts'
 import { Wakes } from './wake.ts'
 
 /**
@@ -26,6 +26,7 @@ export function createRunners(deps: RunnersDeps): Runners {
     ...deps,
     timings: { ...defaultTimings, ...deps.timings },
     closing: ending.signal,
+    sandboxes: new Changes(),
     changed: (id) => {
       changes.wake(id)
       checkHeld(id)

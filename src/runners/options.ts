@@ -2,6 +2,7 @@ import type { Log, RunnerId } from '../core/index.ts'
 import type { Heartbeat, Notices, Store } from '../store/index.ts'
 import type { RunnerDriver, SandboxSpec } from './driver.ts'
 import type { ToolhostClient } from './toolhost.ts'
+import type { Changes } from './wait.ts'
 
 /** Every wait of the manager, in milliseconds unless it says seconds. */
 export interface RunnerTimings {
@@ -98,4 +99,6 @@ export interface Context extends Omit<RunnersDeps, 'timings'> {
   closing: AbortSignal
   /** Tells this replica at once that it changed a runner's row; the notice tells the others. */
   changed: (id: RunnerId) => void
+  /** The driver's hints, by the name of the sandbox. */
+  sandboxes: Changes
 }

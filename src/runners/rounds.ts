@@ -50,6 +50,7 @@ export function startRounds(
     if (row?.state === 'lost' || row?.state === 'ready') nudge()
   }
   const heard = (name: string) => {
+    context.sandboxes.wake(name)
     if (closing.aborted) return
     if (looks.has(name)) {
       looks.set(name, true)

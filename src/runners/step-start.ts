@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../core/index.ts'
 import { type Fence, findRunner, moveRunner, noteRunner, type RunnerRow } from '../store/index.ts'
 import { clearName } from './clear-name.ts'
@@ -67,7 +66,9 @@ async function untilReady(
 ): Promise<number | undefined> {
   const { driver, store, replica } = context
   let told = row.message
-  for (let wait = 5; !signal.aborted; wait = Math.min(wait * 1.5, 250)) {
+  using changes = context.sandboxes.watch(row.name)
+  // The driver tells at once what it sees; the clock is for what it cannot see.
+  for (let wait = 20; !signal.aborted; wait = Math.min(wait * 1.5, 250)) {
     const facts = await driver.observe(row.name, signal)
     if (facts === undefined || facts.uid !== row.sandboxUid || facts.phase === 'stopping')
       return await failStart(context, row, fence, gone, signal)
@@ -104,7 +105,7 @@ async function untilReady(
       told = facts.message
       if (!(await noteRunner(store.db, row.id, fence, { message: told }))) return undefined
     }
-    await sleep(wait, undefined, { signal }).catch(() => undefined)
+    await changes.next(wait, signal)
   }
   return 0
 }

@@ -41,6 +41,8 @@ export interface Session {
   listTools(): Promise<ToolDefinition[]>
   /** Whether it answers a ping within `limitMs`. */
   ping(limitMs: number): Promise<boolean>
+  /** Closes its standard input, as MCP asks a server to end, and waits up to `limitMs` for its first process to. */
+  finish(limitMs: number): Promise<void>
   /** Ends the process group, answering calls with `cause`; true once it is proven empty. Again: the same promise. */
   end(cause: SourceEnd): Promise<boolean>
   /** Processes of the group, for the memory guard. */
@@ -227,6 +229,10 @@ export function openSession(options: SessionOptions): Session {
     call,
     listTools: () => readTools(name, ask),
     ping,
+    async finish(limitMs) {
+      group.stdin.end()
+      await Promise.race([group.exited, sleep(limitMs)])
+    },
     end,
     members: () => group.members(),
   }

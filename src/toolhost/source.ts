@@ -44,6 +44,8 @@ export interface SourceOptions {
 }
 
 const stderrBytes = 16 * 1024
+/** How long an idle source may take to end once its standard input was closed. */
+const finishMs = 250
 
 export function createSource(options: SourceOptions): Source {
   const { times, limits } = options.settings
@@ -102,6 +104,13 @@ export function createSource(options: SourceOptions): Source {
     retired.add(session)
     if (current === session) current = undefined
     endIfThrough(session)
+  }
+
+  /** Lets a life that does nothing end by itself: only then does Node keep what it compiled for the next one. */
+  async function finish(life: Session): Promise<void> {
+    if (life.running > 0) return
+    retired.add(life)
+    await life.finish(finishMs)
   }
 
   function endIfThrough(session: Session): void {
@@ -185,6 +194,7 @@ export function createSource(options: SourceOptions): Source {
     end,
     async close() {
       closed = true
+      await Promise.all([...lives].map(finish))
       await end({ code: 'source_failed', message: 'the sandbox is stopping' })
     },
   }

@@ -248,3 +248,14 @@ function sleepersAlive(pid: number): boolean {
     return false
   }
 }
+
+test('an idle source ends by itself at a drain, so that Node keeps what it compiled for the next start', async () => {
+  await using host = await startTestToolhost()
+  await host.put('nasty')
+  await host.text('nasty', 'pid')
+  process.kill(host.pid, 'SIGTERM')
+  expect(await host.exited).toBe(0)
+  const kept = readdirSync(join(host.home, '.cache/node-compile'), { recursive: true, encoding: 'utf8' })
+  // A folder for this version of Node, and in it what was compiled.
+  expect(kept.some((name) => name.includes('/'))).toBe(true)
+})

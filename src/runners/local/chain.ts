@@ -43,20 +43,23 @@ exec "$@"
 
 /**
  * As root only, in a mount namespace of its own: what the sandbox will see is bound below a directory that its
- * user can get into (the state directory is closed to it), and the user changes, for good.
- * Arguments: stage, user id, (from, to)…, --, command…
+ * user can get into (the state directory is closed to it), and the user changes, for good. One mount and one mkdir
+ * for all: each process more is a millisecond more that somebody waits.
+ * Arguments: stage, user id, table of the mounts, (from, to)…, --, command…
  */
 export const stageScript = `
 set -e
-parent=$PPID; stage=$1; user=$2; shift 2
+parent=$PPID; stage=$1; user=$2; table=$3; shift 3
 mount -t tmpfs -o mode=0711,size=256k toolcrib "$stage"
-mkdir "$stage/root"
+folders=$stage/root
 while [ "$1" != -- ]; do
-  if [ -d "$1" ]; then mkdir "$2"; else : >"$2"; fi
-  mount --rbind "$1" "$2"
+  if [ -d "$1" ]; then folders="$folders $2"; else : >"$2"; fi
   shift 2
 done
 shift
+mkdir $folders
+printf '%s' "$table" >"$stage/table"
+mount -n -a -T "$stage/table"
 cd /
 exec setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all --ambient-caps=-all \\
   --bounding-set=-all --pdeathsig KILL -- \\

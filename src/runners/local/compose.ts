@@ -29,12 +29,18 @@ export function composeCommand(wanted: Composition): string[] {
   return [
     ['unshare', '--mount', '--propagation', 'private', '--'],
     ['/bin/sh', '-c', stageScript, wanted.marker],
-    [stage, String(wanted.userId)],
-    binds.flat(),
-    [wanted.lock, lock],
+    [stage, String(wanted.userId), mountTable([...binds, [wanted.lock, lock]])],
+    [...binds.flat(), wanted.lock, lock],
     '--',
     isolate(wanted, mounts, lock, join(stage, 'root')),
   ].flat()
+}
+
+/** Binds as lines of fstab(5), where what separates fields is written as octal numbers. */
+function mountTable(binds: [from: string, to: string][]): string {
+  const field = (path: string) =>
+    path.replace(/[ \t\n\\]/g, (one) => `\\${one.charCodeAt(0).toString(8).padStart(3, '0')}`)
+  return binds.map(([from, to]) => `${field(from)} ${field(to)} none rbind 0 0\n`).join('')
 }
 
 function isolate(wanted: Composition, mounts: Mount[], lock: string, root: string): string[] {

@@ -7,7 +7,8 @@ import { chooseIsolation } from './detect.ts'
 import { dialSocket } from './dial.ts'
 import { layoutOf } from './layout.ts'
 import { type Life, makeLife } from './life.ts'
-import { factsOf, look, lookClearly, strays } from './look.ts'
+import { tellWhenListening } from './listening.ts'
+import { factsOf, glance, look, lookClearly, strays } from './look.ts'
 import type { LocalDriverOptions } from './options.ts'
 import { isAlive } from './processes.ts'
 import { entriesOf, readRecord } from './record.ts'
@@ -52,18 +53,17 @@ export async function createLocalDriver(options: LocalDriverOptions): Promise<Ru
       const deadline = Date.now() + raceMs
       for (;;) {
         signal.throwIfAborted()
-        const seen = await look(paths)
-        if (seen.kind === 'alive') {
-          const { record } = seen
+        const record = await glance(paths)
+        if (record !== undefined) {
           const ours = record.uid === spec.uid && record.generation === spec.generation
           return { kind: ours ? 'ours' : 'taken', facts: factsOf(record) }
         }
-        if (seen.kind === 'free') {
-          const made = await make(spec, signal, () => changed(spec.name))
-          if (made !== 'held') {
-            changed(spec.name)
-            return { kind: 'ours', facts: factsOf(made) }
-          }
+        // Taking the lock is the first that making does, so that it need not be tried before.
+        const made = await make(spec, signal, () => changed(spec.name))
+        if (made !== 'held') {
+          changed(spec.name)
+          tellWhenListening(made.socketPath, () => changed(spec.name))
+          return { kind: 'ours', facts: factsOf(made) }
         }
         if (Date.now() > deadline) {
           throw new AppError('unavailable', `Sandbox ${spec.name} is held by another process; try again.`)

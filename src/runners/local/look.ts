@@ -16,16 +16,21 @@ export type Look =
   | { kind: 'held' }
   | { kind: 'free'; record: LifeRecord | undefined }
 
+/** By the record alone: `undefined` when it shows nobody alive, which the lock may still deny. */
+export async function glance(paths: RunnerPaths): Promise<LifeRecord | undefined> {
+  const record = await readable(paths)
+  return record !== undefined && (await isAlive(record.head)) ? record : undefined
+}
+
 /** Reads the record first, because that is cheap; the kernel's lock decides whenever the record does not. */
 export async function look(paths: RunnerPaths): Promise<Look> {
   if (!existsSync(paths.folder)) return { kind: 'free', record: undefined }
-  const record = await readable(paths)
-  if (record !== undefined && (await isAlive(record.head))) return { kind: 'alive', record }
+  const record = await glance(paths)
+  if (record !== undefined) return { kind: 'alive', record }
   if ((await tryUnderLock(paths.lock, ['true'])) === 'ran')
     return { kind: 'free', record: await readable(paths) }
-  const again = await readable(paths)
-  if (again !== undefined && (await isAlive(again.head))) return { kind: 'alive', record: again }
-  return { kind: 'held' }
+  const again = await glance(paths)
+  return again === undefined ? { kind: 'held' } : { kind: 'alive', record: again }
 }
 
 /** A record that cannot be read says nothing; the lock and the process table still do. */

@@ -34,10 +34,12 @@ export async function prepareFiles(options: {
   await mkdir(files, { mode: 0o755 })
   await chmod(files, 0o755)
   const texts = { ...etcFiles(), 'settings.json': JSON.stringify(settings), 'ca.pem': spec.caCertificate }
-  for (const [name, text] of Object.entries(texts)) {
-    await writeFile(join(files, name), text, { mode: 0o644 })
-    await chmod(join(files, name), 0o644)
-  }
+  await Promise.all(
+    Object.entries(texts).map(async ([name, text]) => {
+      await writeFile(join(files, name), text, { mode: 0o644 })
+      await chmod(join(files, name), 0o644)
+    }),
+  )
   // Made anew, and not by anybody else: outside of the state directory others could be first.
   await rm(socketFolder, { recursive: true, force: true })
   await mkdir(socketFolder, { mode: 0o700 })
