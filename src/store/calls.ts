@@ -71,62 +71,59 @@ export interface CallRows {
   finish(id: CallId, end: CallEnd): Promise<boolean>
 }
 
-const statements = { atOnce: 2, most: 64 }
+type Step = { call: NewCall; proof: CallProof } | { id: CallId; end: CallEnd }
 
-/** The two statements on the way of every call; calls that come together share them. */
+/** An outcome waits this long for the beginning of another call, whose commit it then shares. */
+const outcomePatienceMs = 5
+
+/** The one statement on the way of every call; calls that come together share it, and its commit. */
 export function createCallRows(pool: Pool): CallRows {
-  const begin = gather({
-    ...statements,
-    async run(items: { call: NewCall; proof: CallProof }[]): Promise<boolean[]> {
+  const write = gather<Step, boolean>({
+    atOnce: 2,
+    most: 64,
+    async run(steps) {
+      const [begun, ended]: [object[], object[]] = [[], []]
+      for (const step of steps) {
+        if ('call' in step) begun.push(toBegin(step.call, step.proof))
+        else ended.push({ id: step.id, ...step.end })
+      }
       const { rows } = await pool.query<{ id: CallId }>({
-        name: 'begin-calls',
-        text: beginText,
-        values: [JSON.stringify(items.map(({ call, proof }) => toBegin(call, proof)))],
+        name: 'write-calls',
+        text: writeText,
+        values: [JSON.stringify(begun), JSON.stringify(ended)],
       })
-      return found(rows, items, ({ call }) => call.id)
-    },
-  })
-  const finish = gather({
-    ...statements,
-    async run(items: { id: CallId; end: CallEnd }[]): Promise<boolean[]> {
-      const { rows } = await pool.query<{ id: CallId }>({
-        name: 'finish-calls',
-        text: finishText,
-        values: [
-          JSON.stringify(
-            items.map(({ id, end }) => ({ id, outcome: end.outcome, code: end.code, event: end.event })),
-          ),
-        ],
-      })
-      return found(rows, items, ({ id }) => id)
+      const written = new Set(rows.map(({ id }) => id))
+      return steps.map((step) => written.has('call' in step ? step.call.id : step.id))
     },
   })
   return {
-    begin: (call, proof) => begin({ call, proof }),
-    finish: (id, end) => finish({ id, end }),
+    begin: async (call, proof) => await write({ call, proof }),
+    finish: async (id, end) => await write({ id, end }, outcomePatienceMs),
   }
 }
 
-const beginText = `INSERT INTO calls (${callColumns}, state)
-  SELECT a.id, a.principal_id, a.token_id, a.toolkit, a.alias, a.source_id, a.tool, a.definition_digest,
-    a.arguments_digest, a.rule, a.client, a.replica_id, a.runner_id, a.generation, 'running'
-  FROM json_to_recordset($1) AS a (id text, principal_id text, token_id text, toolkit text, alias text,
-      source_id text, tool text, definition_digest text, arguments_digest text, rule text, client text,
-      replica_id text, runner_id text, generation bigint, catalog_version bigint, secret_hash text)
-    JOIN tokens t ON t.id = a.token_id
-    JOIN principals p ON p.id = t.principal_id AND p.id = a.principal_id
-    JOIN catalog_state c ON c.version = a.catalog_version
-  WHERE t.revoked_at IS NULL AND t.expires_at > now() AND p.state = 'active'
-    AND (a.secret_hash IS NULL OR a.secret_hash = t.secret_hash)
-  RETURNING id`
-
-const finishText = `WITH done AS (
+const writeText = `WITH begun AS (
+    INSERT INTO calls (${callColumns}, state)
+    SELECT a.id, a.principal_id, a.token_id, a.toolkit, a.alias, a.source_id, a.tool, a.definition_digest,
+      a.arguments_digest, a.rule, a.client, a.replica_id, a.runner_id, a.generation, 'running'
+    FROM json_to_recordset($1) AS a (id text, principal_id text, token_id text, toolkit text, alias text,
+        source_id text, tool text, definition_digest text, arguments_digest text, rule text, client text,
+        replica_id text, runner_id text, generation bigint, catalog_version bigint, secret_hash text)
+      JOIN tokens t ON t.id = a.token_id
+      JOIN principals p ON p.id = t.principal_id AND p.id = a.principal_id
+      JOIN catalog_state c ON c.version = a.catalog_version
+    WHERE t.revoked_at IS NULL AND t.expires_at > now() AND p.state = 'active'
+      AND (a.secret_hash IS NULL OR a.secret_hash = t.secret_hash)
+    RETURNING id),
+  ended AS (
     UPDATE calls c SET state = 'finished', outcome = e.outcome, code = e.code, finished_at = now()
-    FROM json_to_recordset($1) AS e (id text, outcome text, code text, event jsonb)
+    FROM json_to_recordset($2) AS e (id text, outcome text, code text, event jsonb)
     WHERE c.id = e.id AND c.state = 'running'
-    RETURNING c.id, c.principal_id, c.token_id, e.event)
-  INSERT INTO events (kind, principal_id, token_id, call_id, data)
-  SELECT 'call.finished', principal_id, token_id, id, event FROM done RETURNING call_id AS id`
+    RETURNING c.id, c.principal_id, c.token_id, e.event),
+  recorded AS (
+    INSERT INTO events (kind, principal_id, token_id, call_id, data)
+    SELECT 'call.finished', principal_id, token_id, id, event FROM ended RETURNING call_id)
+  SELECT id FROM begun UNION ALL SELECT call_id FROM recorded`
 
 function toBegin(call: NewCall, proof: CallProof): object {
   return {
@@ -147,11 +144,6 @@ function toBegin(call: NewCall, proof: CallProof): object {
     catalog_version: proof.catalogVersion,
     secret_hash: proof.secretHash,
   }
-}
-
-function found<Item>(rows: { id: CallId }[], items: Item[], idOf: (item: Item) => CallId): boolean[] {
-  const ids = new Set(rows.map(({ id }) => id))
-  return items.map((item) => ids.has(idOf(item)))
 }
 
 /** Records a call whose row is not there, or perhaps not there: refused, or its beginning got no answer. */

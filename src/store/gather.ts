@@ -7,15 +7,16 @@ export interface GatherOptions<Item, Result> {
   run(items: Item[]): Promise<Result[]>
 }
 
+/** Adds an item to the next statement; one that is patient waits up to that many ms for another to go with. */
+export type Gather<Item, Result> = (item: Item, patienceMs?: number) => Promise<Result>
+
 /**
  * Sends an item at once while fewer than `atOnce` statements are under way; what comes meanwhile goes together into
  * the next one. A lone caller never waits, and a crowd shares statements and commits. An item is never added to a
  * statement that has begun, so what one reads is no older than the item. Data that PostgreSQL refuses (classes 22
  * and 23: nothing was written) fails its own item only: the others are sent again, each alone.
  */
-export function gather<Item, Result>(
-  options: GatherOptions<Item, Result>,
-): (item: Item) => Promise<Result> {
+export function gather<Item, Result>(options: GatherOptions<Item, Result>): Gather<Item, Result> {
   interface Waiting {
     item: Item
     resolve(result: Result): void
@@ -23,6 +24,8 @@ export function gather<Item, Result>(
   }
   const queue: Waiting[] = []
   let underWay = 0
+  let isDue = false
+  let timer: NodeJS.Timeout | undefined
 
   const send = async (batch: Waiting[]): Promise<void> => {
     try {
@@ -34,23 +37,32 @@ export function gather<Item, Result>(
     }
   }
   const pump = (): void => {
-    while (underWay < options.atOnce && queue.length > 0) {
+    while (isDue && underWay < options.atOnce) {
       underWay += 1
-      void send(queue.splice(0, options.most)).finally(() => {
+      const batch = queue.splice(0, options.most)
+      isDue = queue.length > 0
+      void send(batch).finally(() => {
         underWay -= 1
         pump()
       })
     }
   }
+  const due = (): void => {
+    clearTimeout(timer)
+    timer = undefined
+    isDue = queue.length > 0
+    pump()
+  }
 
-  return (item) =>
+  return (item, patienceMs = 0) =>
     new Promise((resolve, reject) => {
       queue.push({ item, resolve, reject })
-      pump()
+      if (patienceMs === 0) due()
+      else timer ??= setTimeout(due, patienceMs)
     })
 }
 
 function isRefusedData(error: unknown): boolean {
   const code: unknown = (error as { code?: unknown }).code
-  return typeof code === 'string' && code.length === 5 && /^2[23]/.test(code)
+  return typeof code === 'string' && /^2[23]...$/.test(code)
 }
