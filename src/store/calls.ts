@@ -73,8 +73,8 @@ export interface CallRows {
 
 type Step = { call: NewCall; proof: CallProof } | { id: CallId; end: CallEnd }
 
-/** An outcome lets the next call begin first: its client has the answer and may be calling already. */
-const outcomePatienceMs = 1
+/** An outcome waits this long for the beginning of another call, whose commit it then shares. */
+const outcomePatienceMs = 5
 
 /** The one statement on the way of every call; calls that come together share it, and its commit. */
 export function createCallRows(pool: Pool): CallRows {

@@ -7,7 +7,7 @@ export interface GatherOptions<Item, Result> {
   run(items: Item[]): Promise<Result[]>
 }
 
-/** Adds an item; a patient one lets others go first, for at most that many ms, and goes with those of a crowd. */
+/** Adds an item to the next statement; one that is patient waits up to that many ms for another to go with. */
 export type Gather<Item, Result> = (item: Item, patienceMs?: number) => Promise<Result>
 
 /**
@@ -22,9 +22,9 @@ export function gather<Item, Result>(options: GatherOptions<Item, Result>): Gath
     resolve(result: Result): void
     reject(error: unknown): void
   }
-  const urgent: Waiting[] = []
-  const patient: Waiting[] = []
+  const queue: Waiting[] = []
   let underWay = 0
+  let isDue = false
   let timer: NodeJS.Timeout | undefined
 
   const send = async (batch: Waiting[]): Promise<void> => {
@@ -37,31 +37,28 @@ export function gather<Item, Result>(options: GatherOptions<Item, Result>): Gath
     }
   }
   const pump = (): void => {
-    while (urgent.length > 0 && underWay < options.atOnce) {
-      const batch = urgent.splice(0, options.most)
-      if (underWay > 0) batch.push(...patient.splice(0, options.most - batch.length))
+    while (isDue && underWay < options.atOnce) {
       underWay += 1
+      const batch = queue.splice(0, options.most)
+      isDue = queue.length > 0
       void send(batch).finally(() => {
         underWay -= 1
         pump()
       })
     }
   }
-  const patienceOver = (): void => {
+  const due = (): void => {
+    clearTimeout(timer)
     timer = undefined
-    urgent.push(...patient.splice(0))
+    isDue = queue.length > 0
     pump()
   }
 
   return (item, patienceMs = 0) =>
     new Promise((resolve, reject) => {
-      if (patienceMs === 0) {
-        urgent.push({ item, resolve, reject })
-        pump()
-      } else {
-        patient.push({ item, resolve, reject })
-        timer ??= setTimeout(patienceOver, patienceMs)
-      }
+      queue.push({ item, resolve, reject })
+      if (patienceMs === 0) due()
+      else timer ??= setTimeout(due, patienceMs)
     })
 }
 
