@@ -35,8 +35,7 @@ CREATE TABLE calls (
   CONSTRAINT calls_check CHECK (((state = 'finished'::text) = (outcome IS NOT NULL))),
   CONSTRAINT calls_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'tool_error'::text, 'denied'::text, 'failed'::text, 'expired'::text, 'cancelled'::text, 'unknown'::text]))),
   CONSTRAINT calls_state_check CHECK ((state = ANY (ARRAY['running'::text, 'finished'::text]))),
-  CONSTRAINT calls_pkey PRIMARY KEY (id),
-  CONSTRAINT calls_principal_id_idempotency_key_key UNIQUE (principal_id, idempotency_key)
+  CONSTRAINT calls_pkey PRIMARY KEY (id)
 );
 
 CREATE TABLE catalog_state (
@@ -274,7 +273,6 @@ CREATE TABLE tools (
 );
 
 CREATE INDEX calls_by_principal ON public.calls USING btree (principal_id, started_at);
-CREATE INDEX calls_running ON public.calls USING btree (replica_id) WHERE (state = 'running'::text);
 CREATE INDEX calls_running_by_source ON public.calls USING btree (principal_id, source_id) WHERE (state = 'running'::text);
 CREATE INDEX events_by_call ON public.events USING btree (call_id) WHERE (call_id IS NOT NULL);
 CREATE INDEX events_by_principal ON public.events USING btree (principal_id, id);
@@ -283,3 +281,4 @@ CREATE INDEX runner_events_by_runner ON public.runner_events USING btree (runner
 CREATE INDEX slack_jobs_due ON public.slack_jobs USING btree (next_attempt_at) WHERE (state = 'pending'::text);
 CREATE INDEX tokens_by_principal ON public.tokens USING btree (principal_id, issued_at);
 CREATE TRIGGER events_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.events FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE UNIQUE INDEX calls_by_idempotency_key ON public.calls USING btree (principal_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);

@@ -49,7 +49,7 @@ export function createAccess(options: AccessOptions): Access & AsyncDisposable {
   return {
     ...createIssuer({ store, hasher, lifetimes }),
     ...createEnding({ store }),
-    verify: createVerifier({ store, hasher, background, log, clock }),
+    ...createVerifier({ store, hasher, background, log, clock }),
 
     async ensurePrincipal({ slackTeam, slackUser, name }) {
       const known = await findPrincipalBySlack(db, slackTeam, slackUser)

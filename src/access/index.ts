@@ -7,4 +7,4 @@ export { type AccessOptions, createAccess } from './access.ts'
 export { type AdminKeys, createAdminKeys } from './admin-keys.ts'
 export type { Pepper } from './hash.ts'
 
-export type { Access, Caller, IssuedToken, Principal, TokenRow } from './types.ts'
+export type { Access, Caller, IssuedToken, Principal, RecalledCaller, TokenRow } from './types.ts'

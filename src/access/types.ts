@@ -15,6 +15,13 @@ export interface Caller {
   catalogVersion: number
 }
 
+/** Who called a moment ago with this very text. It proves nothing now: see `Access.recall`. */
+export interface RecalledCaller {
+  caller: Caller
+  /** The hash that the secret was proven against. */
+  secretHash: string
+}
+
 export type TokenRow = ListedToken
 
 /** A token just made: `token` is shown once and is nowhere else. */
@@ -57,6 +64,12 @@ export interface Access {
 
   /** Who sends this bearer text; throws `token_*`, `principal_deactivated` or `rate_limited`. */
   verify(bearer: string, from: { address: string; client: string | null }): Promise<Caller>
+  /**
+   * Who this bearer text was for when this process verified it last, at most 30 s ago; undefined otherwise. Asks
+   * nobody. It is for work whose own statement proves the token again (`CallRows.begin`); everything else, every
+   * refusal included, needs `verify`.
+   */
+  recall(bearer: string): RecalledCaller | undefined
   /** Which of these tokens may no longer be used (revoked, expired, principal deactivated); one query. */
   ended(tokenIds: TokenId[]): Promise<TokenId[]>
 }

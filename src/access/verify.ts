@@ -8,7 +8,7 @@ import { createKnownKeys } from './known.ts'
 import { createLimits } from './limits.ts'
 import { createRefusals } from './refusals.ts'
 import { keyLength, parseKey } from './token.ts'
-import type { Caller } from './types.ts'
+import type { Access, Caller } from './types.ts'
 
 interface From {
   address: string
@@ -31,7 +31,7 @@ export function createVerifier(deps: {
   background: Background
   log: Log
   clock: Clock
-}): (bearer: string, from: From) => Promise<Caller> {
+}): Pick<Access, 'recall' | 'verify'> {
   const known = createKnownKeys()
   const limits = createLimits(deps.clock)
   const refusals = createRefusals(deps)
@@ -98,7 +98,7 @@ export function createVerifier(deps: {
     return error
   }
 
-  return async (bearer, from) => {
+  const verify = async (bearer: string, from: From): Promise<Caller> => {
     const parsed = parseKey('tcb', bearer)
     if (parsed === undefined) throw await refuse(malformed(bearer), from)
     const id = `tok_${parsed.id}` as TokenId
@@ -115,14 +115,9 @@ export function createVerifier(deps: {
           const refusal = judge(row)
           if (refusal !== undefined) throw refusal
           if (row.useIsStale) touch(id, from)
-          return {
-            principalId: row.principalId,
-            principalName: row.principalName,
-            tokenId: id,
-            toolkit: row.toolkit,
-            expiresAt: new Date(row.expiresAtMs),
-            catalogVersion: row.catalogVersion,
-          }
+          const caller = callerOf(id, row)
+          known.keep(id, caller)
+          return caller
         }
         await provedOnce(id, new Secret(parsed.secret), digest, row, from)
       }
@@ -131,6 +126,25 @@ export function createVerifier(deps: {
       if (error instanceof AppError && recorded.has(error.code)) throw await refuse(error, from, id, row)
       throw error
     }
+  }
+
+  return {
+    verify,
+    recall(bearer) {
+      const parsed = parseKey('tcb', bearer)
+      return parsed === undefined ? undefined : known.recall(`tok_${parsed.id}`, known.digest(bearer))
+    },
+  }
+}
+
+function callerOf(id: TokenId, row: TokenState): Caller {
+  return {
+    principalId: row.principalId,
+    principalName: row.principalName,
+    tokenId: id,
+    toolkit: row.toolkit,
+    expiresAt: new Date(row.expiresAtMs),
+    catalogVersion: row.catalogVersion,
   }
 }
 

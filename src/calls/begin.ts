@@ -1,5 +1,5 @@
 import { AppError } from '../core/index.ts'
-import { beginCall, callStanding } from '../store/index.ts'
+import { callStanding } from '../store/index.ts'
 import type { CallDeps } from './deps.ts'
 import type { CallFacts } from './facts.ts'
 import { tokenRefusal } from './flights.ts'
@@ -21,7 +21,9 @@ export async function beginOrRefuse(
 ): Promise<void> {
   let version = decided.catalog.version
   for (let attempt = 0; attempt < attempts; attempt++) {
-    if (await writeRow(deps, facts, version)) return
+    if (await writeRow(deps, request, facts, version)) return
+    if (request.recalled !== undefined)
+      throw new AppError('unavailable', 'The caller of this call is not proven yet.')
     const standing = await callStanding(deps.store.db, request.caller.tokenId)
     if (standing.token !== 'usable') throw tokenRefusal(standing.token)
     const now = resolve(await deps.catalog.current(standing.catalogVersion), request)
@@ -41,9 +43,15 @@ export async function beginOrRefuse(
   )
 }
 
-async function writeRow(deps: CallDeps, facts: CallFacts, version: number): Promise<boolean> {
+async function writeRow(
+  deps: CallDeps,
+  request: CallRequest,
+  facts: CallFacts,
+  catalogVersion: number,
+): Promise<boolean> {
   try {
-    const written = await beginCall(deps.store.pool, facts.call, version)
+    const secretHash = request.recalled?.secretHash ?? null
+    const written = await deps.rows.begin(facts.call, { catalogVersion, secretHash })
     facts.row = written ? 'written' : 'none'
     return written
   } catch (error) {

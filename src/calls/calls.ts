@@ -1,6 +1,7 @@
 import { AppError, systemClock } from '../core/index.ts'
 import { createArgumentsCheck } from './arguments.ts'
 import { carryCall } from './carry.ts'
+import { createCallRows } from '../store/index.ts'
 import type { CallDeps, CallsOptions } from './deps.ts'
 import { createFlights } from './flights.ts'
 import { visibleTools } from './list.ts'
@@ -19,7 +20,8 @@ const drainMs = 10_000
 
 export function createCalls(options: CallsOptions): CallsRoom {
   const flights = createFlights(options)
-  const recorder = createRecorder(options)
+  const rows = createCallRows(options.store.pool)
+  const recorder = createRecorder({ ...options, rows })
   const running = new Set<Promise<unknown>>()
   const keep = <Value>(work: Promise<Value>): Promise<Value> => {
     running.add(work)
@@ -36,6 +38,7 @@ export function createCalls(options: CallsOptions): CallsRoom {
     maxResultBytes: options.maxResultBytes ?? defaultMaxResultBytes,
     flights,
     recorder,
+    rows,
     demandValid: createArgumentsCheck(),
     background,
   }

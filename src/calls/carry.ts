@@ -12,6 +12,19 @@ import { whoami, whoamiResult } from './whoami.ts'
 
 /** See `Calls.call`. Whatever happens in between, exactly one ending is recorded. */
 export async function carryCall(deps: CallDeps, request: CallRequest, hooks: CallHooks): Promise<CallResult> {
+  const { recalled, ...proven } = request
+  if (recalled !== undefined) {
+    const result = await carry(deps, request, hooks)
+    if (result !== undefined) return result
+    proven.caller = await recalled.confirm()
+  }
+  const result = await carry(deps, proven, hooks)
+  if (result === undefined) throw new Error('a proven call has a result')
+  return result
+}
+
+/** Undefined for a recalled caller whose call did not begin: then nothing has been done, told or recorded. */
+async function carry(deps: CallDeps, request: CallRequest, hooks: CallHooks): Promise<CallResult | undefined> {
   const facts = openFacts(request, deps.replicaId, deps.clock.now())
   const callId = facts.call.id
   let unknownTool: AppError | undefined
@@ -21,12 +34,15 @@ export async function carryCall(deps: CallDeps, request: CallRequest, hooks: Cal
     if (known.code === 'unavailable') deps.log.warn({ callId, err: known.cause ?? known }, 'call not decided')
     return ended(refused(callId, known))
   })
+  if (request.recalled !== undefined && facts.row === 'none') return undefined
 
   const record = async (ending: Ending) =>
     await deps.recorder.finish(facts.call, facts.row, endOf(facts, ending, deps.clock.now()))
   // Answered before its sandbox was done: the truth is recorded when it is known.
-  if (late === undefined) await record(answer)
-  else deps.background(late.then(record))
+  if (late !== undefined) deps.background(late.then(record))
+  // The row stands. A replica that dies before the outcome is written leaves it to the reaper, as `unknown`.
+  else if (facts.row === 'written') deps.background(record(answer))
+  else await record(answer)
   if (unknownTool !== undefined)
     throw new AppError('tool_unknown', `${unknownTool.message} (call ${callId})`, { details: { callId } })
   return { callId, result: answer.result }
@@ -40,6 +56,8 @@ async function run(
 ): Promise<Execution> {
   const measured = measureArguments(request.arguments)
   facts.call.argumentsDigest = measured.digest
+  if (request.recalled !== undefined && !mayBeginAtOnce(deps, request))
+    throw new AppError('call_cancelled', 'This call waits for its caller to be proven.')
   const catalog = await deps.catalog.current(request.caller.catalogVersion)
   const decided = resolve(catalog, request)
   if (request.alias === whoami) return ended(await answerWhoami(deps, request, facts, catalog))
@@ -55,6 +73,11 @@ async function run(
   if (measured.problem !== undefined) throw measured.problem
   deps.demandValid(tool, request.arguments)
   return await execute(deps, request, hooks, facts, decided)
+}
+
+/** Nothing is told, and nobody's sandbox woken, for somebody who may not call any more. */
+function mayBeginAtOnce({ runners }: CallDeps, { alias, caller }: CallRequest): boolean {
+  return alias !== whoami && runners.awake(caller.principalId)
 }
 
 /** `whoami` is allowed to everybody who got this far, at the endpoint that the token opens. */

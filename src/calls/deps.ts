@@ -2,7 +2,7 @@ import type { Access } from '../access/index.ts'
 import type { CatalogKeeper } from '../catalog/index.ts'
 import type { Clock, Log, ReplicaId } from '../core/index.ts'
 import type { Isolation, Runners } from '../runners/index.ts'
-import type { Notices, Store } from '../store/index.ts'
+import type { CallRows, Notices, Store } from '../store/index.ts'
 import type { DemandValid } from './arguments.ts'
 import type { Flights } from './flights.ts'
 import type { Recorder } from './recorder.ts'
@@ -11,7 +11,7 @@ export interface CallsOptions {
   store: Pick<Store, 'db' | 'pool'>
   access: Pick<Access, 'ended'>
   catalog: Pick<CatalogKeeper, 'current' | 'latest'>
-  runners: Pick<Runners, 'call' | 'find'>
+  runners: Pick<Runners, 'awake' | 'call' | 'find'>
   /** Makes revocation faster than the poll; without it calls end half a second later. */
   notices?: Pick<Notices, 'on'>
   log: Log
@@ -29,6 +29,7 @@ export interface CallDeps extends CallsOptions {
   maxResultBytes: number
   flights: Flights
   recorder: Recorder
+  rows: CallRows
   demandValid: DemandValid
   /** Owns what goes on after the client was answered. */
   background(work: Promise<void>): void

@@ -57,6 +57,7 @@ export async function execute(
       flight.refusal = undecided(error)
       throw flight.refusal
     }
+    hooks.begun?.()
     // Its right may have ended while the row was written; the row stands, and is closed like any other.
     flight.demandRight()
     flight.sent = true

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../core/index.ts'
-import { type CallEnd, finishCall, type NewCall, recordCall, type Store } from '../store/index.ts'
+import { type CallEnd, type CallRows, type NewCall, recordCall, type Store } from '../store/index.ts'
 
 /** A call's row: none yet, certainly there, or asked for without an answer. */
 export type RowState = 'none' | 'written' | 'unsure'
@@ -26,14 +26,22 @@ const firstDelayMs = 100
 const longestDelayMs = 5_000
 const mostUnwritten = 2_000
 
-export function createRecorder({ store, log }: { store: Pick<Store, 'pool'>; log: Log }): Recorder {
+export function createRecorder({
+  store,
+  rows,
+  log,
+}: {
+  store: Pick<Store, 'pool'>
+  rows: Pick<CallRows, 'finish'>
+  log: Log
+}): Recorder {
   const queue: Unwritten[] = []
   const writing = new Set<Promise<void>>()
   let retrying: Promise<void> | undefined
 
   const write = async ({ call, row, end }: Unwritten): Promise<void> => {
     const written =
-      row === 'written' ? await finishCall(store.pool, call.id, end) : await recordCall(store.pool, call, end)
+      row === 'written' ? await rows.finish(call.id, end) : await recordCall(store.pool, call, end)
     if (!written) log.warn({ callId: call.id, outcome: end.outcome }, 'call had an outcome already')
   }
 

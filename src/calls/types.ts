@@ -9,6 +9,12 @@ export interface CallRequest {
   arguments: Record<string, unknown>
   /** Name and version the client gave for itself, at most 100 characters. */
   client: string | null
+  /**
+   * Set when the caller was only recalled (`Access.recall`). The statement that writes the row then proves the token.
+   * Where none is written, for whatever reason, nothing has been done or told: the call is carried again, from the
+   * beginning, for the caller that `confirm` proves. What `confirm` throws is thrown.
+   */
+  recalled?: { secretHash: string; confirm(): Promise<Caller> }
 }
 
 export interface CallHooks {
@@ -17,6 +23,8 @@ export interface CallHooks {
   progress(progress: number, total: number | undefined, message: string | undefined): void
   /** What the call waits for, before the tool runs: a sentence for the person. */
   waiting(sentence: string): void
+  /** The caller is proven and the row stands. */
+  begun?(): void
 }
 
 /** What a client gets: always a tool result, so that the model can read why. `isError` results name cause and call id. */

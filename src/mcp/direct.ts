@@ -1,11 +1,14 @@
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import {
   classifyInboundRequest,
   PROTOCOL_VERSION_META_KEY,
   SUPPORTED_PROTOCOL_VERSIONS,
 } from '@modelcontextprotocol/server'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError, isRecord } from '../core/index.ts'
+import { Unproven } from './authenticate.ts'
 import type { Exchange, McpDeps } from './options.ts'
+import { refuseCaller } from './refuse.ts'
 import { type Era, stampModern } from './results.ts'
 import { errorBody, type RequestId, toRpcError } from './rpc.ts'
 import type { RunCall } from './run-call.ts'
@@ -65,48 +68,63 @@ export function readPlainCall(headers: IncomingHttpHeaders, body: unknown): Plai
 
 /**
  * Serves a plain call: as one JSON body when it ends within `quickMs` and has said nothing before, else as an
- * event stream whose first bytes leave right then. The messages are those that the SDK would send.
+ * event stream whose first bytes leave right then. The messages are those that the SDK would send. For a caller
+ * who is only recalled the time counts from the proof, so that a refusal can still have its own status.
  */
 export function serveDirect(
   { runCall, log, options }: Pick<McpDeps, 'log' | 'options'> & { runCall: RunCall },
   call: PlainCall,
-  response: ServerResponse,
+  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
   exchange: Exchange,
 ): void {
+  const response = reply.raw
   const controller = new AbortController()
+  let quick: NodeJS.Timeout | undefined
   let streaming = false
   let over = false
 
   const openStream = () => {
     if (streaming || over) return
     streaming = true
+    void reply.hijack()
     response.writeHead(200, eventStream)
     response.write(': open\n\n')
   }
-  const quick = setTimeout(openStream, options.quickMs)
+  const proven = () => {
+    quick ??= setTimeout(openStream, options.quickMs)
+  }
   const finish = (json: string | undefined) => {
     if (over) return
     // A cancelled call gets no answer, but its request has to end.
     if (json === undefined) openStream()
+    end()
+    if (json === undefined) return void response.end()
+    if (streaming) return void response.end(frame(json))
+    void reply.hijack()
+    response
+      .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(json) })
+      .end(json)
+  }
+  const refuse = (refused: AppError) => {
+    if (streaming) return finish(JSON.stringify(errorBody(toRpcError(refused, log), call.id)))
+    if (over) return
+    end()
+    void refuseCaller(reply, refused, options, { body: request.body, modern: call.era === 'modern' })
+  }
+  const end = () => {
     over = true
     clearTimeout(quick)
-    if (json === undefined) response.end()
-    else if (streaming) response.end(frame(json))
-    else
-      response
-        .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(json) })
-        .end(json)
   }
   const gone = () => {
     if (over) return
-    over = true
-    clearTimeout(quick)
+    end()
     // Nothing can be resumed here, so nobody can receive this answer any more.
     controller.abort(new AppError('call_cancelled', 'The client went away before the call ended.'))
   }
   if (response.destroyed) gone()
   else response.once('close', gone)
   controller.signal.addEventListener('abort', () => finish(undefined), { once: true })
+  if (exchange.recalled === undefined) proven()
 
   runCall({
     exchange,
@@ -114,6 +132,7 @@ export function serveDirect(
     id: call.id,
     params: call.params,
     controller,
+    proven,
     send(params) {
       openStream()
       if (!over)
@@ -128,7 +147,10 @@ export function serveDirect(
       const stamped = call.era === 'modern' ? stampModern(result, { name, version }) : result
       finish(JSON.stringify({ result: stamped, jsonrpc: '2.0', id: call.id }))
     },
-    (error: unknown) => finish(JSON.stringify(errorBody(toRpcError(error, log), call.id))),
+    (error: unknown) => {
+      if (error instanceof Unproven) refuse(error.refused)
+      else finish(JSON.stringify(errorBody(toRpcError(error, log), call.id)))
+    },
   )
 }
 

@@ -1,5 +1,5 @@
 import type { Access, Caller } from '../access/index.ts'
-import type { Calls } from '../calls/index.ts'
+import type { CallRequest, Calls } from '../calls/index.ts'
 import type { Log } from '../core/index.ts'
 import type { Notice, Notices } from '../store/index.ts'
 
@@ -53,7 +53,7 @@ export const mcpDefaults = {
 } as const satisfies Partial<McpOptions>
 
 export interface McpDeps {
-  access: Pick<Access, 'verify'>
+  access: Pick<Access, 'recall' | 'verify'>
   calls: Calls
   log: Log
   options: McpOptions
@@ -66,6 +66,8 @@ export interface McpDeps {
 /** One authenticated HTTP request, as the parts below the routes see it. */
 export interface Exchange {
   caller: Caller
+  /** Set while the caller is only recalled; see `CallRequest.recalled`. */
+  recalled?: CallRequest['recalled']
   /** The endpoint's toolkit; null for `/mcp`. */
   toolkit: string | null
   /** The caller's session, as a key that no other caller can produce; undefined when the client named none. */

@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AppError } from '../core/index.ts'
 import type { HttpServer } from '../http/index.ts'
-import { authenticate, type Proof } from './authenticate.ts'
+import type { RecalledCaller } from '../access/index.ts'
+import { authenticate, type Claim, type Proof, recall, Unproven } from './authenticate.ts'
 import { createHostCheck } from './host-check.ts'
 import { claimedClient } from './label.ts'
 import { serveMetadataPaths } from './metadata-paths.ts'
@@ -14,6 +15,9 @@ import { createRunning } from './running.ts'
 import { createSdkEndpoint } from './sdk-endpoint.ts'
 import { printable, readSession } from './session.ts'
 import { createSubscriptions } from './subscriptions.ts'
+
+/** Proven, refused, or only recalled. */
+type Identity = Proof | { recalled: RecalledCaller }
 
 /** A stranger's body is read only to find the id to echo, and only so far. */
 const strangersBody = 64 * 1024
@@ -33,21 +37,29 @@ export function registerMcp(server: HttpServer, deps: McpDeps): void {
   const subscriptions = createSubscriptions({ notices, toolsChanged: () => sdk.toolsChanged() })
   const post = createPost({ log, options, running, runCall, sdk, subscriptions })
 
-  /** Who calls is settled before the body is read, and before the method or the session is looked at. */
+  const claimOf = (request: FastifyRequest): Claim => ({
+    authorization: request.headers.authorization,
+    address: request.ip,
+    client: claimedClient(sessionId(request) ?? '') ?? printable(request.headers['user-agent']),
+    toolkit: toolkitOf(request),
+  })
+
+  /**
+   * Who calls is settled before the body is read, and before the method or the session is looked at. A POST of
+   * somebody known may turn out to be a call that its own row proves; until then it counts as unproven.
+   */
   const prove = async (request: FastifyRequest, reply: FastifyReply) => {
     const { headers } = request
     const misdirected = hostCheck(headers)
     if (misdirected !== undefined) return refuse(reply, 403, misdirected)
-    const proof = await authenticate(
-      { access, log },
-      {
-        authorization: headers.authorization,
-        address: request.ip,
-        client: claimedClient(sessionId(request) ?? '') ?? printable(headers['user-agent']),
-        toolkit: toolkitOf(request),
-      },
-    )
-    request.setDecorator<Proof>('mcpProof', proof)
+    const claim = claimOf(request)
+    const recalled = request.method === 'POST' ? recall(access, claim) : undefined
+    if (recalled !== undefined) {
+      request.setDecorator<Identity>('mcpIdentity', { recalled })
+      return undefined
+    }
+    const proof = await authenticate({ access, log }, claim)
+    request.setDecorator<Identity>('mcpIdentity', proof)
     if (!('refused' in proof)) return undefined
     const length = Number(headers['content-length'] ?? Number.NaN)
     if (request.method === 'POST' && dependsOnBody(proof.refused) && length <= strangersBody) return undefined
@@ -55,13 +67,29 @@ export function registerMcp(server: HttpServer, deps: McpDeps): void {
     return refuseCaller(reply, proof.refused, options, { body: undefined, modern: false })
   }
 
-  const handle = (request: FastifyRequest, reply: FastifyReply) => {
-    const proof = request.getDecorator<Proof>('mcpProof')
+  const handle = (request: FastifyRequest, reply: FastifyReply): FastifyReply | Promise<FastifyReply> => {
+    const identity = request.getDecorator<Identity>('mcpIdentity')
+    if (!('recalled' in identity)) return serve(request, reply, identity)
+    const { caller, secretHash } = identity.recalled
+    const prove = async () => await authenticate({ access, log }, claimOf(request))
+    const confirm = async () => {
+      const proof = await prove()
+      if ('refused' in proof) throw new Unproven(proof.refused)
+      return proof.caller
+    }
+    const facts = { version: versionOf(request), sessionId: sessionId(request) }
+    return (
+      post.plainCall(request, reply, { caller, recalled: { secretHash, confirm }, ...facts }) ??
+      prove().then((proof) => serve(request, reply, proof))
+    )
+  }
+
+  const serve = (request: FastifyRequest, reply: FastifyReply, proof: Proof): FastifyReply => {
     const version = versionOf(request)
     const modern = isModernVersion(version)
     if ('refused' in proof) return refuseCaller(reply, proof.refused, options, { body: request.body, modern })
     if (request.method === 'POST')
-      return post(request, reply, { ...proof, version, sessionId: sessionId(request) })
+      return post.any(request, reply, { ...proof, version, sessionId: sessionId(request) })
     if (request.method === 'DELETE' && !modern) {
       const session = readSession(options.labelKey, proof.caller, sessionId(request))
       if (session.kind === 'none')
@@ -80,7 +108,7 @@ export function registerMcp(server: HttpServer, deps: McpDeps): void {
   }
 
   void server.register((scope, _options, done) => {
-    scope.decorateRequest('mcpProof', null)
+    scope.decorateRequest('mcpIdentity', null)
     scope.addHook('onRequest', prove)
     acceptEmptyJson(scope)
     scope.setErrorHandler((error, request, reply) => answerError(error, request, reply, log))

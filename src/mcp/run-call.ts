@@ -1,4 +1,5 @@
 import { AppError, isRecord, toAppError } from '../core/index.ts'
+import { Unproven } from './authenticate.ts'
 import type { Exchange, McpDeps } from './options.ts'
 import { createProgress, type ProgressParams } from './progress.ts'
 import { type Era, errorResult, shapeResult } from './results.ts'
@@ -15,6 +16,8 @@ export interface CallOrder {
   controller: AbortController
   /** Sends one `notifications/progress`. */
   send: (params: ProgressParams) => void
+  /** A recalled caller is proven from here on. */
+  proven?: () => void
   /** A sign of life for a client that asked for no progress. */
   pulse?: () => void
 }
@@ -31,7 +34,7 @@ export function createRunCall({
   options,
   running,
 }: Pick<McpDeps, 'calls' | 'log' | 'options'> & { running: Running }): RunCall {
-  return async ({ exchange, era, id, params, controller, send, pulse }) => {
+  return async ({ exchange, era, id, params, controller, send, pulse, proven }) => {
     const { name, args, progressToken } = readParams(params)
     const progress = createProgress({
       token: progressToken,
@@ -43,13 +46,31 @@ export function createRunCall({
     })
     const forget = running.start(exchange.session, id, controller)
     try {
-      const { caller, toolkit, client } = exchange
+      const { caller, toolkit, client, recalled } = exchange
+      const confirm = async () => {
+        const confirmed = await recalled?.confirm()
+        proven?.()
+        return confirmed ?? caller
+      }
       const { result } = await calls.call(
-        { caller, toolkit, alias: name, arguments: args, client },
-        { signal: controller.signal, progress: progress.progress, waiting: progress.waiting },
+        {
+          caller,
+          toolkit,
+          alias: name,
+          arguments: args,
+          client,
+          ...(recalled === undefined ? {} : { recalled: { secretHash: recalled.secretHash, confirm } }),
+        },
+        {
+          signal: controller.signal,
+          progress: progress.progress,
+          waiting: progress.waiting,
+          ...(proven === undefined ? {} : { begun: proven }),
+        },
       )
       return shapeResult(result, era)
     } catch (error) {
+      if (error instanceof Unproven) throw error
       if (error instanceof AppError && error.code === 'tool_unknown')
         throw new RpcError(rpcCodes.invalidParams, error.message, { code: error.code })
       if (!(error instanceof AppError)) log.error({ err: error, alias: name }, 'tool call failed')

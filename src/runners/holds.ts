@@ -14,11 +14,16 @@ export class Holds {
     this.#context = context
   }
 
+  /** Whether `enter` would find it. */
+  has(principalId: PrincipalId): boolean {
+    // With a stale heartbeat others may have reaped the hold and stopped the runner.
+    return this.#held.has(principalId) && this.#context.replica.isFresh()
+  }
+
   /** The runner that this replica certainly holds, without asking anybody; counts as active until `leave`. */
   enter(principalId: PrincipalId): Held | undefined {
     const held = this.#held.get(principalId)
-    // With a stale heartbeat others may have reaped the hold and stopped the runner.
-    if (held === undefined || !this.#context.replica.isFresh()) return undefined
+    if (held === undefined || !this.has(principalId)) return undefined
     held.active++
     clearTimeout(held.linger)
     return held

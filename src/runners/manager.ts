@@ -79,6 +79,7 @@ export function createRunners(deps: RunnersDeps): Runners {
       refuseWhenClosing()
       return await carry(parts, call, hooks)
     },
+    awake: (principalId) => !close.signal.aborted && holds.has(principalId),
     async listTools(principalId, source, signal) {
       refuseWhenClosing()
       return await listTools(parts, principalId, source, signal)

@@ -55,6 +55,8 @@ export interface RunnerView {
 export interface Runners {
   /** Throws `runner_*`, `egress_not_enforced` or `call_cancelled` when nothing was sent. */
   call(call: RunnerCall, hooks: RunnerCallHooks): Promise<RunnerAnswer>
+  /** Whether this replica holds the principal's sandbox, ready for a call right now; asks nobody. */
+  awake(principalId: PrincipalId): boolean
   /** The source's tools as its own process tells them, from the sandbox of `principalId`. */
   listTools(principalId: PrincipalId, source: SourceToRun, signal: AbortSignal): Promise<ToolDefinition[]>
   /** Starts the sandbox in the background and, inside it, these sources; never throws. */

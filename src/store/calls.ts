@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { CallId, Outcome, PrincipalId, ReplicaId, RunnerId, TokenId } from '../core/index.ts'
 import type { Executor, Store } from './database.ts'
+import { gather } from './gather.ts'
 
 type Pool = Store['pool']
 
@@ -52,40 +53,100 @@ function parameters(call: NewCall): unknown[] {
   ]
 }
 
-/**
- * Writes the row of a call that is about to be sent, if at this moment its token may be used and the catalog is
- * still the one it was decided by. Returns false, with nothing written, when one of them is not so.
- */
-export async function beginCall(pool: Pool, call: NewCall, catalogVersion: number): Promise<boolean> {
-  const { rowCount } = await pool.query({
-    name: 'begin-call',
-    text: `INSERT INTO calls (${callColumns}, state)
-      SELECT ${callValues}, 'running'
-      FROM tokens t JOIN principals p ON p.id = t.principal_id CROSS JOIN catalog_state c
-      WHERE t.id = $3 AND p.id = $2 AND t.revoked_at IS NULL AND t.expires_at > now() AND p.state = 'active'
-        AND c.version = $15::bigint`,
-    values: [...parameters(call), catalogVersion],
-  })
-  return rowCount === 1
+/** What must still be so, at the moment that the row is written. */
+export interface CallProof {
+  catalogVersion: number
+  /** The hash that the caller's secret was proven against; null when it was proven on this very request. */
+  secretHash: string | null
 }
 
-const insertEvent = `INSERT INTO events (kind, principal_id, token_id, call_id, data)
-  SELECT 'call.finished', principal_id, token_id, id,`
-
-/** Ends a running call and records it, both or neither. A call that has ended already is left as it is. */
-export async function finishCall(pool: Pool, id: CallId, end: CallEnd): Promise<boolean> {
-  const { rowCount } = await pool.query({
-    name: 'finish-call',
-    text: `WITH done AS (
-        UPDATE calls SET state = 'finished', outcome = $2, code = $3, finished_at = now()
-        WHERE id = $1 AND state = 'running' RETURNING id, principal_id, token_id)
-      ${insertEvent} $4::jsonb FROM done`,
-    values: [id, end.outcome, end.code, JSON.stringify(end.event)],
-  })
-  return rowCount === 1
+export interface CallRows {
+  /**
+   * Writes the row of a call that is about to be sent, if at this moment its token may be used, its secret is still
+   * the one that was proven, and the catalog is the one it was decided by. Returns false, with nothing written, when
+   * one of them is not so.
+   */
+  begin(call: NewCall, proof: CallProof): Promise<boolean>
+  /** Ends a running call and records it, both or neither. A call that has ended already is left as it is. */
+  finish(id: CallId, end: CallEnd): Promise<boolean>
 }
 
-/** The same for a call whose row is not there, or perhaps not there: refused, or its beginning got no answer. */
+type Step = { call: NewCall; proof: CallProof } | { id: CallId; end: CallEnd }
+
+/** An outcome waits this long for the beginning of another call, whose commit it then shares. */
+const outcomePatienceMs = 5
+
+/** The one statement on the way of every call; calls that come together share it, and its commit. */
+export function createCallRows(pool: Pool): CallRows {
+  const write = gather<Step, boolean>({
+    atOnce: 2,
+    most: 64,
+    async run(steps) {
+      const [begun, ended]: [object[], object[]] = [[], []]
+      for (const step of steps) {
+        if ('call' in step) begun.push(toBegin(step.call, step.proof))
+        else ended.push({ id: step.id, ...step.end })
+      }
+      const { rows } = await pool.query<{ id: CallId }>({
+        name: 'write-calls',
+        text: writeText,
+        values: [JSON.stringify(begun), JSON.stringify(ended)],
+      })
+      const written = new Set(rows.map(({ id }) => id))
+      return steps.map((step) => written.has('call' in step ? step.call.id : step.id))
+    },
+  })
+  return {
+    begin: async (call, proof) => await write({ call, proof }),
+    finish: async (id, end) => await write({ id, end }, outcomePatienceMs),
+  }
+}
+
+const writeText = `WITH begun AS (
+    INSERT INTO calls (${callColumns}, state)
+    SELECT a.id, a.principal_id, a.token_id, a.toolkit, a.alias, a.source_id, a.tool, a.definition_digest,
+      a.arguments_digest, a.rule, a.client, a.replica_id, a.runner_id, a.generation, 'running'
+    FROM json_to_recordset($1) AS a (id text, principal_id text, token_id text, toolkit text, alias text,
+        source_id text, tool text, definition_digest text, arguments_digest text, rule text, client text,
+        replica_id text, runner_id text, generation bigint, catalog_version bigint, secret_hash text)
+      JOIN tokens t ON t.id = a.token_id
+      JOIN principals p ON p.id = t.principal_id AND p.id = a.principal_id
+      JOIN catalog_state c ON c.version = a.catalog_version
+    WHERE t.revoked_at IS NULL AND t.expires_at > now() AND p.state = 'active'
+      AND (a.secret_hash IS NULL OR a.secret_hash = t.secret_hash)
+    RETURNING id),
+  ended AS (
+    UPDATE calls c SET state = 'finished', outcome = e.outcome, code = e.code, finished_at = now()
+    FROM json_to_recordset($2) AS e (id text, outcome text, code text, event jsonb)
+    WHERE c.id = e.id AND c.state = 'running'
+    RETURNING c.id, c.principal_id, c.token_id, e.event),
+  recorded AS (
+    INSERT INTO events (kind, principal_id, token_id, call_id, data)
+    SELECT 'call.finished', principal_id, token_id, id, event FROM ended RETURNING call_id)
+  SELECT id FROM begun UNION ALL SELECT call_id FROM recorded`
+
+function toBegin(call: NewCall, proof: CallProof): object {
+  return {
+    id: call.id,
+    principal_id: call.principalId,
+    token_id: call.tokenId,
+    toolkit: call.toolkit,
+    alias: call.alias,
+    source_id: call.sourceId,
+    tool: call.tool,
+    definition_digest: call.definitionDigest,
+    arguments_digest: call.argumentsDigest,
+    rule: call.rule,
+    client: call.client,
+    replica_id: call.replicaId,
+    runner_id: call.runnerId,
+    generation: call.generation,
+    catalog_version: proof.catalogVersion,
+    secret_hash: proof.secretHash,
+  }
+}
+
+/** Records a call whose row is not there, or perhaps not there: refused, or its beginning got no answer. */
 export async function recordCall(pool: Pool, call: NewCall, end: CallEnd): Promise<boolean> {
   const { rowCount } = await pool.query({
     name: 'record-call',
@@ -95,7 +156,8 @@ export async function recordCall(pool: Pool, call: NewCall, end: CallEnd): Promi
         ON CONFLICT (id) DO UPDATE SET state = 'finished', outcome = $15, code = $16, finished_at = now()
           WHERE calls.state = 'running'
         RETURNING id, principal_id, token_id)
-      ${insertEvent} $17::jsonb FROM done`,
+      INSERT INTO events (kind, principal_id, token_id, call_id, data)
+      SELECT 'call.finished', principal_id, token_id, id, $17::jsonb FROM done`,
     values: [...parameters(call), end.outcome, end.code, JSON.stringify(end.event)],
   })
   return rowCount === 1
@@ -130,7 +192,7 @@ export interface CallStanding {
   catalogVersion: number
 }
 
-/** Why `beginCall` refused: the token's state and the catalog's version now. */
+/** Why `CallRows.begin` refused: the token's state and the catalog's version now. */
 export async function callStanding(db: Executor, tokenId: TokenId): Promise<CallStanding> {
   const { rows } = await sql<CallStanding>`
     SELECT c.version AS "catalogVersion", CASE

@@ -14,11 +14,12 @@ export {
   touchAdminKey,
 } from './admin-keys.ts'
 export {
-  beginCall,
   type CallEnd,
+  type CallProof,
+  type CallRows,
   type CallStanding,
   callStanding,
-  finishCall,
+  createCallRows,
   lastCall,
   type NewCall,
   reapCalls,

@@ -14,6 +14,8 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   })
   request.once('end', () => resolve(Buffer.concat(chunks).toString('utf8')))
   request.once('error', reject)
-  request.once('close', () => reject(new Error('the request ended before its body was there')))
+  request.once('close', () => {
+    if (!request.complete) reject(new Error('the request ended before its body was there'))
+  })
   return await promise
 }

@@ -29,6 +29,8 @@ export interface RouteOptions {
 
 type Route = (request: IncomingMessage, response: ServerResponse) => Promise<void>
 
+/** Made once: an abort without a reason makes an error with a stack each time. */
+const closed = new Error('the answer was closed')
 const launchBytes = 256 * 1024
 /** How long `accepted` may wait for what comes right after it. */
 const togetherMs = 2
@@ -94,7 +96,7 @@ export function createRoutes(options: RouteOptions): Route {
   async function call(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController()
     // The gateway closing the answer is a cancellation, at whatever point it comes.
-    response.once('close', () => gone.abort())
+    response.once('close', () => gone.abort(closed))
     const body: CallRequest = parse(callRequest, await readBody(request, settings.limits.requestBytes))
     await refuseUnlessOpen()
     const source = findSource(body.sourceId)

@@ -99,7 +99,8 @@ export async function world(
 
   const sent: RunnerCall[] = []
   const state = { script: answering(ok) }
-  const runners: Pick<Runners, 'call' | 'find'> = {
+  const runners: Pick<Runners, 'awake' | 'call' | 'find'> = {
+    awake: () => true,
     find: async () => undefined,
     call: async (call, hooks) => {
       const sending = async (where: typeof life) => {

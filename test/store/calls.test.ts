@@ -2,10 +2,9 @@ import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { newId, type PrincipalId, type ReplicaId, type TokenId } from '../../src/core/index.ts'
 import {
-  beginCall,
   callStanding,
+  createCallRows,
   catalogVersion,
-  finishCall,
   listEvents,
   recordCall,
   type Store,
@@ -35,37 +34,41 @@ async function newCall(store: Store) {
   }
 }
 const end = (outcome: 'ok' | 'failed') => ({ outcome, code: null, event: { outcome } })
+const proof = (catalogVersion: number) => ({ catalogVersion, secretHash: null })
 const outcomes = async (store: Store) =>
   (await listEvents(store.db, { limit: 9 })).map(({ data }) => data['outcome'])
 
 test('invariant 11: an outcome reported twice, or two outcomes, are recorded once: the first', async () => {
   await using store = await testStore()
+  const rows = createCallRows(store.pool)
   const call = await newCall(store)
-  expect(await beginCall(store.pool, call, await catalogVersion(store.db))).toBe(true)
-  expect(await finishCall(store.pool, call.id, end('ok'))).toBe(true)
-  expect(await finishCall(store.pool, call.id, end('ok'))).toBe(false)
-  expect(await finishCall(store.pool, call.id, end('failed'))).toBe(false)
+  expect(await rows.begin(call, proof(await catalogVersion(store.db)))).toBe(true)
+  expect(await rows.finish(call.id, end('ok'))).toBe(true)
+  expect(await rows.finish(call.id, end('ok'))).toBe(false)
+  expect(await rows.finish(call.id, end('failed'))).toBe(false)
   expect(await recordCall(store.pool, call, end('failed'))).toBe(false)
   expect(await outcomes(store)).toEqual(['ok'])
 })
 
 test('a call whose beginning got no answer is closed by its record, whether its row was there or comes later', async () => {
   await using store = await testStore()
+  const rows = createCallRows(store.pool)
   const version = await catalogVersion(store.db)
   const [there, later] = [await newCall(store), await newCall(store)]
-  await beginCall(store.pool, there, version)
+  await rows.begin(there, proof(version))
   expect(await recordCall(store.pool, there, end('failed'))).toBe(true)
   expect(await recordCall(store.pool, later, end('failed'))).toBe(true)
-  await expect(beginCall(store.pool, later, version)).rejects.toThrow(/duplicate key/)
+  await expect(rows.begin(later, proof(version))).rejects.toThrow(/duplicate key/)
   expect(await outcomes(store)).toEqual(['failed', 'failed'])
 })
 
 test('a token that does not exist, or is another principal’s, begins nothing', async () => {
   await using store = await testStore()
+  const rows = createCallRows(store.pool)
   const version = await catalogVersion(store.db)
   const [one, other] = [await newCall(store), await newCall(store)]
-  expect(await beginCall(store.pool, { ...one, tokenId: other.tokenId }, version)).toBe(false)
-  expect(await beginCall(store.pool, one, version + 1)).toBe(false)
+  expect(await rows.begin({ ...one, tokenId: other.tokenId }, proof(version))).toBe(false)
+  expect(await rows.begin(one, proof(version + 1))).toBe(false)
   expect(await callStanding(store.db, 'tok_none' as TokenId)).toEqual({
     token: 'token_unknown',
     catalogVersion: version,
