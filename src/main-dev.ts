@@ -58,12 +58,15 @@ export async function runDev(options: DevOptions): Promise<void> {
   const ordersPort = last?.orders ?? (options.port === 0 ? 0 : 7443)
   say('starting the database, the emulated Slack and the demo API …')
   await using open = new AsyncDisposableStack()
-  const [database, orders, slack, port] = await Promise.all([
+  const starts = [
     openDatabase({ url: undefined, stateDir: folder.path, log }).then((it) => open.use(it)),
     startDemoOrders({ port: ordersPort, ...demoKey() }).then((it) => open.use(it)),
     startEmulatedSlack({ port: 0, frontPort: 0 }).then((it) => open.use(it)),
     freePort(wantedPort),
-  ])
+  ] as const
+  // Also when one fails: what comes up after the others were closed would keep this process for ever.
+  await Promise.allSettled(starts)
+  const [database, orders, slack, port] = await Promise.all(starts)
   if (wantedPort !== 0 && port !== wantedPort) {
     say(`port ${wantedPort} is taken; using ${port}: lines pasted into clients earlier do not fit any more`)
   }
