@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { LeftOutReporter } from './test/support/left-out.ts'
 
 export default defineConfig({
   test: {
@@ -7,6 +8,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    globalSetup: ['test/support/global-database.ts'],
+    globalSetup: ['test/support/global-machine.ts', 'test/support/global-database.ts'],
+    reporters: ['default', new LeftOutReporter()],
   },
 })

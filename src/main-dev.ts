@@ -126,12 +126,15 @@ export async function runDev(options: DevOptions): Promise<void> {
 /** What stands around Toolcrib elsewhere. */
 async function startSurroundings({ open, log, say, folder, port }: Run) {
   const wanted = await wantedPorts(folder, port)
-  const [database, orders, slack, gateway] = await Promise.all([
+  const starts = [
     openDatabase({ url: undefined, stateDir: folder, log }).then((it) => open.use(it)),
     startDemoOrders({ port: wanted.orders, ...demoKey() }).then((it) => open.use(it)),
     startEmulatedSlack({ port: 0, frontPort: 0 }).then((it) => open.use(it)),
     freePort(wanted.gateway),
-  ])
+  ] as const
+  // Also when one fails: what comes up after the others were closed would keep this process for ever.
+  await Promise.allSettled(starts)
+  const [database, orders, slack, gateway] = await Promise.all(starts)
   if (wanted.gateway !== 0 && gateway !== wanted.gateway) {
     say(
       `port ${wanted.gateway} is taken; using ${gateway}: lines pasted into clients earlier do not fit any more`,

@@ -1,7 +1,7 @@
 import { AppError, systemClock } from '../core/index.ts'
+import { createCallRows } from '../store/index.ts'
 import { createArgumentsCheck } from './arguments.ts'
 import { carryCall } from './carry.ts'
-import { createCallRows } from '../store/index.ts'
 import type { CallDeps, CallsOptions } from './deps.ts'
 import { createFlights } from './flights.ts'
 import { visibleTools } from './list.ts'

@@ -24,7 +24,11 @@ export async function carryCall(deps: CallDeps, request: CallRequest, hooks: Cal
 }
 
 /** Undefined for a recalled caller whose call did not begin: then nothing has been done, told or recorded. */
-async function carry(deps: CallDeps, request: CallRequest, hooks: CallHooks): Promise<CallResult | undefined> {
+async function carry(
+  deps: CallDeps,
+  request: CallRequest,
+  hooks: CallHooks,
+): Promise<CallResult | undefined> {
   const facts = openFacts(request, deps.replicaId, deps.clock.now())
   const callId = facts.call.id
   let unknownTool: AppError | undefined

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { RecalledCaller } from '../access/index.ts'
 import { AppError } from '../core/index.ts'
 import type { HttpServer } from '../http/index.ts'
-import type { RecalledCaller } from '../access/index.ts'
 import { authenticate, type Claim, type Proof, recall, Unproven } from './authenticate.ts'
 import { createHostCheck } from './host-check.ts'
 import { claimedClient } from './label.ts'

@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:https'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -174,6 +174,14 @@ test('what cannot start says why in a sentence, and starts nothing', async () =>
     expect.stringContaining('run in a folder that you may write'),
   ])
 })
+
+test('when the database cannot start, what was started beside it ends too', async () => {
+  const blocked = join(folder, 'blocked')
+  await mkdir(blocked)
+  await writeFile(join(blocked, 'postgres'), 'a file where the data should be')
+  const { code } = await runToolcrib(['dev', '--folder', blocked, '--port', '0'], {})
+  expect(code).toBe(1)
+}, 60_000)
 
 test('a reader that has seen enough ends a command quietly', async () => {
   const program = `"$0" "$1" --help | true; "$0" "$1" audit --help | head -1`

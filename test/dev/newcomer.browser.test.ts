@@ -1,20 +1,14 @@
-import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { chromium } from 'playwright-core'
 import { expect, test } from 'vitest'
 import { home } from '../support/access.ts'
+import { findChromium } from '../support/machine.ts'
+import { needing } from '../support/needs.ts'
 import { startNewcomerPage } from '../support/newcomer.ts'
-
-const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
-const missing = !existsSync(executablePath)
-/** A title says how to run what is left out, so that nobody takes a run without a browser for a whole one. */
-const cure = missing
-  ? ' (apt-get install -y chromium && npx vitest run test/dev/newcomer.browser.test.ts)'
-  : ''
 
 async function openBrowser() {
   const browser = await chromium.launch({
-    executablePath,
+    executablePath: findChromium() ?? '',
     args: [
       '--no-sandbox',
       '--disable-gpu',
@@ -27,8 +21,9 @@ async function openBrowser() {
   return { browser, [Symbol.asyncDispose]: async () => await browser.close() }
 }
 
-test.skipIf(missing)(
-  `a newcomer types the command, sees the message, and copies a line that works${cure}`,
+test(
+  'a newcomer types the command, sees the message, and copies a line that works',
+  needing('chromium'),
   async () => {
     await using page = await startNewcomerPage()
     await using chrome = await openBrowser()
@@ -66,8 +61,9 @@ test.skipIf(missing)(
   },
 )
 
-test.skipIf(missing)(
+test(
   'the page works without a script, at the width of a phone, and warns in red',
+  needing('chromium'),
   async () => {
     await using page = await startNewcomerPage({ warning: 'Tools run as you, on this machine.' })
     await using chrome = await openBrowser()

@@ -13,7 +13,7 @@ import {
   sayAndRead,
   theSecret,
 } from '../support/egress-world.ts'
-import { hasProgram, howToRun } from '../support/programs.ts'
+import { needing } from '../support/needs.ts'
 
 const run = promisify(execFile)
 const host = 'orders.example.com'
@@ -99,41 +99,38 @@ test('Node’s fetch works through the proxy as programs in a sandbox use it', a
   expect(up.seen.every((seen) => seen.rawHeaders.includes(`Bearer ${theSecret}`))).toBe(true)
 })
 
-test.skipIf(!hasProgram('curl'))(
-  `curl works through the proxy as programs in a sandbox use it${howToRun('curl', 'test/egress/egress.test.ts')}`,
-  async () => {
-    await using world = await makeWorld()
-    const up = await world.upstream((req, res) => {
-      let size = 0
-      req.on('data', (chunk: Buffer) => {
-        size += chunk.length
-      })
-      req.on('end', () => res.end(`${req.method} ${size}`))
+test('curl works through the proxy as programs in a sandbox use it', needing('curl'), async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((req, res) => {
+    let size = 0
+    req.on('data', (chunk: Buffer) => {
+      size += chunk.length
     })
-    await world.setRules([rule(host, up.port, { inject: injectBearer })])
-    const ca = join(tmpdir(), `toolcrib-ca-${process.pid}.pem`)
-    await writeFile(ca, world.ca)
-    const proxy = `http://orders:${world.lease}@127.0.0.1:${world.egress.tcpPort}`
-    const curl = await run('curl', ['-sS', '--cacert', ca, '--proxy', proxy, `https://${host}:${up.port}/y`])
-    expect(curl.stdout).toBe('GET 0')
-    const chunked = await run('curl', [
-      '-sS',
-      '--cacert',
-      ca,
-      '--proxy',
-      proxy,
-      '-H',
-      'Transfer-Encoding: chunked',
-      '-H',
-      'Expect: 100-continue',
-      '-d',
-      'abc',
-      `https://${host}:${up.port}/y`,
-    ])
-    expect(chunked.stdout).toBe('POST 3')
-    expect(up.seen.every((seen) => seen.rawHeaders.includes(`Bearer ${theSecret}`))).toBe(true)
-  },
-)
+    req.on('end', () => res.end(`${req.method} ${size}`))
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const ca = join(tmpdir(), `toolcrib-ca-${process.pid}.pem`)
+  await writeFile(ca, world.ca)
+  const proxy = `http://orders:${world.lease}@127.0.0.1:${world.egress.tcpPort}`
+  const curl = await run('curl', ['-sS', '--cacert', ca, '--proxy', proxy, `https://${host}:${up.port}/y`])
+  expect(curl.stdout).toBe('GET 0')
+  const chunked = await run('curl', [
+    '-sS',
+    '--cacert',
+    ca,
+    '--proxy',
+    proxy,
+    '-H',
+    'Transfer-Encoding: chunked',
+    '-H',
+    'Expect: 100-continue',
+    '-d',
+    'abc',
+    `https://${host}:${up.port}/y`,
+  ])
+  expect(chunked.stdout).toBe('POST 3')
+  expect(up.seen.every((seen) => seen.rawHeaders.includes(`Bearer ${theSecret}`))).toBe(true)
+})
 
 test('plain http goes out where a rule says http, and never with a credential', async () => {
   await using world = await makeWorld()

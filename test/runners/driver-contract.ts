@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, type SuiteOptions, test } from 'vitest'
 import type { RunnerDriver, SandboxFacts, SandboxSpec } from '../../src/runners/index.ts'
 import { until } from '../support/until.ts'
 
@@ -10,8 +10,6 @@ export interface DriverHarness extends AsyncDisposable {
   spec(change?: Partial<SandboxSpec>): SandboxSpec
   /** `kill -9` of everything in the sandbox, behind the driver's back. */
   kill(name: string): Promise<void>
-  /** Puts something under this name that is not ours; left out where nobody else could. */
-  squat?(name: string): Promise<void>
   /** What is left of a sandbox besides its home: processes, sockets, folders. */
   leftovers(name: string): Promise<string[]>
 }
@@ -19,7 +17,12 @@ export interface DriverHarness extends AsyncDisposable {
 const signal = AbortSignal.timeout(600_000)
 
 /** What every driver promises in `driver.ts`; call it at the top level of a test file. */
-export function driverContract(name: string, makeHarness: () => Promise<DriverHarness>): void {
+export function driverContract(
+  name: string,
+  makeHarness: () => Promise<DriverHarness>,
+  /** What `needing` says of this driver. */
+  options: SuiteOptions = {},
+): void {
   /** A harness with one sandbox that runs. */
   async function withSandbox(): Promise<{ harness: DriverHarness; spec: SandboxSpec; facts: SandboxFacts }> {
     const harness = await makeHarness()
@@ -28,7 +31,7 @@ export function driverContract(name: string, makeHarness: () => Promise<DriverHa
     return { harness, spec, facts: await untilRunning(harness.driver, spec.name) }
   }
 
-  describe(`driver contract: ${name}`, () => {
+  describe(`driver contract: ${name}`, options, () => {
     test('a sandbox that was never made is observed as gone and not listed', async () => {
       await using harness = await makeHarness()
       expect(await harness.driver.observe(harness.spec().name, signal)).toBeUndefined()
@@ -73,15 +76,6 @@ export function driverContract(name: string, makeHarness: () => Promise<DriverHa
       const answer = await harness.driver.ensure(next, signal)
       expect(answer).toMatchObject({ kind: 'taken', facts: { uid: spec.uid, generation: spec.generation } })
       expect(await harness.driver.observe(spec.name, signal)).toEqual(facts)
-    })
-
-    test('a name held by something that is not ours is taken, left alone and not listed', async (context) => {
-      await using harness = await makeHarness()
-      if (harness.squat === undefined) return context.skip('nobody else can hold a name here')
-      const spec = harness.spec()
-      await harness.squat(spec.name)
-      expect((await harness.driver.ensure(spec, signal)).kind).toBe('taken')
-      expect(await harness.driver.list(signal)).toEqual([])
     })
 
     test('invariant 12: delete with another uid does nothing', async () => {
@@ -162,6 +156,20 @@ export function driverContract(name: string, makeHarness: () => Promise<DriverHa
       await expect(harness.driver.observe(spec.name, AbortSignal.abort())).rejects.toBeInstanceOf(Error)
       await expect(harness.driver.list(AbortSignal.abort())).rejects.toBeInstanceOf(Error)
     })
+  })
+}
+
+/** What a driver promises besides where others can hold a name: `squat` puts something there that is not ours. */
+export function strangersContract(
+  name: string,
+  makeHarness: () => Promise<DriverHarness & { squat(name: string): Promise<void> }>,
+): void {
+  test(`driver contract: ${name}: a name held by what is not ours is taken, left alone and not listed`, async () => {
+    await using harness = await makeHarness()
+    const spec = harness.spec()
+    await harness.squat(spec.name)
+    expect((await harness.driver.ensure(spec, signal)).kind).toBe('taken')
+    expect(await harness.driver.list(signal)).toEqual([])
   })
 }
 

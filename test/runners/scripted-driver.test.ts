@@ -1,8 +1,8 @@
 import { newId } from '../../src/core/index.ts'
 import { ScriptedMachine } from '../support/scripted-driver.ts'
-import { driverContract } from './driver-contract.ts'
+import { driverContract, strangersContract } from './driver-contract.ts'
 
-driverContract('scripted', async () => {
+const makeHarness: Parameters<typeof strangersContract>[1] = async () => {
   const machine = new ScriptedMachine()
   let count = 0
   return {
@@ -27,4 +27,7 @@ driverContract('scripted', async () => {
     leftovers: async (name) => (machine.sandboxes.has(name) ? [name] : []),
     async [Symbol.asyncDispose]() {},
   }
-})
+}
+
+driverContract('scripted', makeHarness)
+strangersContract('scripted', makeHarness)

@@ -1,6 +1,8 @@
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { processes } from '../support/processes.ts'
+import { until } from '../support/until.ts'
 import { checkout, startTestToolhost, type TestToolhost } from '../toolhost/toolhost-process.ts'
 
 async function startWorkspace(): Promise<TestToolhost> {
@@ -14,6 +16,11 @@ async function answer(host: TestToolhost, tool: string, args: Record<string, unk
   if (ending.type !== 'result') throw new Error(JSON.stringify(ending))
   const [block] = ending.result['content'] as { text: string }[]
   return { text: block?.text ?? '', isError: ending.result['isError'] === true }
+}
+
+/** The processes with exactly this command line: without a sandbox they are the machine's. */
+async function running(command: string): Promise<number[]> {
+  return (await processes()).flatMap(({ pid, commandLine }) => (commandLine.trim() === command ? [pid] : []))
 }
 
 test('a file that was written can be read, listed and used by a command', async () => {
@@ -64,7 +71,7 @@ test('a command past its time is stopped with all that it started, and its outpu
   await using host = await startWorkspace()
   const run = await answer(host, 'run', { command: 'echo started; sleep 301 & sleep 301', timeoutSeconds: 1 })
   expect(run).toEqual({ text: 'stopped after 1 s\n--- stdout\nstarted\n', isError: true })
-  expect((await answer(host, 'run', { command: 'pgrep -fx "sleep 301"' })).text).toBe('exit code 1')
+  expect(await running('sleep 301')).toEqual([])
 })
 
 test('a cancelled command is gone when the cancellation is answered, and its neighbour goes on', async () => {
@@ -72,10 +79,10 @@ test('a cancelled command is gone when the cancellation is answered, and its nei
   const neighbour = answer(host, 'run', { command: 'sleep 2; echo neighbour' })
   const stop = new AbortController()
   const call = host.call('workspace', 'run', { command: 'sleep 302 & sleep 302' }, { signal: stop.signal })
-  await new Promise((resolve) => setTimeout(resolve, 800))
+  await until(async () => (await running('sleep 302')).length === 2)
   stop.abort()
   expect(await call).toMatchObject({ type: 'failed', code: 'call_cancelled' })
-  expect((await answer(host, 'run', { command: 'pgrep -fx "sleep 302"' })).text).toBe('exit code 1')
+  expect(await running('sleep 302')).toEqual([])
   expect((await neighbour).text).toContain('neighbour')
 })
 

@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import { newId, type PrincipalId, type ReplicaId, type TokenId } from '../../src/core/index.ts'
 import {
   callStanding,
-  createCallRows,
   catalogVersion,
+  createCallRows,
   listEvents,
   recordCall,
   type Store,

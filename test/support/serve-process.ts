@@ -56,7 +56,8 @@ export async function startServe(options: {
   /** For the gateway and the proxy. */
   environment?: Record<string, string>
 }): Promise<ServeProcess> {
-  const stack = new AsyncDisposableStack()
+  // What was started ends with it when the next does not start.
+  await using stack = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-serve-'))
   stack.defer(async () => await rm(folder, { recursive: true, force: true }))
   const store = stack.use(await testStore({ poolSize: 2 }))
@@ -116,6 +117,7 @@ export async function startServe(options: {
     for (const { pid, commandLine } of await processes())
       if (commandLine.startsWith('flock ') && commandLine.includes(`${folder}/`)) process.kill(pid, 'SIGKILL')
   })
+  const started = stack.move()
   return {
     url: `${url}/mcp`,
     folder,
@@ -137,6 +139,6 @@ export async function startServe(options: {
       await end(gateway.child, 'SIGKILL')
       gateway = await start('serve', '--json')
     },
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    [Symbol.asyncDispose]: () => started.disposeAsync(),
   }
 }

@@ -1,13 +1,16 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { digestJson } from '../../src/core/index.ts'
 import { Deployment, type Person } from '../support/deployment.ts'
 import { type Deed, monkey, random } from '../support/monkey.ts'
+import { testNeeding } from '../support/needs.ts'
 import { report } from '../support/report.ts'
 import { callTool, type Seen } from '../support/tool-client.ts'
 import { until } from '../support/until.ts'
+
+const test = testNeeding('sandbox')
 
 /** How long things are broken: CHAOS_SECONDS=600 for a long night. CHAOS_SEED repeats the monkey's choices. */
 const seconds = Number(process.env['CHAOS_SECONDS'] ?? 45)

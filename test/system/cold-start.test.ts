@@ -1,11 +1,14 @@
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { Deployment, type Person } from '../support/deployment.ts'
+import { testNeeding } from '../support/needs.ts'
 import { report } from '../support/report.ts'
 import { callTool } from '../support/tool-client.ts'
 import { until } from '../support/until.ts'
+
+const test = testNeeding('sandbox')
 
 let deployment: Deployment
 

@@ -3,6 +3,7 @@ import pg from 'pg'
 import { afterAll, expect, test } from 'vitest'
 import { connectV1, textOf } from '../support/clients.ts'
 import { startDev } from '../support/dev-process.ts'
+import { needing } from '../support/needs.ts'
 import { sandboxOf, searchFolder, searchProcess } from '../support/processes.ts'
 
 /**
@@ -16,13 +17,6 @@ const dev = await startDev({ environment: { TOOLCRIB_DEMO_KEY: key } })
 afterAll(async () => await dev[Symbol.asyncDispose]())
 const token = await dev.token('alice')
 await dev.newcomer('say', { as: 'alice', text: '/mcp-token' })
-
-/** Another user's memory may be read by root, or by oneself where the kernel lets one. */
-const mayRead = await searchProcess(dev.ready.pids.gateway, [Buffer.from(key)]).then(
-  () => true,
-  () => false,
-)
-const cure = mayRead ? '' : ' (needs the right to read /proc/<pid>/mem: run the tests as root)'
 
 /** The value as it is, and as it may be written down on the way. */
 const forms = (value: string) => [
@@ -56,66 +50,67 @@ async function searchSandbox(value: string): Promise<string[]> {
   return found
 }
 
-test.skipIf(!mayRead)(
-  `the search finds what is there: a canary in the home, in an environment and in memory${cure}`,
-  async () => {
-    await using client = await connectV1(dev.ready.mcp, token)
-    await client.call('workspace_write_file', { path: 'notes/canary.txt', content: `-${planted}-` })
-    const command = `CANARY=${planted} setsid sleep 100 >/dev/null 2>&1 & cp notes/canary.txt /tmp/canary`
-    await client.call('workspace_run', { command })
-    const found = await searchSandbox(planted)
-    expect(found).toEqual(
-      expect.arrayContaining([
-        expect.stringMatching(/homes\/r-alice-\w+-home\/notes\/canary\.txt$/),
-        expect.stringMatching(/^\d+ environ$/),
-        expect.stringMatching(/^\d+ memory$/),
-        expect.stringMatching(/\/root\/tmp\/canary$/),
-      ]),
-    )
-    await client.call('workspace_run', {
-      command: 'rm -r notes /tmp/canary; pkill -f "sleep 100"; echo done',
-    })
-    // And the key itself is found where it was given.
-    const { gateway } = dev.ready.pids
-    expect(await searchProcess(gateway, [Buffer.from(key)])).toContain(`${gateway} environ`)
-  },
-  120_000,
-)
+test('the search finds what is there: a canary in the home, in an environment and in memory', {
+  ...needing('sandbox', 'memory of others'),
+  timeout: 180_000,
+}, async () => {
+  await using client = await connectV1(dev.ready.mcp, token)
+  await client.call('workspace_write_file', { path: 'notes/canary.txt', content: `-${planted}-` })
+  const command = `CANARY=${planted} setsid sleep 100 >/dev/null 2>&1 & echo $! >asleep; cp notes/canary.txt /tmp/canary`
+  await client.call('workspace_run', { command })
+  const found = await searchSandbox(planted)
+  expect(found).toEqual(
+    expect.arrayContaining([
+      expect.stringMatching(/homes\/r-alice-\w+-home\/notes\/canary\.txt$/),
+      expect.stringMatching(/^\d+ environ$/),
+      expect.stringMatching(/^\d+ memory$/),
+      expect.stringMatching(/\/root\/tmp\/canary$/),
+    ]),
+  )
+  await client.call('workspace_run', {
+    command: 'rm -r notes /tmp/canary; kill $(cat asleep); rm asleep; echo done',
+  })
+  // And the key itself is found where it was given.
+  const { gateway } = dev.ready.pids
+  expect(await searchProcess(gateway, [Buffer.from(key)])).toContain(`${gateway} environ`)
+})
 
 const replies: string[] = []
 
-test.skipIf(!mayRead)(
-  `invariant 1: while and after it is used, the key is nowhere in the sandbox: environment, memory, files${cure}`,
-  async () => {
-    await using client = await connectV1(dev.ready.mcp, token)
-    let done = false
-    const use = async () => {
-      while (!done) {
-        for (const [name, args] of [
-          ['orders_list_orders', {}],
-          ['orders_get_order', { id: 'o-1003' }],
-          ['orders_create_order', { item: 'file', quantity: 2 }],
-        ] as const) {
-          const result = await client.call(name, args)
-          expect(result.isError).not.toBe(true)
-          replies.push(JSON.stringify(result))
-        }
+test('invariant 1: while and after it is used, the key is nowhere in the sandbox: environment, memory, files', {
+  ...needing('sandbox', 'memory of others'),
+  timeout: 180_000,
+}, async () => {
+  await using client = await connectV1(dev.ready.mcp, token)
+  let done = false
+  const use = async () => {
+    while (!done) {
+      for (const [name, args] of [
+        ['orders_list_orders', {}],
+        ['orders_get_order', { id: 'o-1003' }],
+        ['orders_create_order', { item: 'file', quantity: 2 }],
+      ] as const) {
+        const result = await client.call(name, args)
+        expect(result.isError).not.toBe(true)
+        replies.push(JSON.stringify(result))
       }
     }
-    const using = use()
-    try {
-      expect(await searchSandbox(key)).toEqual([])
-    } finally {
-      done = true
-      await using
-    }
-    expect(replies.length).toBeGreaterThan(2)
+  }
+  const using = use()
+  try {
     expect(await searchSandbox(key)).toEqual([])
-  },
-  180_000,
-)
+  } finally {
+    done = true
+    await using
+  }
+  expect(replies.length).toBeGreaterThan(2)
+  expect(await searchSandbox(key)).toEqual([])
+})
 
-test('invariant 1: nor is it in any reply, however one asks for it', async () => {
+test('invariant 1: nor is it in any reply, however one asks for it', {
+  ...needing('sandbox'),
+  timeout: 60_000,
+}, async () => {
   await using client = await connectV1(dev.ready.mcp, token)
   replies.push(textOf(await client.call('orders_list_orders')))
   // Asked for by one who would like to have it.
@@ -133,7 +128,7 @@ test('invariant 1: nor is it in any reply, however one asks for it', async () =>
     replies.push(await (await fetch(`${dev.ready.web}${path}`)).text())
   for (const form of forms(key))
     expect(replies.filter((reply) => reply.includes(form.toString()))).toEqual([])
-}, 60_000)
+})
 
 test('invariant 1: nor in the audit, the log, Slack, the command line, or the database', async () => {
   const places: Record<string, string> = {

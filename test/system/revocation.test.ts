@@ -1,9 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { connectV1, type Result, textOf } from '../support/clients.ts'
 import { startDev } from '../support/dev-process.ts'
-import { processes, sandboxOf } from '../support/processes.ts'
+import { processes } from '../support/processes.ts'
 import { until } from '../support/until.ts'
 
 /** The promise is one second; half a second more is for this machine, which runs other tests at the same time. */
@@ -112,13 +113,16 @@ for (const [what, withdraw] of [
       orders: number
     }
     // In the background, so that it is the tunnel that ends and not the call. The body goes on for a minute.
-    const upload = `(printf '{'; for i in $(seq 600); do printf ' '; sleep 0.1; done) | curl -sS -N -X POST -T - -H 'content-type: application/json' https://orders.crib.test:${orders}/v1/orders; echo "curl ended with $?"`
-    await client.call('workspace_run', {
-      command: `rm -f said; setsid sh -c '${upload.replaceAll("'", `'\\''`)}' >said 2>&1 & echo`,
-    })
+    const mark = `upload-${randomUUID()}`
+    const program = `
+      import { setTimeout } from "node:timers/promises"
+      async function* body() { yield "{"; for (let i = 0; i < 600; i++) { await setTimeout(100); yield " " } }
+      await fetch("https://orders.crib.test:${orders}/v1/orders", { method: "POST", duplex: "half",
+        headers: { "content-type": "application/json" }, body: ReadableStream.from(body()) })`
+    await client.call('workspace_write_file', { path: `${mark}.mjs`, content: program })
+    await client.call('workspace_run', { command: `setsid node ${mark}.mjs >said 2>&1 & echo` })
     const uploading = async () =>
-      (await sandboxOf(dev.folder, 'alice')).filter(({ commandLine }) => commandLine.startsWith('curl -sS'))
-        .length
+      (await processes()).filter(({ commandLine }) => commandLine.startsWith(`node ${mark}.mjs`)).length
     await until(async () => (await uploading()) === 1).catch(async () => {
       throw new Error(textOf(await client.call('workspace_read_file', { path: 'said' })))
     })

@@ -1,12 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { Deployment, endProcess, type GatewayProcess, type Person } from '../support/deployment.ts'
 import { call, initialize, post, send } from '../support/mcp-wire.ts'
+import { testNeeding } from '../support/needs.ts'
 import { report } from '../support/report.ts'
 import { callTool } from '../support/tool-client.ts'
 import { until } from '../support/until.ts'
+
+const test = testNeeding('sandbox')
 
 let deployment: Deployment
 let a: GatewayProcess

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -6,20 +6,12 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createToolhostClient } from '../../src/runners/client/index.ts'
 import { type ToolhostSettingsInput, toolhostSettingsVariable } from '../../src/wire/index.ts'
+import { needing } from '../support/needs.ts'
 import { checkout, nasty } from './toolhost-process.ts'
 
-const namespaces = (() => {
-  try {
-    execFileSync('unshare', ['-Urpf', '--mount-proc', 'true'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-})()
-
-// Needs user namespaces: on a machine that has them, `vitest run test/toolhost/memory.test.ts` runs it.
-test.runIf(namespaces)(
+test(
   'in its own process table a sandbox over its memory ends the source at fault',
+  needing('user namespaces'),
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'toolcrib-memory-'))
     const identity = { sandboxUid: 'memory', generation: 1 }

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,6 +8,7 @@ import { silentLog } from '../../src/core/index.ts'
 import { createToolhostClient } from '../../src/runners/client/index.ts'
 import { type ProbeTarget, startToolhost } from '../../src/toolhost/index.ts'
 import { toolhostSettings, toolhostSettingsVariable } from '../../src/wire/index.ts'
+import { needing } from '../support/needs.ts'
 import { checkout, nasty } from './toolhost-process.ts'
 
 const expect1 = { sandboxUid: 'probed', generation: 1 }
@@ -107,24 +108,17 @@ async function healthInNamespace(folder: string, prepare: string) {
   return { health, took }
 }
 
-const namespaces = (() => {
-  try {
-    execFileSync('unshare', ['-Urn', 'true'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-})()
+// The tests set their namespace up with `ip`.
+const emptyNetwork = needing('user namespaces', 'ip')
 
-// Needs user namespaces: on a machine that has them, `vitest run test/toolhost/probe.test.ts` runs these too.
-test.runIf(namespaces)('in an empty network namespace the probe finds egress enforced, at once', async () => {
+test('in an empty network namespace the probe finds egress enforced, at once', emptyNetwork, async () => {
   await using folder = await temporaryFolder()
   const { health, took } = await healthInNamespace(folder.path, 'ip link set lo up;')
   expect(health.egress).toBe('enforced')
   expect(took).toBeLessThan(900)
 })
 
-test.runIf(namespaces)('the real probe notices a metadata address that answers', async () => {
+test('the real probe notices a metadata address that answers', emptyNetwork, async () => {
   await using folder = await temporaryFolder()
   const listener = `require("net").createServer((s) => s.destroy()).listen(80, "169.254.169.254", () => console.log("up"))`
   // The listener lives in the namespace's own loopback and goes with its pipe's reader.

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { needing } from '../support/needs.ts'
 import { startFakeEgress } from './fake-egress.ts'
 import { checkout, nasty, startTestToolhost } from './toolhost-process.ts'
 
@@ -73,9 +74,20 @@ test('a source learns where the proxy is and what to trust, under every usual na
     NODE_USE_ENV_PROXY: '1',
     NODE_EXTRA_CA_CERTS: egress.caFile,
   })
-  await host.put('workspace', [join(checkout, 'sources/workspace/server.ts')])
-  // A program that knows nothing of us: it takes proxy and trust from its environment.
-  expect(await host.text('workspace', 'run', { command: 'curl -sS https://orders.crib.test/' })).toBe(
-    'exit code 0\n--- stdout\nhello',
-  )
 })
+
+test(
+  'a program that knows nothing of us takes proxy and trust from its environment',
+  needing('curl'),
+  async () => {
+    await using folder = await temporaryFolder()
+    await using egress = await startFakeEgress(folder.path, (_request, _body, response) =>
+      response.end('hello'),
+    )
+    await using host = await startTestToolhost({ egressSocketPath: egress.socketPath, caFile: egress.caFile })
+    await host.put('workspace', [join(checkout, 'sources/workspace/server.ts')])
+    expect(await host.text('workspace', 'run', { command: 'curl -sS https://orders.crib.test/' })).toBe(
+      'exit code 0\n--- stdout\nhello',
+    )
+  },
+)

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -31,6 +32,7 @@ export async function startEmbeddedPostgres(options: {
   /** A free one when left out. */
   port?: number
 }): Promise<EmbeddedPostgres> {
+  checkUser()
   const home = await dataHome(options.folder)
   const dataDir = join(home, 'data')
   await stopLeftover(dataDir)
@@ -66,6 +68,19 @@ export async function startEmbeddedPostgres(options: {
       // Only there when its guardian was killed.
       await stopLeftover(dataDir)
     },
+  }
+}
+
+/** PostgreSQL asks for the name of its user; a container may run as a bare number. */
+function checkUser(): void {
+  try {
+    userInfo()
+  } catch (cause) {
+    throw new AppError(
+      'unavailable',
+      `the embedded PostgreSQL does not run as user ${process.getuid?.()}, who has no name here; give that number a line in /etc/passwd, or run as another user`,
+      { cause },
+    )
   }
 }
 

@@ -1,9 +1,7 @@
-import { detectIsolation } from '../../../src/runners/index.ts'
+import { needing } from '../../support/needs.ts'
 import { driverContract } from '../driver-contract.ts'
 import { localHarness } from './contract-harness.ts'
 
-// What this machine cannot isolate, isolation.test.ts names.
-const { works } = await detectIsolation()
-for (const isolation of [...works, 'none' as const]) {
-  driverContract(`local ${isolation}`, async () => await localHarness(isolation))
-}
+for (const isolation of ['bubblewrap', 'unshare'] as const)
+  driverContract(`local ${isolation}`, async () => await localHarness(isolation), needing(isolation))
+driverContract('local none', async () => await localHarness('none'))

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SandboxFacts } from '../../../src/runners/index.ts'
 import { canary, type Gateway, sandboxSpec, World } from './gateway.ts'
-import { testableKinds } from './kinds.ts'
+import { kinds } from './kinds.ts'
 
-for (const { title, isolation, userId } of await testableKinds()) {
-  describe(`a sandbox made by ${title}`, () => {
+for (const { title, isolation, userId, options } of kinds) {
+  describe(`a sandbox made by ${title}`, options, () => {
     let world: World
     let gateway: Gateway
     let facts: SandboxFacts

@@ -5,15 +5,15 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { SandboxSpec } from '../../../src/runners/index.ts'
 import { layoutOf } from '../../../src/runners/local/layout.ts'
+import { needing } from '../../support/needs.ts'
 import { until } from '../../support/until.ts'
 import { sandboxSpec, World } from './gateway.ts'
-import { type Kind, testableKinds } from './kinds.ts'
+import { type Kind, kinds } from './kinds.ts'
 
-const bare: Kind = { title: 'no isolation', isolation: 'none', userId: undefined }
+const bare: Kind = { title: 'no isolation', isolation: 'none', userId: undefined, options: needing() }
 
-for (const kind of [...(await testableKinds()), bare]) {
-  const { title, isolation, userId } = kind
-  describe(`the life of a sandbox made by ${title}`, () => {
+for (const { title, isolation, userId, options } of [...kinds, bare]) {
+  describe(`the life of a sandbox made by ${title}`, options, () => {
     test('the home stays from one generation to the next, private, and nothing else does', async () => {
       await using world = new World(isolation, userId)
       const gateway = await world.gateway()
@@ -158,21 +158,23 @@ for (const kind of [...(await testableKinds()), bare]) {
       host.close()
       expect((await gateway.run(victimFacts, 'echo well')).stdout).toBe('well\n')
     })
+  })
+}
 
-    test('two sandboxes have different users, where the gateway is root', async (context) => {
-      if (process.getuid?.() !== 0 || userId !== undefined || isolation === 'none') {
-        return context.skip('one user cannot be several; run as root: npx vitest run test/runners/local')
-      }
-      await using world = new World(isolation, userId)
+for (const isolation of ['bubblewrap', 'unshare'] as const)
+  test(
+    `two sandboxes made by ${isolation} have different users, where the gateway is root`,
+    needing(isolation, 'root'),
+    async () => {
+      await using world = new World(isolation)
       const gateway = await world.gateway()
       const specs = [sandboxSpec(), sandboxSpec()]
       for (const spec of specs) await gateway.start(spec)
       const owners = specs.map((spec) => recordOf(world, spec).owner)
       expect(new Set(owners).size).toBe(2)
       for (const owner of owners) expect(owner).toBeGreaterThanOrEqual(200_000)
-    })
-  })
-}
+    },
+  )
 
 test('names that are more than names are refused', async () => {
   await using world = new World('none')

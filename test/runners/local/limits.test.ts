@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SandboxFacts } from '../../../src/runners/index.ts'
 import { until } from '../../support/until.ts'
 import { type Gateway, sandboxSpec, World } from './gateway.ts'
-import { testableKinds } from './kinds.ts'
+import { kinds } from './kinds.ts'
 
-for (const { title, isolation, userId } of await testableKinds()) {
-  describe(`limits of a sandbox made by ${title}`, () => {
+for (const { title, isolation, userId, options } of kinds) {
+  describe(`limits of a sandbox made by ${title}`, options, () => {
     let world: World
     let gateway: Gateway
     let facts: SandboxFacts
