@@ -11,6 +11,8 @@ import type { Calls } from './types.ts'
 export interface CallsRoom extends Calls {
   /** Ends the calls in flight that may no longer run; done by itself on notices and every half second. */
   cancelEnded(): Promise<void>
+  /** Settles when the outcomes of all calls that were answered are written, or after `ms`. */
+  recorded(ms: number): Promise<void>
   /** Ends what is in flight and waits, at most 10 s, until its outcomes are written. */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -55,6 +57,7 @@ export function createCalls(options: CallsOptions): CallsRoom {
     },
     call: async (request, hooks) => await keep(carryCall(deps, request, hooks)),
     cancelEnded: async () => await flights.cancelEnded(),
+    recorded: async (ms) => await recorder.drain(ms),
     async [Symbol.asyncDispose]() {
       stopListening?.()
       flights.endAll(

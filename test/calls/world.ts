@@ -177,13 +177,16 @@ export async function world(
         },
         hooks(),
       ),
-    rows: async () =>
-      (await sql<Record<string, unknown>>`SELECT * FROM calls ORDER BY started_at`.execute(store.db)).rows,
-    events: async () =>
-      (await listEvents(store.db, { limit: 100, kind: 'call.finished' })).map(({ callId, data }) => ({
-        callId,
-        data,
-      })),
+    rows: async () => {
+      await calls.recorded(1_000)
+      return (await sql<Record<string, unknown>>`SELECT * FROM calls ORDER BY started_at`.execute(store.db))
+        .rows
+    },
+    events: async () => {
+      await calls.recorded(1_000)
+      const events = await listEvents(store.db, { limit: 100, kind: 'call.finished' })
+      return events.map(({ callId, data }) => ({ callId, data }))
+    },
     async configure(change) {
       await catalog.apply({ ...baseConfig, ...change }, 'file')
     },
