@@ -158,12 +158,15 @@ function acceptEmptyJson(scope: HttpServer): void {
 /** Fastify's own refusals and whatever else fails before the protocol, as JSON-RPC. */
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: McpDeps['log']) {
   const status = error instanceof Error ? (error as { statusCode?: number }).statusCode : undefined
-  if (status === 413)
+  if (status === 413) {
+    // Closed while it still sends, a client would see a broken connection instead of the reason.
+    void reply.removeHeader('connection')
     return refuse(
       reply,
       413,
       new RpcError(rpcCodes.refused, 'The request is larger than this server accepts.'),
     )
+  }
   if (status === 415)
     return refuse(reply, 415, new RpcError(rpcCodes.refused, 'Content-Type must be application/json.'))
   if (status !== undefined && status >= 400 && status < 500)

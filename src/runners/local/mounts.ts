@@ -65,6 +65,10 @@ export function planMounts(view: View): Mount[] {
     ...systemMounts(),
     // The checkout may lie in /usr, as in many a container. An admin may show parts of it, never what is hidden.
     ...covers(systemMounts(), [view.appDir, ...view.hiddenPaths]),
+    // Before what an admin shows: some of that may lie below /tmp.
+    { kind: 'tmpfs', to: '/dev/shm', bytes: Math.floor(view.scratchBytes / 4), mode: '1777' },
+    { kind: 'tmpfs', to: '/tmp', bytes: view.scratchBytes, mode: '1777' },
+    { kind: 'symlink', from: '../tmp', to: '/var/tmp' },
     ...readOnly,
     ...covers(readOnly, view.hiddenPaths),
     ...etcParts.flatMap((part) => like(`/etc/${part}`)),
@@ -72,9 +76,6 @@ export function planMounts(view: View): Mount[] {
     ...appParts.flatMap((part) => bound(join(view.appDir, part), `${inside.app}/${part}`)),
     ...bound(view.nodePath, inside.node),
     ...(view.compileCache === undefined ? [] : bound(view.compileCache, inside.compileCache)),
-    { kind: 'tmpfs', to: '/dev/shm', bytes: Math.floor(view.scratchBytes / 4), mode: '1777' },
-    { kind: 'tmpfs', to: '/tmp', bytes: view.scratchBytes, mode: '1777' },
-    { kind: 'symlink', from: '../tmp', to: '/var/tmp' },
     { kind: 'ro', from: join(view.files, 'settings.json'), to: inside.settings },
     { kind: 'ro', from: join(view.files, 'ca.pem'), to: inside.ca },
     { kind: 'ro', from: realpathSync(view.egressSocketDir), to: inside.egress },

@@ -47,13 +47,16 @@ export class World implements AsyncDisposable {
     if (userId !== undefined) chownSync(this.stateDir, userId, userId)
   }
 
-  async gateway(change: { isolation?: Isolation | 'auto'; inherit?: string } = {}): Promise<Gateway> {
+  async gateway(
+    change: { isolation?: Isolation | 'auto'; inherit?: string; readOnlyPaths?: string[] } = {},
+  ): Promise<Gateway> {
     const options = {
       stateDir: this.stateDir,
       egressSocketDir: this.egressSocketDir,
       appDir: this.appDir,
       nodePath: process.execPath,
       isolation: change.isolation ?? this.isolation,
+      ...(change.readOnlyPaths === undefined ? {} : { readOnlyPaths: change.readOnlyPaths }),
       // The stand-in is not worth one.
       compileCache: false,
     }

@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { needing } from '../../support/needs.ts'
@@ -26,4 +27,28 @@ describe('below /usr', needing('root'), () => {
       expect(stdout).toContain('package.json')
       expect(stderr.match(/No such file/g)).toHaveLength(2)
     })
+})
+
+describe('below /tmp', () => {
+  for (const { title, isolation, userId, options } of kinds)
+    test(
+      `${title}: what an admin shows is there, nothing beside it, and the rest is the sandbox's own`,
+      options,
+      async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'shown-'))
+        try {
+          writeFileSync(join(folder, 'program'), 'shown')
+          await using world = new World(isolation, userId)
+          const gateway = await world.gateway({ readOnlyPaths: [join(folder, 'program')] })
+          const facts = await gateway.start(sandboxSpec())
+          const { stdout } = await gateway.run(
+            facts,
+            `cat ${folder}/program; ls /tmp; touch /tmp/mine && echo writable; echo x 2>&1 >${folder}/program`,
+          )
+          expect(stdout).toMatch(/^shownshown-\w+\nwritable\n.*(Read-only|denied)/)
+        } finally {
+          rmSync(folder, { recursive: true })
+        }
+      },
+    )
 })
