@@ -8,6 +8,7 @@ import { createLocalDriver, detectIsolation } from '../../../src/runners/index.t
 import { openCompileCache } from '../../../src/runners/local/compile-cache.ts'
 import { layoutOf } from '../../../src/runners/local/layout.ts'
 import { inside, planMounts } from '../../../src/runners/local/mounts.ts'
+import { needing } from '../../support/needs.ts'
 import { until } from '../../support/until.ts'
 import { sandboxSpec } from './gateway.ts'
 
@@ -36,38 +37,37 @@ async function newState() {
   }
 }
 
-test.runIf(isolation)(
-  'a cache whose files were cut short or changed does no harm: sandboxes start without it',
-  { timeout: 120_000 },
-  async () => {
-    await using state = await newState()
-    const { filled } = await state.open()
-    await filled
-    const [name = 'none'] = await readdir(state.all)
-    const cache = join(state.all, name)
-    const files = (await readdir(cache, { recursive: true, withFileTypes: true }))
-      .filter((entry) => entry.isFile())
-      .map((entry) => join(entry.parentPath, entry.name))
-    expect(files.length).toBeGreaterThan(20)
-    for (const [index, file] of files.entries()) {
-      const { size } = await stat(file)
-      if (index % 2 === 0) await truncate(file, Math.floor(size / 2))
-      else await writeFile(file, (await readFile(file)).fill(0xff, 64))
-    }
-    const spoilt = await Promise.all(files.map(async (file) => await readFile(file)))
+test('a cache whose files were cut short or changed does no harm: sandboxes start without it', {
+  timeout: 120_000,
+  ...needing('sandbox'),
+}, async () => {
+  await using state = await newState()
+  const { filled } = await state.open()
+  await filled
+  const [name = 'none'] = await readdir(state.all)
+  const cache = join(state.all, name)
+  const files = (await readdir(cache, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+  expect(files.length).toBeGreaterThan(20)
+  for (const [index, file] of files.entries()) {
+    const { size } = await stat(file)
+    if (index % 2 === 0) await truncate(file, Math.floor(size / 2))
+    else await writeFile(file, (await readFile(file)).fill(0xff, 64))
+  }
+  const spoilt = await Promise.all(files.map(async (file) => await readFile(file)))
 
-    const driver = await createLocalDriver(state.options)
-    const spec = sandboxSpec()
-    const signal = AbortSignal.timeout(60_000)
-    await driver.ensure(spec, signal)
-    const log = join(layoutOf(state.options.stateDir).of(spec.name).folder, 'log')
-    await until(async () => (await readFile(log, 'utf8')).includes('toolhost ready'), 30_000)
-    await driver.delete(spec.name, spec.uid, 0, signal)
-    // Nor did anything inside mend it: it is the gateway's alone.
-    expect(await Promise.all(files.map(async (file) => await readFile(file)))).toEqual(spoilt)
-    expect((await stat(state.all)).mode & 0o777).toBe(0o700)
-  },
-)
+  const driver = await createLocalDriver(state.options)
+  const spec = sandboxSpec()
+  const signal = AbortSignal.timeout(60_000)
+  await driver.ensure(spec, signal)
+  const log = join(layoutOf(state.options.stateDir).of(spec.name).folder, 'log')
+  await until(async () => (await readFile(log, 'utf8')).includes('toolhost ready'), 30_000)
+  await driver.delete(spec.name, spec.uid, 0, signal)
+  // Nor did anything inside mend it: it is the gateway's alone.
+  expect(await Promise.all(files.map(async (file) => await readFile(file)))).toEqual(spoilt)
+  expect((await stat(state.all)).mode & 0o777).toBe(0o700)
+})
 
 test('sandboxes see the cache read-only', async () => {
   await using state = await newState()
@@ -87,25 +87,24 @@ test('sandboxes see the cache read-only', async () => {
   ])
 })
 
-test.runIf(isolation)(
-  'a draft that was never finished is not used, and what a killed filling left is removed once it is old',
-  { timeout: 60_000 },
-  async () => {
-    await using state = await newState()
-    const draft = join(state.all, '0123456789abcdef.aB3xYz')
-    await mkdir(draft, { recursive: true, mode: 0o700 })
-    const [old, young] = await Promise.all([1, 2].map(() => mkdtemp(join(tmpdir(), 'toolcrib-compile-'))))
-    await mkdir(join(old ?? '', 'home'))
-    for (const folder of [draft, old ?? '']) await utimes(folder, longAgo, longAgo)
+test('a draft that was never finished is not used, and what a killed filling left is removed once it is old', {
+  timeout: 60_000,
+  ...needing('sandbox'),
+}, async () => {
+  await using state = await newState()
+  const draft = join(state.all, '0123456789abcdef.aB3xYz')
+  await mkdir(draft, { recursive: true, mode: 0o700 })
+  const [old, young] = await Promise.all([1, 2].map(() => mkdtemp(join(tmpdir(), 'toolcrib-compile-'))))
+  await mkdir(join(old ?? '', 'home'))
+  for (const folder of [draft, old ?? '']) await utimes(folder, longAgo, longAgo)
 
-    const cache = await state.open()
-    expect(cache.folder).toBeUndefined()
-    await cache.filled
-    expect(cache.folder).toMatch(/\/[0-9a-f]{16}$/)
-    expect([draft, old ?? '', young ?? ''].map((folder) => existsSync(folder))).toEqual([false, false, true])
-    await rm(young ?? '', { recursive: true })
-  },
-)
+  const cache = await state.open()
+  expect(cache.folder).toBeUndefined()
+  await cache.filled
+  expect(cache.folder).toMatch(/\/[0-9a-f]{16}$/)
+  expect([draft, old ?? '', young ?? ''].map((folder) => existsSync(folder))).toEqual([false, false, true])
+  await rm(young ?? '', { recursive: true })
+})
 
 if (isolation === undefined)
   process.stderr.write(

@@ -37,6 +37,7 @@ describe('below /tmp', () => {
       async () => {
         const folder = mkdtempSync(join(tmpdir(), 'shown-'))
         try {
+          chmodSync(folder, 0o755)
           writeFileSync(join(folder, 'program'), 'shown')
           await using world = new World(isolation, userId)
           const gateway = await world.gateway({ readOnlyPaths: [join(folder, 'program')] })
