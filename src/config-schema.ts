@@ -11,6 +11,26 @@ const duration = z.string().transform((text, context) => {
   }
 })
 const section = <Shape extends z.ZodRawShape>(shape: Shape) => z.strictObject(shape).prefault({} as never)
+/** What a sandbox has of its own; the machine's in its place, or around it, would take it away. */
+const ownPaths = [
+  '/dev',
+  '/etc',
+  '/home/crib',
+  '/opt/node',
+  '/opt/toolcrib',
+  '/proc',
+  '/run/toolcrib',
+  '/tmp',
+]
+
+const shownPath = z
+  .string()
+  .regex(/^(?:\/[^/]+)+$/, 'write an absolute path without a slash at its end, such as /opt/tools')
+  .refine((path) => !ownPaths.some((own) => own === path || own.startsWith(`${path}/`)), {
+    error: ({ input }) =>
+      `a sandbox has its own ${String(input)} or something below it; name the folders in it that tools need`,
+  })
+
 const port = z.number().int().min(0).max(65535)
 
 /**
@@ -54,7 +74,7 @@ export const configFile = z.strictObject({
     idle_stop: duration.prefault('30m'),
     max_age: duration.prefault('7d'),
     start_deadline_seconds: z.number().int().min(5).max(140).default(60),
-    read_only_paths: z.array(z.string().startsWith('/')).default([]),
+    read_only_paths: z.array(shownPath).default([]),
   }),
   egress: section({ upstream_ca_files: z.array(z.string()).default([]) }),
   sources: z.record(slug, sourceSpec).default({}),

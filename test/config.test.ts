@@ -55,6 +55,15 @@ test('every problem is told at once, with its place and what would work', () => 
   )
 })
 
+test.each(['/', '/tmp', '/opt', '/home', '/opt/tools/', 'opt'])(
+  'a folder that would take the sandbox’s own away, or is no plain path, is not shown to tools: %s',
+  (path) => {
+    const text = (shown: string) => `sandbox: { read_only_paths: ["${shown}"] }`
+    expect(() => read(text(path))).toThrow(/read_only_paths.*(absolute path|its own)/)
+    expect(read(text('/opt/tools')).file.sandbox.read_only_paths).toEqual(['/opt/tools'])
+  },
+)
+
 test('a secret of the environment does not print', () => {
   const config = read('', { SLACK_BOT_TOKEN: 'xoxb-hidden', SLACK_APP_TOKEN: 'xapp-hidden' })
   expect(JSON.stringify(config)).not.toContain('hidden')
