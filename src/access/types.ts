@@ -3,7 +3,7 @@ import type { ListedToken, PrincipalRow } from '../store/index.ts'
 
 export type Principal = PrincipalRow
 
-/** Who is calling, proven by a token on this very request. */
+/** Who is calling: proven by a token on this very request, unless it comes from `Access.recall`. */
 export interface Caller {
   principalId: PrincipalId
   principalName: string

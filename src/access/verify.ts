@@ -18,7 +18,7 @@ interface From {
 const newOne = 'ask for a new one with /mcp-token in Slack'
 
 /**
- * Who sends a bearer text. One database round trip on every request reads the row as it is now, so that what
+ * Who sends a bearer text. One database round trip of every `verify` reads the row as it is now, so that what
  * ended anywhere is refused here on the next request; argon2 only runs the first time that this process meets a
  * token (or its reissued secret), once for however many requests came with it.
  *

@@ -1,5 +1,5 @@
 import type { Principal } from '../access/index.ts'
-import { AppError } from '../core/index.ts'
+import { AppError, editDistance } from '../core/index.ts'
 
 /**
  * The one principal that `text` names: a principal id, a Slack user id, or a name with or without `@`, without
@@ -49,24 +49,14 @@ function closeTo(principals: readonly Principal[], text: string): string[] {
     .map(({ name }) => {
       const own = plain(name)
       const contains = own.includes(wanted) || (own.length > 2 && wanted.includes(own))
-      return { name, score: contains ? 1 : distance(own, wanted) }
+      return { name, score: contains ? 1 : lettersAway(own, wanted) }
     })
     .filter(({ score }) => score <= 2)
     .toSorted((a, b) => a.score - b.score || (a.name < b.name ? -1 : 1))
   return [...new Set(scored.map(({ name }) => name))].slice(0, 5)
 }
 
-/** How many letters must be added, dropped or exchanged; more than 2 is told as 3. */
-function distance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 2) return 3
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const exchanged = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(exchanged, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return Math.min(row[b.length] ?? 3, 3)
+/** More than 2 is told as 3, and not looked for where the lengths say it. */
+function lettersAway(a: string, b: string): number {
+  return Math.abs(a.length - b.length) > 2 ? 3 : Math.min(editDistance(a, b), 3)
 }

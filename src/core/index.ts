@@ -7,6 +7,7 @@ export { unlessAborted } from './abort.ts'
 export { type Clock, systemClock } from './clock.ts'
 export { canonicalJson, createMac, deeperThan, digestJson, sha256 } from './digest.ts'
 export { formatDuration, parseDuration, sayDuration, understandDuration } from './duration.ts'
+export { editDistance } from './edit-distance.ts'
 export { AppError, type ErrorCode, errorCodes, toAppError } from './errors.ts'
 export {
   type AuditEvent,
