@@ -77,8 +77,8 @@ test('a host without a rule is refused at CONNECT with a reason and the way out,
   expect(world.dialled).toEqual([])
 })
 
-test('Node’s fetch works through the proxy as programs in a sandbox use it', async () => {
-  await using world = await makeWorld()
+/** An upstream that says what it got, and what a program needs to reach it through the proxy. */
+async function forPrograms(world: Awaited<ReturnType<typeof makeWorld>>) {
   const up = await world.upstream((req, res) => {
     let size = 0
     req.on('data', (chunk: Buffer) => {
@@ -89,7 +89,13 @@ test('Node’s fetch works through the proxy as programs in a sandbox use it', a
   await world.setRules([rule(host, up.port, { inject: injectBearer })])
   const ca = join(tmpdir(), `toolcrib-ca-${process.pid}.pem`)
   await writeFile(ca, world.ca)
-  const proxy = `http://orders:${world.lease}@127.0.0.1:${world.egress.tcpPort}`
+  return { up, ca, proxy: `http://orders:${world.lease}@127.0.0.1:${world.egress.tcpPort}` }
+}
+
+test('Node’s fetch works through the proxy as programs in a sandbox use it', async () => {
+  await using world = await makeWorld()
+  const { up, ca, proxy } = await forPrograms(world)
+  // A program of its own; what it prints is its answer to this test.
   const script = `const r = await fetch('https://${host}:${up.port}/x', { method: 'POST', body: 'x'.repeat(100000) });
     console.log(r.status, await r.text())`
   const node = await run(process.execPath, ['--input-type=module', '-e', script], {
@@ -101,17 +107,7 @@ test('Node’s fetch works through the proxy as programs in a sandbox use it', a
 
 test('curl works through the proxy as programs in a sandbox use it', needing('curl'), async () => {
   await using world = await makeWorld()
-  const up = await world.upstream((req, res) => {
-    let size = 0
-    req.on('data', (chunk: Buffer) => {
-      size += chunk.length
-    })
-    req.on('end', () => res.end(`${req.method} ${size}`))
-  })
-  await world.setRules([rule(host, up.port, { inject: injectBearer })])
-  const ca = join(tmpdir(), `toolcrib-ca-${process.pid}.pem`)
-  await writeFile(ca, world.ca)
-  const proxy = `http://orders:${world.lease}@127.0.0.1:${world.egress.tcpPort}`
+  const { up, ca, proxy } = await forPrograms(world)
   const curl = await run('curl', ['-sS', '--cacert', ca, '--proxy', proxy, `https://${host}:${up.port}/y`])
   expect(curl.stdout).toBe('GET 0')
   const chunked = await run('curl', [

@@ -3,7 +3,6 @@ import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { newId, sha256 } from '../../src/core/index.ts'
 import { listEvents } from '../../src/store/index.ts'
-import { testStore } from '../support/database.ts'
 import {
   aCall,
   callOnce,
@@ -14,17 +13,8 @@ import {
   rowOf,
   startReplica,
 } from '../support/replica.ts'
-import { ScriptedMachine } from '../support/scripted-driver.ts'
-import { scriptedToolhost } from '../support/scripted-toolhost.ts'
+import { setUp } from '../support/scripted-world.ts'
 import { until } from '../support/until.ts'
-
-async function setUp() {
-  const store = await testStore()
-  const machine = new ScriptedMachine()
-  const toolhost = scriptedToolhost(machine)
-  const alice = await makePrincipal(store)
-  return { store, machine, toolhost, alice, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }
-}
 
 test('the first call makes the sandbox, tells what it waits for, names the life, and answers', async () => {
   await using t = await setUp()

@@ -1,23 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { AppError } from '../../src/core/index.ts'
-import { testStore } from '../support/database.ts'
 import { callOnce, checkBooks, makePrincipal, rowOf, startReplica } from '../support/replica.ts'
-import { ScriptedMachine } from '../support/scripted-driver.ts'
-import { scriptedToolhost } from '../support/scripted-toolhost.ts'
+import { setUp } from '../support/scripted-world.ts'
 import { until } from '../support/until.ts'
 
 // With real sandboxes and real signals: test/system/hung-toolhost.test.ts.
 const timings = { healthEveryMs: 20, healthLimitMs: 60, healthMisses: 3 }
 const never = new Promise<void>(() => undefined)
-
-async function setUp() {
-  const store = await testStore()
-  const machine = new ScriptedMachine()
-  const toolhost = scriptedToolhost(machine)
-  const alice = await makePrincipal(store)
-  return { store, machine, toolhost, alice, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }
-}
 
 function unreached(code: string): AppError {
   const cause = Object.assign(new Error(code), { code })

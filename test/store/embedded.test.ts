@@ -65,6 +65,7 @@ test('the embedded database starts beside a stale lock file that names a living 
 
 test('the embedded database ends when its owner is killed', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
+  // Prints the server's process id, which only its owner knows.
   const program = `
     import { startEmbeddedPostgres } from ${JSON.stringify(new URL('../../src/store/index.ts', import.meta.url).href)}
     console.log((await startEmbeddedPostgres({ folder: ${JSON.stringify(folder)} })).pid)

@@ -6,22 +6,13 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import type { Ready as Told } from '../../src/main-dev-ready.ts'
 
 const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
 const sample = new URL('../../toolcrib.dev.yaml', import.meta.url)
 
-/** What `npm run dev -- --json` prints when it is ready. */
-export interface Ready {
-  web: string
-  mcp: string
-  admin: string
-  adminKey: string
-  ca: string
-  egressSocket: string
-  demo: { url: string; ca: string }
-  isolation: string
-  pids: { gateway: number; egress: number; database: number }
-}
+/** What `npm run dev -- --json` prints when it is ready; its database is always an embedded one. */
+export type Ready = Told & { pids: { database: number } }
 
 export interface DevProcess {
   readonly ready: Ready

@@ -122,6 +122,7 @@ describe('from inside a sandbox', needing('sandbox'), () => {
       ['169.254.169.254', '80'],
       ['192.0.2.1', '443'],
     ]
+    // Prints what answered: output is the one way out of the sandbox.
     const said = await node(`
       import { connect } from "node:net"
       import dns from "node:dns/promises"
@@ -138,6 +139,7 @@ describe('from inside a sandbox', needing('sandbox'), () => {
     const words = [...secrets().map((secret) => secret.slice(0, 24)), 'ord_live_', 'xoxb-'].filter(Boolean)
     // The search must not find its own words, so they come in pieces.
     const pieces = JSON.stringify(words.map((word) => [word.slice(0, 3), word.slice(3)]))
+    // Prints where something was found, and that the search came to its end.
     const said = await node(`
       import { readFileSync, readdirSync, openSync, readSync } from "node:fs"
       const words = ${pieces}.map((parts) => parts.join(""))
@@ -180,6 +182,7 @@ describe('from inside a sandbox', needing('sandbox'), () => {
   test('the lease of the workspace opens no host of another source, and Bob’s home is not there', async () => {
     await run('echo private > ~/note', bob)
     const { port } = new URL(dev.ready.mcp)
+    // Prints the proxy's answers, for this test to read.
     const said = await node(`
       import { connect } from "node:net"
       const { hostname, port, username, password } = new URL(process.env.HTTPS_PROXY)

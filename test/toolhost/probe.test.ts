@@ -120,6 +120,7 @@ test('in an empty network namespace the probe finds egress enforced, at once', e
 
 test('the real probe notices a metadata address that answers', emptyNetwork, async () => {
   await using folder = await temporaryFolder()
+  // Prints "up", which the shell waits for before the probe begins.
   const listener = `require("net").createServer((s) => s.destroy()).listen(80, "169.254.169.254", () => console.log("up"))`
   // The listener lives in the namespace's own loopback and goes with its pipe's reader.
   const { health } = await healthInNamespace(

@@ -103,6 +103,7 @@ for (const { title, isolation, userId, options } of kinds) {
       const host = createServer((socket) => socket.end('host'))
       await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
       const { port } = host.address() as AddressInfo
+      // Programs inside print what they met: their output is all that comes out.
       const dial = (address: string, to: number) =>
         inside(
           `node -e "require('net').connect({host:'${address}',port:${to}}).on('connect',()=>console.log('open')).on('error',(e)=>console.log(e.code))"`,
@@ -115,6 +116,7 @@ for (const { title, isolation, userId, options } of kinds) {
       expect(
         (await inside('cat /proc/net/dev')).stdout.match(/^\s*\w+:/gm)?.map((name) => name.trim()),
       ).toEqual(['lo:'])
+      // Prints what its own server said.
       const own = await inside(
         `node -e "const s=require('net').createServer((c)=>c.end('own')).listen(0,'127.0.0.1',()=>require('net').connect(s.address().port,'127.0.0.1').on('data',(d)=>{console.log(String(d));s.close()}))"`,
       )
@@ -123,6 +125,7 @@ for (const { title, isolation, userId, options } of kinds) {
     })
 
     test('invariant 2: reaches the egress proxy over its socket, also after the proxy was restarted', async () => {
+      // Prints the proxy's answer, or why there is none.
       const ask = `node -e "require('http').get({socketPath:'/run/egress/proxy.sock'},(r)=>r.pipe(process.stdout)).on('error',(e)=>console.log(e.code))"`
       const first = await world.proxy('first')
       expect((await inside(ask)).stdout).toBe('first')
@@ -159,6 +162,7 @@ for (const { title, isolation, userId, options } of kinds) {
       const roomy = sandboxSpec()
       roomy.limits = { ...roomy.limits, processes: 256, openFiles: 1024 }
       const roomyFacts = await gateway.start(roomy)
+      // Prints how many of each came back.
       const script = `
         const { Worker } = require('node:worker_threads')
         const { readFile } = require('node:fs/promises')
