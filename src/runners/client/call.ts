@@ -89,7 +89,7 @@ export function sendCall(options: {
   }
 
   function abort(): void {
-    if (!open.sent) return open.abort(new Error('cancelled before it was sent'))
+    if (!open.wasSent()) return open.abort(new Error('cancelled before it was sent'))
     options.cancelInside(promise.catch(() => undefined))
     const seconds = options.cancelLimitMs / 1000
     timer = setTimeout(

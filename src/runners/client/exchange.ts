@@ -26,8 +26,11 @@ export interface ExchangeHooks {
 }
 
 export interface OpenExchange {
-  /** Whether a byte of the request may have been written. */
-  readonly sent: boolean
+  /**
+   * Whether a byte of the request may have been written. No accessor: V8 makes a map for every object literal that
+   * has one, in old space and holding the closure, so that all of a call outlives its young collections.
+   */
+  wasSent(): boolean
   /** Ends it: `failed` is called. Before a byte was written, none will be. */
   abort(reason: Error): void
 }
@@ -71,9 +74,7 @@ export function exchange(request: Exchange, hooks: ExchangeHooks): OpenExchange 
     },
   )
   return {
-    get sent() {
-      return control !== undefined
-    },
+    wasSent: () => control !== undefined,
     abort(reason) {
       given = reason
       control?.abort(reason)
