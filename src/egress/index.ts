@@ -6,6 +6,6 @@
  */
 export { createEgress } from './egress.ts'
 
-export { generateEgressKeys, loadEgressKeys } from './keys.ts'
+export { generateEgressKeys, loadEgressKeys } from './keys/keys.ts'
+export type { Dial } from './traffic/upstream.ts'
 export { type Egress, type EgressLimits } from './types.ts'
-export type { Dial } from './upstream.ts'

@@ -1,9 +1,9 @@
 import type { Clock, Log } from '../core/index.ts'
 import type { Store } from '../store/index.ts'
-import type { Resolve } from './guard.ts'
-import type { EgressKeys } from './keys.ts'
-import type { ListenOptions } from './listening.ts'
-import type { Dial } from './upstream.ts'
+import type { Resolve } from './decision/guard.ts'
+import type { EgressKeys } from './keys/keys.ts'
+import type { ListenOptions } from './traffic/listening.ts'
+import type { Dial } from './traffic/upstream.ts'
 
 /** What bounds the proxy; times in milliseconds. */
 export interface EgressLimits {

@@ -315,7 +315,7 @@ test('row 35: an upstream whose certificate is for another name, or not trusted,
   const up = await world.upstream((_req, res) => res.end('ok'))
   const { createServer } = await import('node:https')
   const { createLeaves, generateAuthority, importAuthority } = await import(
-    '../../src/egress/certificates.ts'
+    '../../src/egress/keys/certificates.ts'
   )
   const ca = await generateAuthority(Date.now())
   const strangers = await createLeaves({

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type EgressRule, egressRule } from '../../src/catalog/index.ts'
-import { decideEgress, decideTunnel, underPrefix } from '../../src/egress/decide.ts'
-import type { Tuple } from '../../src/egress/tuple.ts'
+import { decideEgress, decideTunnel, underPrefix } from '../../src/egress/decision/decide.ts'
+import type { Tuple } from '../../src/egress/request/tuple.ts'
 
 const make = (over: Record<string, unknown> = {}): EgressRule =>
   egressRule.parse({ host: 'api.example.com', methods: ['GET'], paths: ['/v1'], ...over })

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { denialReasons } from '../../src/egress/denial.ts'
+import { denialReasons } from '../../src/egress/decision/denial.ts'
 
 test('the reference explains every reason for a refusal, and no other', () => {
   const text = readFileSync('docs/reference/egress-denials.md', 'utf8')

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { classifyAddress } from '../../src/egress/address.ts'
+import { classifyAddress } from '../../src/egress/decision/address.ts'
 import { makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
 
 const none = new Set<string>()

@@ -3,7 +3,7 @@ import { createServer as createTcp, type Socket } from 'node:net'
 import { createServer as createTls } from 'node:tls'
 import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { createLeaves, generateAuthority, importAuthority } from '../../src/egress/certificates.ts'
+import { createLeaves, generateAuthority, importAuthority } from '../../src/egress/keys/certificates.ts'
 import { injectBearer, makeWorld, request, rule, sayAndRead, theSecret } from '../support/egress-world.ts'
 
 /** What a server that a rule allows can answer, and what of it must not reach the sandbox. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { compileSecrets, Scrubber } from '../../src/egress/scrub.ts'
+import { compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
 
 const secret = 'S3cr3t+Value/for="orders"&<x>\\-0123456789'
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Head } from '../../src/egress/head.ts'
-import { canonicalHost, formatAuthority, parseAuthority } from '../../src/egress/host.ts'
-import { canonicalPath } from '../../src/egress/path.ts'
-import { connectTarget, forwardTarget, tunnelTarget } from '../../src/egress/tuple.ts'
+import type { Head } from '../../src/egress/request/head.ts'
+import { canonicalHost, formatAuthority, parseAuthority } from '../../src/egress/request/host.ts'
+import { canonicalPath } from '../../src/egress/request/path.ts'
+import { connectTarget, forwardTarget, tunnelTarget } from '../../src/egress/request/tuple.ts'
 
 const at = { host: 'api.example.com', port: 443 }
 const head = (over: Partial<Head> & { headers?: string[] } = {}): Head => ({

@@ -22,7 +22,6 @@ import {
   Secret,
   sha256,
 } from '../../src/core/index.ts'
-import { createLeaves, generateAuthority, importAuthority } from '../../src/egress/certificates.ts'
 import {
   createEgress,
   type Dial,
@@ -30,7 +29,8 @@ import {
   type EgressLimits,
   generateEgressKeys,
 } from '../../src/egress/index.ts'
-import { systemDial } from '../../src/egress/upstream.ts'
+import { createLeaves, generateAuthority, importAuthority } from '../../src/egress/keys/certificates.ts'
+import { systemDial } from '../../src/egress/traffic/upstream.ts'
 import { notify, type Store } from '../../src/store/index.ts'
 import { createVault, type Vault } from '../../src/vault/index.ts'
 import { testStore } from './database.ts'

@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { LRUCache } from 'lru-cache'
-import type { AuditEvent } from '../core/index.ts'
-import { newId } from '../core/index.ts'
-import { type Denial, type DenialReason, denialBody, denialStatus, printable } from './denial.ts'
-import type { Identity, Leases } from './leases.ts'
-import { createMeter } from './limits.ts'
-import type { Recorder } from './record.ts'
+import type { AuditEvent } from '../../core/index.ts'
+import { newId } from '../../core/index.ts'
+import { createMeter } from '../bounds/limits.ts'
+import { type Denial, type DenialReason, denialBody, denialStatus, printable } from '../decision/denial.ts'
+import type { Identity, Leases } from '../leases/leases.ts'
+import type { Recorder } from '../records/record.ts'
 
 /** What was asked for, made safe to show and to store; canonical where the request was understood. */
 export interface Asked {

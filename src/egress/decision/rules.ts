@@ -1,6 +1,6 @@
-import { type EgressRule, sourceSpec } from '../catalog/index.ts'
-import { AppError, type Log } from '../core/index.ts'
-import { configuredSources, type Store } from '../store/index.ts'
+import { type EgressRule, sourceSpec } from '../../catalog/index.ts'
+import { AppError, type Log } from '../../core/index.ts'
+import { configuredSources, type Store } from '../../store/index.ts'
 
 /** What each source may reach, as configured at one version of the catalog. */
 export interface RuleBook {

@@ -1,7 +1,7 @@
 import { chmod, mkdir, open as openFile, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AppError, Secret } from '../core/index.ts'
-import { generateSealingKey, importOpeningKey, type OpeningKey, sealingKeyId } from '../vault/index.ts'
+import { AppError, Secret } from '../../core/index.ts'
+import { generateSealingKey, importOpeningKey, type OpeningKey, sealingKeyId } from '../../vault/index.ts'
 import { type Authority, generateAuthority, importAuthority } from './certificates.ts'
 
 /** Everything that only the egress process may hold. */

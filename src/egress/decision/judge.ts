@@ -1,13 +1,13 @@
-import type { EgressRule } from '../catalog/index.ts'
-import type { Credentials } from './credentials.ts'
+import type { EgressRule } from '../../catalog/index.ts'
+import type { Identity } from '../leases/leases.ts'
+import type { Tuple } from '../request/tuple.ts'
+import type { Credentials } from '../secrets/credentials.ts'
+import type { Injection } from '../secrets/inject.ts'
+import type { ScrubForms } from '../secrets/scrub.ts'
 import { decideEgress } from './decide.ts'
 import type { DenialReason } from './denial.ts'
 import type { Guard } from './guard.ts'
-import type { Injection } from './inject.ts'
-import type { Identity } from './leases.ts'
 import type { RuleBook } from './rules.ts'
-import type { ScrubForms } from './scrub.ts'
-import type { Tuple } from './tuple.ts'
 
 /** Everything that was decided about a request before anything is dialled. */
 export type Verdict =

@@ -1,6 +1,6 @@
+import type { TupleRefusal } from '../request/tuple.ts'
 import { type AddressClass, addressClasses } from './address.ts'
 import { type DecisionReason, notAllowed } from './decide.ts'
-import type { TupleRefusal } from './tuple.ts'
 
 /** Why a request was not let out, or came to nothing; `docs/reference/egress-denials.md` explains each. */
 export type DenialReason =

@@ -2,10 +2,10 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { LRUCache } from 'lru-cache'
-import type { EgressRule } from '../catalog/index.ts'
+import type { EgressRule } from '../../catalog/index.ts'
+import { type Destination } from '../request/tuple.ts'
 import { classifyAddress, normalAddress } from './address.ts'
 import type { DenialReason } from './denial.ts'
-import { type Destination } from './tuple.ts'
 
 /** Every address of a name; throws when there is none. The proxy's only way to ask DNS. */
 export type Resolve = (host: string) => Promise<string[]>

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
-import { AppError, type Log, sha256 } from '../core/index.ts'
-import { type LeaseFacts, liveLeases, type Store } from '../store/index.ts'
+import { AppError, type Log, sha256 } from '../../core/index.ts'
+import { type LeaseFacts, liveLeases, type Store } from '../../store/index.ts'
 
 /** Who is asking: a lease that was good when last looked at. */
 export type Identity = Omit<LeaseFacts, 'callIds'>

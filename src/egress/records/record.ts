@@ -1,5 +1,5 @@
-import type { AuditEvent, CallId, EgressOutcome, Log } from '../core/index.ts'
-import { appendEvents, type Store } from '../store/index.ts'
+import type { AuditEvent, CallId, EgressOutcome, Log } from '../../core/index.ts'
+import { appendEvents, type Store } from '../../store/index.ts'
 
 type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' }>
 type Denied = Extract<AuditEvent, { kind: 'egress.denied' }>

@@ -3,7 +3,7 @@ import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
-import { AppError } from '../core/index.ts'
+import { AppError } from '../../core/index.ts'
 
 /** Where the proxy listens: a unix socket in a directory of its own, an address, or both. */
 export interface ListenOptions {

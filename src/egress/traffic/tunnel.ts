@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type SecureContext, TLSSocket } from 'node:tls'
-import type { DenialReason } from './denial.ts'
-import type { Identity } from './leases.ts'
-import type { Destination } from './tuple.ts'
+import type { DenialReason } from '../decision/denial.ts'
+import type { Identity } from '../leases/leases.ts'
+import type { Destination } from '../request/tuple.ts'
 
 /** A tunnel whose TLS is ended here: whose it is and where it was allowed to go. */
 export interface Tunnel {

@@ -1,5 +1,5 @@
-import type { EgressRule } from '../catalog/index.ts'
-import type { Destination, Tuple } from './tuple.ts'
+import type { EgressRule } from '../../catalog/index.ts'
+import type { Destination, Tuple } from '../request/tuple.ts'
 
 /** What no rule names, in the order in which a rule is held against a request. */
 export const notAllowed = [

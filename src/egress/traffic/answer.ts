@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { DenialReason } from './denial.ts'
-import { answeredHeaders } from './inject.ts'
-import { Scrubber, type ScrubForms } from './scrub.ts'
+import type { DenialReason } from '../decision/denial.ts'
+import { answeredHeaders } from '../secrets/inject.ts'
+import { Scrubber, type ScrubForms } from '../secrets/scrub.ts'
 import { plainlyFramed } from './upstream.ts'
 
 /** Why an answer on a searched route is not let through; undefined when it can be searched as it is. */

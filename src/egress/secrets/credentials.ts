@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache'
-import type { EgressRule } from '../catalog/index.ts'
-import { AppError, type Log, type PrincipalId, type Secret } from '../core/index.ts'
-import { type CredentialRow, credentialsFor, type Store } from '../store/index.ts'
-import { chooseCredential, type OpeningKey, openCredential } from '../vault/index.ts'
+import type { EgressRule } from '../../catalog/index.ts'
+import { AppError, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
+import { type CredentialRow, credentialsFor, type Store } from '../../store/index.ts'
+import { chooseCredential, type OpeningKey, openCredential } from '../../vault/index.ts'
 import { type Injection, injectable, renderInjection } from './inject.ts'
 import { compileSecrets, type ScrubForms } from './scrub.ts'
 

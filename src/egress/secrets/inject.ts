@@ -1,5 +1,5 @@
-import type { EgressRule } from '../catalog/index.ts'
-import { Secret } from '../core/index.ts'
+import type { EgressRule } from '../../catalog/index.ts'
+import { Secret } from '../../core/index.ts'
 
 // Hop-by-hop (RFC 9110 section 7.6.1), what is the proxy's own, and what it frames or answers itself.
 const neverForwarded = new Set([

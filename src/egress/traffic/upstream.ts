@@ -2,9 +2,9 @@ import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, r
 import { connect as connectTcp, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect as connectTls, createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
-import type { DenialReason } from './denial.ts'
-import { formatAuthority } from './host.ts'
-import type { Tuple } from './tuple.ts'
+import type { DenialReason } from '../decision/denial.ts'
+import { formatAuthority } from '../request/host.ts'
+import type { Tuple } from '../request/tuple.ts'
 
 /** Opens a TCP connection to exactly this address; rejects within `timeoutMs`. */
 export type Dial = (to: { address: string; port: number; timeoutMs: number }) => Promise<Socket>

@@ -1,8 +1,8 @@
-import type { EgressRule } from '../catalog/index.ts'
-import type { Log } from '../core/index.ts'
-import type { LeaseFacts } from '../store/index.ts'
+import type { EgressRule } from '../../catalog/index.ts'
+import type { Log } from '../../core/index.ts'
+import type { LeaseFacts } from '../../store/index.ts'
+import type { RuleBook } from '../decision/rules.ts'
 import type { Identity } from './leases.ts'
-import type { RuleBook } from './rules.ts'
 
 /** Something under way on a lease: a tunnel or a request. */
 export interface LiveEntry {
