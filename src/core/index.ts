@@ -5,6 +5,7 @@
  */
 export { unlessAborted } from './abort.ts'
 export { type Clock, systemClock } from './clock.ts'
+export { der, derOid } from './der.ts'
 export { canonicalJson, createMac, deeperThan, digestJson, sha256 } from './digest.ts'
 export { formatDuration, parseDuration, sayDuration, understandDuration } from './duration.ts'
 export { editDistance } from './edit-distance.ts'

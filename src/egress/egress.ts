@@ -87,7 +87,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     denier,
     recorder,
     rulesAt,
-    leaves: await createLeaves({ authority: keys.authority, now, cacheSize: 1_000 }),
+    leaves: await createLeaves({ authority: keys.authority, now, cacheSize: 1_000, log }),
     tunnels: createLimit({ perPrincipal: limits.tunnelsPerPrincipal, total: limits.tunnels }),
     crowd: createCrowd({
       nameless: limits.namelessConnections,

@@ -13,6 +13,7 @@ export interface WayOut {
   relayPort: number | null
   caFile: string | null
   bundleFile: string | null
+  javaTrustFile: string | null
 }
 
 /** Names by which programs take their one file of trusted certificates. */
@@ -24,6 +25,8 @@ const bundleVariables = [
   'CARGO_HTTP_CAINFO',
   'PIP_CERT',
   'AWS_CA_BUNDLE',
+  'DENO_CERT',
+  'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
 ]
 
 /**
@@ -44,6 +47,7 @@ export function sourceEnvironment(
     ...launch.environment,
     ...proxyVariables(launch, way),
     ...trustVariables(way),
+    ...javaVariables(launch, way),
   }
 }
 
@@ -68,6 +72,27 @@ function trustVariables(way: WayOut): Record<string, string> {
     ...(way.caFile !== null && { NODE_EXTRA_CA_CERTS: way.caFile }),
     ...(bundleFile !== null && Object.fromEntries(bundleVariables.map((name) => [name, bundleFile]))),
   }
+}
+
+/**
+ * Java takes neither a PEM file nor the proxy from variables of their own. What it has no option for is the proxy's
+ * user: a program gives the lease, from HTTPS_PROXY, by an Authenticator, and by default may not do so for https.
+ */
+function javaVariables(launch: SourceLaunch, way: WayOut): Record<string, string> {
+  if (way.javaTrustFile === null || way.relayPort === null) return {}
+  const properties = {
+    'javax.net.ssl.trustStore': way.javaTrustFile,
+    'javax.net.ssl.trustStoreType': 'PKCS12',
+    'http.proxyHost': '127.0.0.1',
+    'http.proxyPort': way.relayPort,
+    'https.proxyHost': '127.0.0.1',
+    'https.proxyPort': way.relayPort,
+    'http.nonProxyHosts': '',
+    'jdk.http.auth.tunneling.disabledSchemes': '',
+  }
+  const options = Object.entries(properties).map(([name, value]) => `-D${name}=${value}`)
+  const own = launch.environment['JAVA_TOOL_OPTIONS']
+  return { JAVA_TOOL_OPTIONS: [...(own === undefined ? [] : [own]), ...options].join(' ') }
 }
 
 /** Halves the start of sources written for Node; where there is none yet, the home keeps one for the next life. */

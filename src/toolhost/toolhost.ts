@@ -1,3 +1,4 @@
+import { delimiter, dirname } from 'node:path'
 import type { Log } from '../core/index.ts'
 import type { ToolhostSettings } from '../wire/index.ts'
 import { createCalls } from './calls.ts'
@@ -7,7 +8,7 @@ import { type Relay, startRelay } from './relay.ts'
 import { startServer } from './server.ts'
 import { sourceEnvironment, type WayOut } from './source-environment.ts'
 import { createSources } from './sources.ts'
-import { writeTrustBundle } from './trust.ts'
+import { writeTrust } from './trust.ts'
 
 export interface Toolhost {
   /** Refuses what is new, lets calls end for a while, ends every source, stops listening. Again: the same promise. */
@@ -71,9 +72,12 @@ export async function startToolhost(options: {
 }
 
 async function openWayOut(settings: ToolhostSettings): Promise<{ relay: Relay | null; way: WayOut }> {
-  const [relay, bundleFile] = await Promise.all([
+  const { caFile, temporaryFolder: folder, path } = settings
+  const [relay, trust] = await Promise.all([
     settings.egressSocketPath === null ? null : startRelay(settings.egressSocketPath),
-    settings.caFile === null ? null : writeTrustBundle(settings.caFile, settings.temporaryFolder),
+    caFile === null
+      ? { bundleFile: null, javaTrustFile: null }
+      : writeTrust({ caFile, folder, path: `${dirname(process.execPath)}${delimiter}${path}` }),
   ])
-  return { relay, way: { relayPort: relay?.port ?? null, caFile: settings.caFile, bundleFile } }
+  return { relay, way: { relayPort: relay?.port ?? null, caFile, ...trust } }
 }

@@ -1,5 +1,6 @@
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, constants, readFile, writeFile } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+import { trustStore } from './pkcs12.ts'
 
 /** Where Linux systems keep the certificates they trust; the first that exists is taken. */
 const systemBundles = [
@@ -8,16 +9,41 @@ const systemBundles = [
   '/etc/ssl/cert.pem',
 ]
 
-/**
- * Writes one file with the system's certificates and the egress proxy's, for programs that take a single bundle,
- * and returns its path.
- */
-export async function writeTrustBundle(caFile: string, folder: string): Promise<string> {
+export interface TrustFiles {
+  /** The system's certificates and the egress proxy's, for programs that take a single file. */
+  bundleFile: string
+  /** The same for Java, which reads no PEM; null where no Java is on the PATH. */
+  javaTrustFile: string | null
+}
+
+/** Writes into `folder` what programs that do not look at `caFile` itself trust. */
+export async function writeTrust(options: {
+  caFile: string
+  folder: string
+  path: string
+}): Promise<TrustFiles> {
+  const { caFile, folder } = options
   const own = await readFile(caFile, 'utf8')
   const system = (await Promise.all(systemBundles.map(readIfThere))).find((text) => text !== undefined) ?? ''
-  const path = join(folder, `toolcrib-trust-${process.pid}.pem`)
-  await writeFile(path, `${own.trimEnd()}\n${system}`, { mode: 0o644 })
-  return path
+  const all = `${own.trimEnd()}\n${system}`
+  const bundleFile = join(folder, `toolcrib-trust-${process.pid}.pem`)
+  const javaFile = join(folder, `toolcrib-trust-${process.pid}.p12`)
+  const [withJava] = await Promise.all([
+    hasProgram('java', options.path),
+    writeFile(bundleFile, all, { mode: 0o644 }),
+  ])
+  if (withJava) await writeFile(javaFile, trustStore(certificatesIn(all)), { mode: 0o644 })
+  return { bundleFile, javaTrustFile: withJava ? javaFile : null }
+}
+
+function certificatesIn(pem: string): Buffer[] {
+  const blocks = pem.matchAll(/-----BEGIN CERTIFICATE-----([^-]+)-----END CERTIFICATE-----/g)
+  return [...blocks].map((block) => Buffer.from(block[1] ?? '', 'base64'))
+}
+
+async function hasProgram(name: string, path: string): Promise<boolean> {
+  const looks = path.split(delimiter).map((folder) => access(join(folder, name), constants.X_OK))
+  return (await Promise.allSettled(looks)).some((look) => look.status === 'fulfilled')
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

@@ -27,6 +27,15 @@ export type Need =
   | 'memory of others'
   | 'chromium'
   | 'curl'
+  | 'openssl'
+  | 'git'
+  | 'go'
+  | 'java'
+  | 'cargo'
+  | 'pip'
+  | 'python'
+  /** A Python with requests and aiohttp. */
+  | 'python clients'
   | 'ip'
   /** More than a minute for one test. */
   | 'patience'
@@ -40,6 +49,12 @@ export function findProgram(name: string): string | undefined {
     .split(delimiter)
     .map((folder) => join(folder, name))
     .find((path) => mayRun(path))
+}
+
+/** The first Python that has these modules, the PATH's before the system's. */
+export function findPython(modules: string): string | undefined {
+  const found = [findProgram('python3'), '/usr/bin/python3']
+  return found.find((path) => path !== undefined && mayRun(path) && runs(path, '-c', `import ${modules}`))
 }
 
 /** The browser of the browser tests; CHROMIUM names another one. */
@@ -83,6 +98,20 @@ export async function lookAtMachine(): Promise<Lacking> {
       : { why: 'This user may not read /proc/<pid>/mem.', cure: 'Become root.' },
     chromium: program('chromium', 'chromium', findChromium()),
     curl: program('curl', 'curl'),
+    openssl: program('openssl', 'openssl'),
+    git: program('git', 'git'),
+    go: program('go', 'golang-go'),
+    java: program('java', 'default-jdk-headless'),
+    cargo: program('cargo', 'cargo'),
+    pip: program('pip', 'python3-pip', findPython('pip')),
+    python: program('python3', 'python3'),
+    'python clients':
+      findPython('requests, aiohttp') === undefined
+        ? {
+            why: 'No Python with requests and aiohttp is installed.',
+            cure: 'Run: apt-get install python3-requests python3-aiohttp.',
+          }
+        : undefined,
     ip: program('ip', 'iproute2'),
     patience:
       process.env['TOOLCRIB_SLOW'] === '1'

@@ -7,6 +7,8 @@ export interface RuleBook {
   version: number
   /** No entry means no rules, and that means nothing. */
   rules: ReadonlyMap<string, readonly EgressRule[]>
+  /** Every host that some rule names for https: what certificates may be signed for. */
+  hosts: readonly string[]
 }
 
 /**
@@ -27,7 +29,8 @@ export function createRuleLoader(options: { store: Store; log: Log }): {
       if (parsed.success) rules.set(id, parsed.data.egress)
       else options.log.error({ sourceId: id }, 'source configuration is not valid, it may reach nothing')
     }
-    return { version, rules }
+    const secure = [...rules.values()].flat().filter((rule) => rule.scheme === 'https')
+    return { version, rules, hosts: [...new Set(secure.map((rule) => rule.host))] }
   }
 
   return {

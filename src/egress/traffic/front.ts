@@ -166,7 +166,7 @@ export function createFront(deps: FrontDeps): { makeOuter(): Server } {
     if (place === 'total') return void refuse('proxy_overloaded', 'limit')
     let leave: (() => void) | undefined
     try {
-      const context = await deps.leaves.contextFor(destination.host)
+      const context = await deps.leaves.contextFor(destination.host, book.hosts)
       if (socket.destroyed) return place()
       socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
       const tunnel = openTunnel({

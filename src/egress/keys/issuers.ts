@@ -1,0 +1,133 @@
+import { randomBytes, webcrypto } from 'node:crypto'
+import type { Log } from '../../core/index.ts'
+import { type Authority, authorityKeyId, curve, day, serial, signing } from './authority.ts'
+import { nameConstraints, permits } from './name-constraints.ts'
+import {
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  SubjectKeyIdentifierExtension,
+  X509Certificate,
+  X509CertificateGenerator,
+} from './x509.ts'
+
+/** What signs leaves: a certificate of the root's, its key in memory only. */
+export interface Issuer {
+  certificate: X509Certificate
+  /** What a server shows after its leaf; empty when the root itself signs. */
+  chainPem: string
+  key: webcrypto.CryptoKey
+  notAfter: number
+}
+
+export interface Issuers {
+  /**
+   * The one that may sign for `host`: bound to `permitted`, the hosts that rules name now, and to no more when
+   * those change. Throws when `host` is none of them.
+   */
+  for(host: string, permitted: readonly string[] | undefined): Promise<Issuer>
+  /** Signs with another root from now on. */
+  signWith(authority: Authority): void
+}
+
+const lifetimeMs = 7 * day
+/** Half of its life is left when the next takes over: what it signed last is good for as long. */
+const renewAfterMs = lifetimeMs / 2
+/** So that the certificate, which goes out in every handshake, stays below 2 KiB. */
+const hostsEach = 40
+
+/**
+ * Issuing certificates: seven days, one kind of use, nothing below them but leaves, and name constraints. One for
+ * every forty hosts, made when first needed and again when half its life is over; where that fails, the one at hand
+ * goes on until it ends.
+ */
+export function createIssuers(options: {
+  authority: Authority
+  now: () => number
+  log?: Log | undefined
+}): Issuers {
+  const { now } = options
+  let { authority } = options
+  let hosts: readonly string[] | undefined
+  let sorted: string[] = []
+  let groups = new Map<number, Promise<Issuer>>()
+
+  const use = (permitted: readonly string[] | undefined) => {
+    if (permitted === hosts) return
+    const wanted = [...new Set(permitted)].sort()
+    const same = (permitted === undefined) === (hosts === undefined) && wanted.join(' ') === sorted.join(' ')
+    hosts = permitted
+    if (same) return
+    sorted = wanted
+    groups = new Map()
+  }
+
+  return {
+    async for(host, permitted) {
+      use(permitted)
+      const at = permitted === undefined ? 0 : sorted.findIndex((one) => permits(one, host))
+      if (at === -1) throw new Error(`no rule names ${host}`)
+      const group = Math.floor(at / hostsEach)
+      const constrained =
+        permitted === undefined ? undefined : sorted.slice(group * hostsEach, (group + 1) * hostsEach)
+      const into = groups
+      const kept = into.get(group)
+      const current = await kept?.catch(() => undefined)
+      if (current !== undefined && now() < current.notAfter - lifetimeMs + renewAfterMs) return current
+      // Whoever else saw the same end waits for the same successor.
+      let next = into.get(group)
+      if (next === undefined || next === kept) {
+        next = issue(authority, now(), constrained)
+        into.set(group, next)
+      }
+      try {
+        return await next
+      } catch (err) {
+        if (into.get(group) === next) into.delete(group)
+        if (current === undefined || kept === undefined || now() > current.notAfter - day) throw err
+        options.log?.error({ err }, 'issuing certificate cannot be renewed')
+        into.set(group, kept)
+        return current
+      }
+    },
+    signWith(other) {
+      if (other.certificatePem === authority.certificatePem) return
+      authority = other
+      groups = new Map()
+    },
+  }
+}
+
+async function issue(
+  authority: Authority,
+  now: number,
+  permitted: readonly string[] | undefined,
+): Promise<Issuer> {
+  const root = new X509Certificate(authority.certificatePem)
+  // Roots of before there were issuing certificates may have no CA below them: those sign leaves themselves.
+  if (root.getExtension(BasicConstraintsExtension)?.pathLength === 0)
+    return { certificate: root, chainPem: '', key: authority.key, notAfter: now + lifetimeMs }
+  const keys = await webcrypto.subtle.generateKey(curve, false, ['sign', 'verify'])
+  const notAfter = Math.min(now + lifetimeMs, root.notAfter.getTime())
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: serial(),
+    subject: `CN=Toolcrib egress issuing ${randomBytes(4).toString('hex')}`,
+    issuer: root.subjectName,
+    notBefore: new Date(now - day),
+    notAfter: new Date(notAfter),
+    publicKey: keys.publicKey,
+    signingKey: authority.key,
+    signingAlgorithm: signing,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      authorityKeyId(root),
+      ...(permitted === undefined ? [] : [nameConstraints(permitted)]),
+    ],
+  })
+  return { certificate, chainPem: certificate.toString('pem'), key: keys.privateKey, notAfter }
+}
