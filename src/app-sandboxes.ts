@@ -58,6 +58,7 @@ export async function openSandboxes(
       timings: {
         idleStopMs: sandbox.idle_stop,
         maxAgeMs: sandbox.max_age,
+        maxAgeGraceMs: sandbox.max_age_grace,
         startDeadlineMs: sandbox.start_deadline_seconds * 1000,
         reapAfterSeconds: replicas.dead_after_seconds,
       },

@@ -73,6 +73,7 @@ export const configFile = z.strictObject({
     queued_calls: z.number().int().min(0).max(1024).default(16),
     idle_stop: duration.prefault('30m'),
     max_age: duration.prefault('7d'),
+    max_age_grace: duration.prefault('24h'),
     start_deadline_seconds: z.number().int().min(5).max(140).default(60),
     read_only_paths: z.array(shownPath).default([]),
   }),

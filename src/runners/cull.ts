@@ -1,37 +1,77 @@
 import type { PrincipalId } from '../core/index.ts'
-import { findRunner, listRunners, moveRunner, type RunnerRow } from '../store/index.ts'
+import { drainRunner, findRunner, listRunners, moveRunner, type RunnerRow } from '../store/index.ts'
 import type { Context } from './options.ts'
 
-/** Stops runners that nobody holds and that were idle, or lived, long enough; each by compare-and-set. */
+type Life = Pick<RunnerRow, 'id' | 'generation'>
+
+/**
+ * Stops runners that nobody holds and that were idle, or lived, long enough; each by compare-and-set. One that was
+ * held without a pause until the grace was over drains: its calls end, and the next one gets a new sandbox.
+ */
 export async function cullIdle(context: Context): Promise<number> {
-  const { store, replica, timings } = context
   let culled = 0
-  for (const row of await listRunners(store.db, 'ready')) {
-    if (row.holds > 0) continue
-    const stop = (cause: string, message: string, limit: { idleMs: number } | { readyMs: number }) =>
-      moveRunner(store.db, {
-        id: row.id,
-        from: 'ready',
-        to: 'stopping',
-        generation: row.generation,
-        replicaId: replica.id,
-        cause,
-        message,
-        ...limit,
-      })
-    let moved = await stop('idle', `it was idle for ${spell(timings.idleStopMs)}`, {
-      idleMs: timings.idleStopMs,
-    })
-    if (moved === undefined && timings.maxAgeMs !== null) {
-      moved = await stop('max_age', `it had run for ${spell(timings.maxAgeMs)}`, {
-        readyMs: timings.maxAgeMs,
-      })
-    }
+  for (const row of await listRunners(context.store.db, 'ready')) {
+    const moved =
+      row.holds > 0
+        ? await drainAged(context, row)
+        : ((await stopIdle(context, row)) ?? (await stopAged(context, row)))
     if (moved === undefined) continue
     context.changed(row.id)
     culled++
   }
   return culled
+}
+
+/** After the last hold of a draining runner was given back here; another replica's keeps it. */
+export async function stopDrained(context: Context, life: Life): Promise<void> {
+  if ((await stopAged(context, life)) !== undefined) context.changed(life.id)
+}
+
+async function stopIdle(context: Context, life: Life): Promise<RunnerRow | undefined> {
+  const { idleStopMs } = context.timings
+  return await stopReady(context, life, {
+    cause: 'idle',
+    message: `it was idle for ${spell(idleStopMs)}`,
+    idleMs: idleStopMs,
+  })
+}
+
+async function stopAged(context: Context, life: Life): Promise<RunnerRow | undefined> {
+  const { maxAgeMs } = context.timings
+  if (maxAgeMs === null) return undefined
+  return await stopReady(context, life, {
+    cause: 'max_age',
+    message: `it had run for ${spell(maxAgeMs)}`,
+    readyMs: maxAgeMs,
+  })
+}
+
+async function stopReady(
+  { store, replica }: Context,
+  life: Life,
+  why: { cause: string; message: string } & ({ idleMs: number } | { readyMs: number }),
+): Promise<RunnerRow | undefined> {
+  return await moveRunner(store.db, {
+    id: life.id,
+    from: 'ready',
+    to: 'stopping',
+    generation: life.generation,
+    replicaId: replica.id,
+    ...why,
+  })
+}
+
+async function drainAged({ store, replica, timings }: Context, life: Life): Promise<RunnerRow | undefined> {
+  const { maxAgeMs, maxAgeGraceMs } = timings
+  if (maxAgeMs === null) return undefined
+  return await drainRunner(store.db, {
+    id: life.id,
+    generation: life.generation,
+    replicaId: replica.id,
+    readyMs: maxAgeMs + maxAgeGraceMs,
+    cause: 'max_age',
+    message: `it has run for ${spell(maxAgeMs + maxAgeGraceMs)} without a pause`,
+  })
 }
 
 /**

@@ -19,6 +19,8 @@ export class Held {
   readonly puts = new Map<string, { digest: string; done: Promise<void> }>()
   /** Calls, and callers about to call. */
   active = 0
+  /** It has lived its time: it takes no new calls, and is given back when the last one has ended. */
+  draining = false
   linger: NodeJS.Timeout | undefined
   readonly #facts: SandboxFacts
   readonly #ended = new AbortController()

@@ -1,5 +1,6 @@
 import type { PrincipalId, RunnerId } from '../core/index.ts'
 import { findRunner, listHolds, type RunnerRow, releaseHold, takeHold } from '../store/index.ts'
+import { stopDrained } from './cull.ts'
 import { Held } from './held.ts'
 import type { Context } from './options.ts'
 
@@ -16,8 +17,9 @@ export class Holds {
 
   /** Whether `enter` would find it. */
   has(principalId: PrincipalId): boolean {
+    const held = this.#held.get(principalId)
     // With a stale heartbeat others may have reaped the hold and stopped the runner.
-    return this.#held.has(principalId) && this.#context.replica.isFresh()
+    return held !== undefined && !held.draining && this.#context.replica.isFresh()
   }
 
   /** The runner that this replica certainly holds, without asking anybody; counts as active until `leave`. */
@@ -31,7 +33,9 @@ export class Holds {
 
   leave(held: Held): void {
     held.active--
-    if (held.active === 0 && !held.ended.aborted) this.#lingerThenRelease(held)
+    if (held.active > 0 || held.ended.aborted) return
+    if (held.draining) this.#giveBack(held, 'it was drained')
+    else this.#lingerThenRelease(held)
   }
 
   /** Takes the hold if the runner is ready, or confirms the one there is; it stays at least for the linger time. */
@@ -42,7 +46,11 @@ export class Holds {
       const taken = await takeHold(store.db, row.id, replica.id)
       const known = this.#held.get(row.principalId)
       if (taken !== undefined && known?.generation === taken.generation) return known
-      if (known !== undefined) this.end(known, 'its sandbox was replaced')
+      if (known !== undefined) {
+        // A runner that drains gives no new hold and leaves the calls that it has.
+        if (taken === undefined) await this.check(row.id)
+        if (!known.draining || taken !== undefined) this.end(known, 'its sandbox was replaced')
+      }
       if (taken === undefined) return undefined
       const held = new Held(taken, {
         places: limits.parallelCalls,
@@ -61,14 +69,14 @@ export class Holds {
     held.end(why)
   }
 
-  /** After a notice: reads the row of a held runner again and ends what is over. */
+  /** After a notice: reads the row of a held runner again, ends what is over and drains what has lived its time. */
   async check(id: RunnerId): Promise<void> {
     const held = this.#byRunner(id)
     if (held === undefined) return
     const row = await findRunner(this.#context.store.db, { id })
     if (row === undefined || row.state !== 'ready' || row.generation !== held.generation) {
       this.end(held, row?.message ?? 'its sandbox ended')
-    }
+    } else if (row.draining) this.#drain(held)
   }
 
   /** Compares memory with the database: gives back what was forgotten, retakes or ends what was reaped. */
@@ -83,8 +91,10 @@ export class Holds {
         row?.state === 'ready' && row.generation === held.generation ? await this.take(row) : undefined
       if (retaken !== held) this.end(held, row?.message ?? 'its sandbox ended')
     }
-    for (const { runnerId, generation } of rows) {
-      if (this.#byRunner(runnerId) !== undefined || this.#busy.has(runnerId)) continue
+    for (const { runnerId, generation, draining } of rows) {
+      const held = this.#byRunner(runnerId)
+      if (held?.generation === generation && draining) this.#drain(held)
+      if (held !== undefined || this.#busy.has(runnerId)) continue
       await this.#alone(runnerId, () => this.#release(runnerId, generation))
     }
   }
@@ -109,16 +119,30 @@ export class Holds {
     return undefined
   }
 
+  #drain(held: Held): void {
+    if (held.draining) return
+    held.draining = true
+    if (held.active === 0) this.#giveBack(held, 'it was drained')
+  }
+
   #lingerThenRelease(held: Held): void {
     clearTimeout(held.linger)
     held.linger = setTimeout(() => {
-      if (held.active > 0 || held.ended.aborted) return
-      this.end(held, 'it is idle')
-      this.#alone(held.runnerId, () => this.#release(held.runnerId, held.generation)).catch((err: unknown) =>
-        // `compare` finds the row and tries again.
-        this.#context.log.warn({ runnerId: held.runnerId, err }, 'releasing a hold failed'),
-      )
+      if (held.active === 0) this.#giveBack(held, 'it is idle')
     }, this.#context.timings.holdLingerMs)
+  }
+
+  /** Releases a hold that no call needs, and ends a drained runner whose last hold it was. */
+  #giveBack(held: Held, why: string): void {
+    if (held.ended.aborted) return
+    this.end(held, why)
+    this.#alone(held.runnerId, async () => {
+      await this.#release(held.runnerId, held.generation)
+      if (held.draining) await stopDrained(this.#context, { id: held.runnerId, generation: held.generation })
+    }).catch((err: unknown) =>
+      // `compare` finds the row and tries again, and the next look for old runners ends it.
+      this.#context.log.warn({ runnerId: held.runnerId, err }, 'releasing a hold failed'),
+    )
   }
 
   async #release(runnerId: RunnerId, generation: number): Promise<void> {

@@ -10,6 +10,8 @@ export interface RunnerTimings {
   idleStopMs: number
   /** A runner older than this is stopped when nobody holds it; null: never. */
   maxAgeMs: number | null
+  /** One that is still held so long after that takes no new calls and is stopped when its last one has ended. */
+  maxAgeGraceMs: number
   startDeadlineMs: number
   /** How long one call may wait for its runner to become ready. */
   coldCallCapMs: number
@@ -53,6 +55,7 @@ export interface RunnerTimings {
 export const defaultTimings: RunnerTimings = {
   idleStopMs: 30 * 60_000,
   maxAgeMs: null,
+  maxAgeGraceMs: 24 * 3_600_000,
   startDeadlineMs: 60_000,
   coldCallCapMs: 150_000,
   tickMs: 1_000,

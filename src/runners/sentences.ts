@@ -11,7 +11,9 @@ export function waitingFor(row: RunnerRow): string {
     case 'starting':
       return `starting your sandbox: ${row.message ?? row.phase ?? 'creating'}`
     case 'ready':
-      return 'connecting to your sandbox'
+      return row.draining
+        ? `your sandbox is being replaced (${row.message ?? 'it has run long'}); a new one starts when its last calls have ended`
+        : 'connecting to your sandbox'
     case 'lost':
     case 'stopping':
       return `your sandbox is ending (${row.message ?? 'stopped'}); a new one starts right after`

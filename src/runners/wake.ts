@@ -125,7 +125,11 @@ export class Wakes {
     const { store } = this.#context
     switch (row.state) {
       case 'ready':
-        return 20
+        if (!row.draining) return 20
+        // It takes no more calls; the next one starts when it is gone.
+        if (!row.wanted) await wantRunner(store.db, row.id)
+        this.#say(task, waitingFor(row))
+        return 1_000
       case 'stopped':
         return await this.#start(row, 'stopped', task, signal)
       case 'starting':

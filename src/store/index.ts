@@ -72,6 +72,7 @@ export {
 } from './runner-claims.ts'
 export { listHolds, reapHolds, releaseHold, takeHold } from './runner-holds.ts'
 export {
+  drainRunner,
   type Fence,
   listRunnerEvents,
   moveRunner,

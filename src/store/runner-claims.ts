@@ -59,10 +59,11 @@ export async function noteRunner(
   return true
 }
 
-/** Asks that a runner that is ending be started again once it has ended. */
+/** Asks that a runner that is ending, or drains, be started again once it has ended. */
 export async function wantRunner(db: Executor, id: RunnerId): Promise<void> {
   await sql`UPDATE runners SET wanted = true
-    WHERE id = ${id} AND NOT wanted AND state IN ('starting', 'lost', 'stopping')`.execute(db)
+    WHERE id = ${id} AND NOT wanted
+      AND (state IN ('starting', 'lost', 'stopping') OR state = 'ready' AND draining)`.execute(db)
 }
 
 /** After a restored backup: the next generation must be above any that the sandboxes already know. */

@@ -78,14 +78,15 @@ export async function reapHolds(db: Executor, seconds: number): Promise<number> 
   return reaped
 }
 
-/** The runners that this replica holds in the database, with the generation of the hold. */
+/** The runners that this replica holds in the database, with the generation of the hold and whether that drains. */
 export async function listHolds(
   db: Executor,
   replicaId: ReplicaId,
-): Promise<{ runnerId: RunnerId; generation: number }[]> {
+): Promise<{ runnerId: RunnerId; generation: number; draining: boolean }[]> {
   return await db
     .selectFrom('runner_holds')
-    .select(['runner_id as runnerId', 'generation'])
+    .innerJoin('runners', 'runners.id', 'runner_holds.runner_id')
+    .select(['runner_id as runnerId', 'runner_holds.generation', 'draining'])
     .where('replica_id', '=', replicaId)
     .execute()
 }

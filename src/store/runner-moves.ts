@@ -96,6 +96,33 @@ export async function moveRunner(db: Executor, move: RunnerMove): Promise<Runner
   return row
 }
 
+/**
+ * Closes a ready runner to new holds; those that there are stay until they are given back. The row after it, or
+ * `undefined` when it was no longer as believed, is younger than `readyMs`, or drains already.
+ */
+export async function drainRunner(
+  db: Executor,
+  drain: {
+    id: RunnerId
+    generation: number
+    readyMs: number
+    replicaId: ReplicaId
+    cause: string
+    message: string
+  },
+): Promise<RunnerRow | undefined> {
+  return await db.transaction().execute(async (trx) => {
+    const result = await sql<RunnerRow>`
+      UPDATE runners SET draining = true, reason = ${drain.cause}, message = ${drain.message}
+      WHERE id = ${drain.id} AND state = 'ready' AND generation = ${drain.generation} AND NOT draining
+        AND ready_at <= now() - make_interval(secs => ${drain.readyMs / 1000})
+      RETURNING ${runnerColumns}`.execute(trx)
+    const row = result.rows[0]
+    if (row !== undefined) await recordMove(trx, { ...drain, from: 'ready', to: 'ready' }, row)
+    return row
+  })
+}
+
 async function recordMove(db: Executor, move: RunnerMove, row: RunnerRow): Promise<void> {
   await db
     .insertInto('runner_events')

@@ -102,7 +102,7 @@ test('a runner with a call in flight is never idle', async () => {
     await sleep(400)
     return { content: [] }
   }
-  await using replica = await startReplica({ ...t, timings: { holdLingerMs: 1, idleStopMs: 1, cullMs: 10 } })
+  await using replica = await startReplica({ ...t, timings: { holdLingerMs: 1, idleStopMs: 100, cullMs: 10 } })
   expect((await callOnce(replica.runners, t.alice)).type).toBe('result')
   expect(t.machine.made).toHaveLength(1)
 })
@@ -288,4 +288,65 @@ test('closing for good, as npm run dev does, ends every sandbox', async () => {
   expect(await sql`SELECT FROM runners WHERE state <> 'stopped'`.execute(t.store.db)).toMatchObject({
     rows: [],
   })
+})
+
+test('a runner that never pauses drains after its time: no call is cut or fails, the next waits for a new sandbox', async () => {
+  await using t = await setUp()
+  const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>()
+  t.toolhost.tool = async (request) => {
+    if (request.arguments['long'] === true) await mayEnd
+    return { content: [] }
+  }
+  const timings = { maxAgeMs: 200, maxAgeGraceMs: 200, cullMs: 10, holdLingerMs: 3_600_000 }
+  await using one = await startReplica({ ...t, timings })
+  // It hears no notice, so only its own comparison with the database tells it.
+  await using deaf = await startReplica({ ...t, timings, isDeaf: true })
+  const hooks = notingHooks()
+  const long = one.runners.call(aCall(t.alice, { arguments: { long: true } }), hooks)
+  await until(() => t.toolhost.executions.length === 1)
+  expect((await callOnce(deaf.runners, t.alice)).type).toBe('result')
+  await until(async () => (await rowOf(t.store, t.alice)).draining)
+  expect(await rowOf(t.store, t.alice)).toMatchObject({ state: 'ready', generation: 1, reason: 'max_age' })
+  expect(await one.runners.find(t.alice)).toMatchObject({ message: 'it has run for 0 s without a pause' })
+  await until(() => !one.runners.awake(t.alice) && !deaf.runners.awake(t.alice))
+
+  const waiting = [one, deaf].map(({ runners }) => {
+    const noted = notingHooks()
+    return { noted, answer: runners.call(aCall(t.alice), noted) }
+  })
+  await until(() => waiting.every(({ noted }) => noted.sentences.length > 0))
+  for (const { noted } of waiting) expect(noted.sentences[0]).toMatch(/^your sandbox is being replaced/)
+  await sleep(100)
+  expect(await rowOf(t.store, t.alice)).toMatchObject({ state: 'ready', generation: 1, holds: 1 })
+
+  end()
+  expect((await long).type).toBe('result')
+  expect(hooks.lives).toHaveLength(1)
+  for (const { noted, answer } of waiting) {
+    expect((await answer).type).toBe('result')
+    // As short-lived as it is here, one that nobody holds yet may be of age before the deaf replica looks.
+    expect(noted.lives).toEqual([
+      { runnerId: hooks.lives[0]?.runnerId, generation: expect.toSatisfy((n) => n >= 2) },
+    ])
+  }
+  expect(t.machine.sandboxes.size).toBe(1)
+  await checkBooks(t.store)
+})
+
+test('a person who calls without a pause loses no call while sandbox after sandbox reaches its age', async () => {
+  await using t = await setUp()
+  t.toolhost.tool = async () => {
+    await sleep(5)
+    return { content: [] }
+  }
+  await using replica = await startReplica({
+    ...t,
+    timings: { maxAgeMs: 100, maxAgeGraceMs: 50, cullMs: 10, holdLingerMs: 3_600_000 },
+  })
+  const caller = async () => {
+    while ((await rowOf(t.store, t.alice).catch(() => ({ generation: 0 }))).generation < 4)
+      expect((await callOnce(replica.runners, t.alice)).type).toBe('result')
+  }
+  await Promise.all([caller(), caller(), caller()])
+  await checkBooks(t.store)
 })

@@ -133,7 +133,7 @@ test('only the holds of replicas with an old heartbeat are reaped', async () => 
   await sql`UPDATE replicas SET heartbeat_at = now() - interval '46 s' WHERE id = ${t.me}`.execute(t.store.db)
   expect(await reapHolds(t.store.db, 45)).toBe(1)
   expect((await rowOf(t.store, t.principalId)).holds).toBe(1)
-  expect(await listHolds(t.store.db, other)).toEqual([{ runnerId: t.id, generation: 1 }])
+  expect(await listHolds(t.store.db, other)).toEqual([{ runnerId: t.id, generation: 1, draining: false }])
 })
 
 test('the end of a generation ends its holds, and giving one back afterwards counts nothing', async () => {
