@@ -102,7 +102,10 @@ test('a runner with a call in flight is never idle', async () => {
     await sleep(400)
     return { content: [] }
   }
-  await using replica = await startReplica({ ...t, timings: { holdLingerMs: 1, idleStopMs: 100, cullMs: 10 } })
+  await using replica = await startReplica({
+    ...t,
+    timings: { holdLingerMs: 1, idleStopMs: 100, cullMs: 10 },
+  })
   expect((await callOnce(replica.runners, t.alice)).type).toBe('result')
   expect(t.machine.made).toHaveLength(1)
 })
