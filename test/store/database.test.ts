@@ -1,6 +1,8 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
-import { createLog } from '../../src/core/index.ts'
+import { createLog, silentLog } from '../../src/core/index.ts'
 import { openStore } from '../../src/store/index.ts'
 import { cutOff, testStore } from '../support/database.ts'
 
@@ -26,4 +28,34 @@ test('invariant 14: a connection that breaks between two statements of a transac
   ])
   // Not the connection with its keys and settings, which the pool hangs on its errors.
   for (const line of lines) expect(line.length).toBeLessThan(3_000)
+})
+
+test('a query to a database that stopped answering fails, and a later one is served', async () => {
+  await using owner = await testStore()
+  const there = new URL(owner.url)
+  const open: Socket[] = []
+  const relay = createServer((near) => {
+    const far = connect(Number(there.port), there.hostname)
+    for (const socket of [near, far]) open.push(socket.on('error', () => undefined))
+    near.pipe(far).pipe(near)
+  }).listen(0, '127.0.0.1')
+  await once(relay, 'listening')
+  const url = new URL(owner.url)
+  url.hostname = '127.0.0.1'
+  url.port = String((relay.address() as AddressInfo).port)
+  try {
+    await using store = openStore({ url: url.href, poolSize: 2, log: silentLog, queryMs: 500 })
+    await sql`SELECT 1`.execute(store.db)
+    // Mute, as a machine that froze is: nothing is closed, nothing answers.
+    for (const socket of open) socket.unpipe().pause()
+    const since = performance.now()
+    await expect(store.pool.query('SELECT 2')).rejects.toThrow(/said nothing for 1.5 s|terminated/)
+    expect(performance.now() - since).toBeGreaterThan(1_000)
+    expect((await sql`SELECT 3 AS three`.execute(store.db)).rows).toEqual([{ three: 3 }])
+    // By the server's clock, while it answers.
+    await expect(store.pool.query('SELECT pg_sleep(5)')).rejects.toThrow(/statement timeout/)
+  } finally {
+    for (const socket of open) socket.destroy()
+    relay.close()
+  }
 })
