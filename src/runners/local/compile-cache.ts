@@ -8,10 +8,10 @@ import type { ToolhostSettingsInput } from '../../wire/index.ts'
 import { removeAbandoned } from './abandoned.ts'
 import { toolPath } from './chain.ts'
 import { composeCommand } from './compose.ts'
-import { launch } from './launch.ts'
+import { type Launched, launch } from './launch.ts'
 import type { Layout } from './layout.ts'
 import { generatedEtc, inside, planMounts } from './mounts.ts'
-import type { LocalDriverOptions, LocalIsolation } from './options.ts'
+import { defaultFirstUserId, type LocalDriverOptions, type LocalIsolation } from './options.ts'
 
 /** What Node compiled of our own programs, kept for every sandbox to come. */
 export interface CompileCache {
@@ -25,21 +25,27 @@ type Options = Omit<LocalDriverOptions, 'isolation'> & { isolation: LocalIsolati
 
 const limitMs = 30_000
 const workPrefix = 'toolcrib-compile-'
-/** The user of the filling when this process is root, as in a trial: nobody's sandbox. */
-const fillUserId = 200_000
 
 /**
  * Runs inside: starts the toolhost and the sample sources once, each until it is ready, and lets them end. Node
- * names its entries by path, version and user, so only a run in the same surroundings makes ones that fit.
+ * names its entries by path, version and user, so only a run in the same surroundings makes ones that fit. The user
+ * is that inside, the same for every person. A process that was killed wrote nothing of what it had compiled: such
+ * a filling exits with an error and is not kept, or every later sandbox would go without those entries for good. A
+ * sample source that fails by itself only goes without its own.
  */
 const fillScript = `
 export NODE_COMPILE_CACHE=${inside.compileCache}
 node ${inside.app}/src/toolhost/main.ts ${inside.settings} >/dev/null 2>&1 & toolhost=$!
 for source in ${inside.app}/sources/*/server.ts; do
   [ -f "$source" ] && node "$source" </dev/null >/dev/null 2>&1
+  [ $? -lt 128 ] || exit 1
 done
 waited=0
-while [ ! -S ${inside.sockets}/toolhost.sock ] && [ $waited -lt 100 ]; do sleep 0.1; waited=$((waited + 1)); done
+while [ ! -S ${inside.sockets}/toolhost.sock ] && [ $waited -lt 100 ]; do
+  kill -0 $toolhost || exit 1
+  sleep 0.1; waited=$((waited + 1))
+done
+[ -S ${inside.sockets}/toolhost.sock ] || exit 1
 sleep 0.2
 kill $toolhost; wait $toolhost
 `
@@ -97,6 +103,8 @@ async function fill(options: Options, all: string, wanted: string): Promise<void
       await place('egress'),
       await place('cache'),
     ]
+    // Just below those that people's homes belong to, so that it is nobody's.
+    const fillUserId = (options.firstUserId ?? defaultFirstUserId) - 1
     const asRoot = process.getuid?.() === 0
     await chmod(files, 0o755)
     await chmod(egress, 0o755)
@@ -149,10 +157,22 @@ async function fill(options: Options, all: string, wanted: string): Promise<void
       outlives: false,
       timeoutMs: limitMs,
     })
-    if (launched.kind === 'up') await launched.ended
+    if (launched.kind === 'held') throw new Error('a new folder of its own was locked')
+    const code = await endedWithin(launched, limitMs)
+    if (code !== 0) throw new Error(`the filling was cut off or failed (exit ${code})`)
     await keep(cache, all, wanted)
   } finally {
     await rm(work, { recursive: true, force: true })
+  }
+}
+
+/** Its exit code; after `ms` it is killed, and with the first of the chain everything inside. */
+async function endedWithin(run: Extract<Launched, { kind: 'up' }>, ms: number): Promise<number | null> {
+  const timer = setTimeout(() => process.kill(run.head.pid, 'SIGKILL'), ms)
+  try {
+    return await run.ended
+  } finally {
+    clearTimeout(timer)
   }
 }
 

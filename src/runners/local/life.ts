@@ -11,7 +11,7 @@ import { launch } from './launch.ts'
 import type { Layout, RunnerPaths } from './layout.ts'
 import { limitCommand, scratchBytes } from './limits.ts'
 import { inside, planMounts } from './mounts.ts'
-import type { LocalDriverOptions, LocalIsolation } from './options.ts'
+import { defaultFirstUserId, type LocalDriverOptions, type LocalIsolation } from './options.ts'
 import { prepareFiles } from './prepare.ts'
 import { descendants, isNamespaceInit, type ProcessRef, processTable } from './processes.ts'
 import { type LifeRecord, readRecord, writeRecord } from './record.ts'
@@ -26,7 +26,6 @@ export type LifeOptions = Omit<LocalDriverOptions, 'isolation' | 'compileCache'>
 /** Makes one life of a sandbox; `held` when another process holds its name. `ended` is called when it ends. */
 export type Life = (spec: SandboxSpec, signal: AbortSignal, ended: () => void) => Promise<LifeRecord | 'held'>
 
-const defaultFirstUserId = 200_000
 const startTimeoutMs = 20_000
 
 export async function makeLife(options: LifeOptions): Promise<Life> {

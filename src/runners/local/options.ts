@@ -31,3 +31,5 @@ export interface LocalDriverOptions {
   compileCache?: boolean
   log: Log
 }
+
+export const defaultFirstUserId = 200_000

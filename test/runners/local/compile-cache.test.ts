@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { expect, test } from 'vitest'
 import { silentLog } from '../../../src/core/index.ts'
 import { createLocalDriver, detectIsolation } from '../../../src/runners/index.ts'
@@ -104,6 +104,45 @@ test('a draft that was never finished is not used, and what a killed filling lef
   expect(cache.folder).toMatch(/\/[0-9a-f]{16}$/)
   expect([draft, old ?? '', young ?? ''].map((folder) => existsSync(folder))).toEqual([false, false, true])
   await rm(young ?? '', { recursive: true })
+})
+
+/** A program as small as can be: a toolhost that listens until it is told to end, and one sample source. */
+async function writeApp(folder: string, source: string): Promise<string> {
+  const files = {
+    'package.json': '{"type":"module"}',
+    'src/toolhost/main.ts': `
+      import { readFileSync } from 'node:fs'
+      import { createServer } from 'node:net'
+      const { socketPath } = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'))
+      const server = createServer().listen(socketPath)
+      process.on('SIGTERM', () => server.close())`,
+    'sources/one/server.ts': source,
+  }
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, name)), { recursive: true })
+    await writeFile(join(folder, name), text)
+  }
+  return folder
+}
+
+test('a filling that was cut off keeps nothing, and the next start fills it whole', {
+  timeout: 60_000,
+  ...needing('sandbox'),
+}, async () => {
+  await using state = await newState()
+  const app = join(state.options.stateDir, '../app')
+  const open = async (source: string) => {
+    const options = { ...state.options, appDir: await writeApp(app, source) }
+    const cache = await openCompileCache({ ...options, layout: layoutOf(options.stateDir) })
+    await cache.filled
+    return cache.folder
+  }
+  // As the kernel does when memory runs out: what the process had compiled is not written.
+  expect(await open("process.kill(process.pid, 'SIGKILL')")).toBeUndefined()
+  expect(existsSync(state.all) ? await readdir(state.all) : []).toEqual([])
+  // One that ends with an error of its own says nothing about the others.
+  const folder = await open('process.exit(1)')
+  expect((await readdir(folder ?? '', { recursive: true })).length).toBeGreaterThan(1)
 })
 
 if (isolation === undefined)
