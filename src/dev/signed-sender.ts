@@ -1,4 +1,18 @@
-import { createHmac, randomUUID } from 'node:crypto'
+import { createHmac } from 'node:crypto'
+import {
+  type ButtonClick,
+  clickPayload,
+  commandFields,
+  type DirectMessage,
+  directMessageEvent,
+  envelope,
+  type HomeOpened,
+  homeOpenedEvent,
+  type Mention,
+  mentionEvent,
+  type SlashCommand,
+  userChangeEvent,
+} from './slack-bodies.ts'
 
 export interface SentAnswer {
   status: number
@@ -6,32 +20,14 @@ export interface SentAnswer {
   body: string
 }
 
-interface Speaker {
-  user: string
-  text: string
-  channel: string
-}
-
 /** Posts what Slack would post. Every method answers what came back; `id` makes a delivery the same again. */
 export interface SignedSender {
-  slashCommand(command: Speaker & { channelName?: string; id?: string }): Promise<SentAnswer>
-  directMessage(message: Speaker & { ts?: string; id?: string; botId?: string }): Promise<SentAnswer>
-  mention(message: Speaker & { threadTs?: string; id?: string; botId?: string }): Promise<SentAnswer>
-  buttonClick(click: {
-    user: string
-    channel: string
-    messageTs: string
-    actionId: string
-    value?: string
-    id?: string
-  }): Promise<SentAnswer>
+  slashCommand(command: SlashCommand): Promise<SentAnswer>
+  directMessage(message: DirectMessage): Promise<SentAnswer>
+  mention(message: Mention): Promise<SentAnswer>
+  buttonClick(click: ButtonClick): Promise<SentAnswer>
   userChange(change: { user: Record<string, unknown> & { id: string }; id?: string }): Promise<SentAnswer>
-  homeOpened(opened: {
-    user: string
-    channel: string
-    tab?: 'home' | 'messages'
-    id?: string
-  }): Promise<SentAnswer>
+  homeOpened(opened: HomeOpened): Promise<SentAnswer>
   /** Any event of Slack's, in its envelope. */
   event(event: Record<string, unknown>, id?: string): Promise<SentAnswer>
   /** Any body at all, for what Slack would never send. */
@@ -56,10 +52,11 @@ export function createSignedSender(options: {
   appId?: string
   teamDomain?: string
 }): SignedSender {
-  const appId = options.appId ?? 'A0CR1B0APP'
-  const teamDomain = options.teamDomain ?? 'crib-works'
-  // Old-style verification token: still in every body, never to be trusted.
-  const token = 'deprecated-verification-token'
+  const app = {
+    teamId: options.teamId,
+    appId: options.appId ?? 'A0CR1B0APP',
+    teamDomain: options.teamDomain ?? 'crib-works',
+  }
 
   const raw: SignedSender['raw'] = async (request) => {
     const timestamp = String(request.timestamp ?? Math.floor(Date.now() / 1000))
@@ -85,138 +82,15 @@ export function createSignedSender(options: {
       contentType: 'application/x-www-form-urlencoded',
     })
   const event: SignedSender['event'] = async (inner, id) =>
-    await raw({
-      body: JSON.stringify({
-        token,
-        team_id: options.teamId,
-        api_app_id: appId,
-        event: inner,
-        type: 'event_callback',
-        event_id: id ?? `Ev${randomUUID().replaceAll('-', '').slice(0, 10).toUpperCase()}`,
-        event_time: Math.floor(Date.now() / 1000),
-        authorizations: [
-          {
-            enterprise_id: null,
-            team_id: options.teamId,
-            user_id: 'U0CR1B0B0T',
-            is_bot: true,
-            is_enterprise_install: false,
-          },
-        ],
-        is_ext_shared_channel: false,
-      }),
-      contentType: 'application/json',
-    })
-  const triggerId = () =>
-    `${Date.now()}.${Math.floor(Math.random() * 1e9)}.${randomUUID().replaceAll('-', '')}`
-  const now = () => `${Math.floor(Date.now() / 1000)}.000100`
+    await raw({ body: JSON.stringify(envelope(app, inner, id)), contentType: 'application/json' })
 
   return {
-    slashCommand: async (command) =>
-      await form({
-        token,
-        team_id: options.teamId,
-        team_domain: teamDomain,
-        channel_id: command.channel,
-        channel_name: command.channelName ?? (command.channel.startsWith('D') ? 'directmessage' : 'tools'),
-        user_id: command.user,
-        user_name: command.user.toLowerCase(),
-        command: '/mcp-token',
-        text: command.text,
-        api_app_id: appId,
-        is_enterprise_install: 'false',
-        response_url: 'https://hooks.slack.example/commands/unused',
-        trigger_id: command.id ?? triggerId(),
-      }),
-    directMessage: async (message) =>
-      await event(
-        {
-          type: 'message',
-          channel: message.channel,
-          channel_type: 'im',
-          user: message.user,
-          text: message.text,
-          ts: message.ts ?? now(),
-          event_ts: message.ts ?? now(),
-          team: options.teamId,
-          ...(message.botId === undefined ? {} : { bot_id: message.botId }),
-        },
-        message.id,
-      ),
-    mention: async (message) =>
-      await event(
-        {
-          type: 'app_mention',
-          channel: message.channel,
-          user: message.user,
-          text: `<@U0CR1B0B0T> ${message.text}`,
-          ts: now(),
-          event_ts: now(),
-          team: options.teamId,
-          ...(message.threadTs === undefined ? {} : { thread_ts: message.threadTs }),
-          ...(message.botId === undefined ? {} : { bot_id: message.botId }),
-        },
-        message.id,
-      ),
-    buttonClick: async (click) =>
-      await form({
-        payload: JSON.stringify({
-          type: 'block_actions',
-          user: {
-            id: click.user,
-            username: click.user.toLowerCase(),
-            name: click.user,
-            team_id: options.teamId,
-          },
-          api_app_id: appId,
-          token,
-          container: {
-            type: 'message',
-            message_ts: click.messageTs,
-            channel_id: click.channel,
-            is_ephemeral: false,
-          },
-          trigger_id: click.id ?? triggerId(),
-          team: { id: options.teamId, domain: teamDomain },
-          enterprise: null,
-          is_enterprise_install: false,
-          channel: { id: click.channel, name: 'directmessage' },
-          message: { type: 'message', ts: click.messageTs, text: '' },
-          state: { values: {} },
-          response_url: 'https://hooks.slack.example/actions/unused',
-          actions: [
-            {
-              type: 'button',
-              action_id: click.actionId,
-              block_id: 'b1',
-              text: { type: 'plain_text', text: '', emoji: false },
-              ...(click.value === undefined ? {} : { value: click.value }),
-              action_ts: now(),
-            },
-          ],
-        }),
-      }),
-    userChange: async (change) =>
-      await event(
-        {
-          type: 'user_change',
-          user: { team_id: options.teamId, deleted: false, is_bot: false, ...change.user },
-          cache_ts: Math.floor(Date.now() / 1000),
-          event_ts: now(),
-        },
-        change.id,
-      ),
-    homeOpened: async (opened) =>
-      await event(
-        {
-          type: 'app_home_opened',
-          user: opened.user,
-          channel: opened.channel,
-          tab: opened.tab ?? 'home',
-          event_ts: now(),
-        },
-        opened.id,
-      ),
+    slashCommand: async (command) => await form(commandFields(app, command)),
+    directMessage: async (message) => await event(directMessageEvent(app, message), message.id),
+    mention: async (message) => await event(mentionEvent(app, message), message.id),
+    buttonClick: async (click) => await form({ payload: JSON.stringify(clickPayload(app, click)) }),
+    userChange: async (change) => await event(userChangeEvent(app, change.user), change.id),
+    homeOpened: async (opened) => await event(homeOpenedEvent(opened), opened.id),
     event,
     raw,
   }

@@ -1,14 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-
-export interface SlackMessage {
-  ts: string
-  channel: string
-  user: string
-  text: string
-  blocks: Record<string, unknown>[]
-  /** Only its addressee sees it. */
-  ephemeral: boolean
-}
+import { createCopies, posting, type SlackMessage } from './slack-copies.ts'
+import { createEmulatorClient, type Json } from './slack-emulator-client.ts'
 
 export interface SlackFront {
   /** For `slackApiUrl`, ending in `/api/`. */
@@ -50,48 +42,8 @@ export async function createSlackFront(options: {
   ids: Map<string, string>
   facts: Map<string, Record<string, unknown>>
 }): Promise<SlackFront> {
-  const ephemerals: SlackMessage[] = []
-  const homes = new Map<string, Record<string, unknown>[]>()
-  const inward = (text: string) => swap(text, [...options.ids])
-  const outward = (text: string) =>
-    swap(
-      text,
-      [...options.ids].map(([fixed, emulated]) => [emulated, fixed]),
-    )
-
-  const forward = async (path: string, token: string, contentType: string, body: string): Promise<Json> => {
-    const response = await fetch(`${options.upstream}${path}`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}`, 'content-type': contentType },
-      body: inward(body),
-    })
-    return JSON.parse(outward(await response.text())) as Json
-  }
-  const ask = async (method: string, body: Json, token = options.botToken): Promise<Json> => {
-    const answer = await forward(`/api/${method}`, token, 'application/json', JSON.stringify(body))
-    if (answer['ok'] !== true)
-      throw new Error(`the emulated Slack answered ${method} with ${String(answer['error'])}`)
-    return answer
-  }
-
-  const keep = (method: string, form: Json, answer: Json) => {
-    if (answer['ok'] !== true) return
-    if (method === 'chat.postEphemeral') {
-      ephemerals.push({
-        ts: String(answer['message_ts']),
-        channel: String(form['channel']),
-        user: String(form['user']),
-        text: text(form['text']),
-        blocks: parseBlocks(form['blocks']),
-        ephemeral: true,
-      })
-    }
-    if (method === 'views.publish') {
-      const view =
-        typeof form['view'] === 'string' ? (JSON.parse(form['view']) as Json) : (form['view'] as Json)
-      homes.set(String(form['user_id']), parseBlocks(view['blocks']))
-    }
-  }
+  const { forward, ask } = createEmulatorClient(options)
+  const kept = createCopies()
 
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
     const path = request.url ?? '/'
@@ -110,7 +62,7 @@ export async function createSlackFront(options: {
       ? (JSON.parse(body) as Json)
       : Object.fromEntries(new URLSearchParams(body))
     const answer = await forward(path, token, contentType, body)
-    keep(method, form, answer)
+    kept.keep(method, form, answer)
     if (method === 'users.info' && answer['ok'] === true) {
       const user = answer['user'] as Json
       answer['user'] = { ...user, ...options.facts.get(String(user['id'])) }
@@ -145,24 +97,15 @@ export async function createSlackFront(options: {
     async conversation(user) {
       const channel = await directChannel(user)
       const { messages } = await ask('conversations.history', { channel, limit: 200 })
-      const posted = (messages as Json[]).map((message) => ({
-        ts: String(message['ts']),
-        channel,
-        user: String(message['user']),
-        text: text(message['text']),
-        blocks: parseBlocks(message['blocks']),
-        ephemeral: false,
-      }))
-      return [...posted, ...ephemerals.filter((message) => message.user === user)].toSorted((a, b) =>
-        a.ts.localeCompare(b.ts),
-      )
+      const posted = (messages as Json[]).map((message) => posting(channel, message))
+      return [...posted, ...kept.ephemerals(user)].toSorted((a, b) => a.ts.localeCompare(b.ts))
     },
-    ephemerals: (user) => ephemerals.filter((message) => message.user === user),
-    home: (user) => homes.get(user),
+    ephemerals: kept.ephemerals,
+    home: kept.home,
     async addEphemeral(user, channel, text) {
       const form = { channel, user, text }
       const answer = await ask('chat.postEphemeral', form)
-      keep('chat.postEphemeral', form, answer)
+      kept.keep('chat.postEphemeral', form, answer)
       return String(answer['message_ts'])
     },
     async postAs(userToken, channel, text) {
@@ -173,19 +116,4 @@ export async function createSlackFront(options: {
       await new Promise((resolve) => server.close(resolve))
     },
   }
-}
-
-type Json = Record<string, unknown>
-
-function swap(text: string, pairs: [string, string][]): string {
-  return pairs.reduce((swapped, [from, to]) => swapped.replaceAll(from, to), text)
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : ''
-}
-
-function parseBlocks(value: unknown): Record<string, unknown>[] {
-  const blocks: unknown = typeof value === 'string' && value !== '' ? JSON.parse(value) : value
-  return Array.isArray(blocks) ? (blocks as Record<string, unknown>[]) : []
 }

@@ -1,9 +1,10 @@
-import type { Access, IssuedToken, Principal } from '../access/index.ts'
+import type { Access, IssuedToken } from '../access/index.ts'
 import { AppError, type PrincipalId } from '../core/index.ts'
-import { appendEvents, markSlackJob, type Store } from '../store/index.ts'
+import type { Store } from '../store/index.ts'
+import { createAdmission } from './admission.ts'
+import type { Attempt } from './attempts.ts'
 import { escapeText, type Message, plain } from './blocks.ts'
 import type { AnswerJob, Job } from './jobs.ts'
-import { type RefusalReason, standingOf } from './standing.ts'
 import { tokenMessage } from './token-message.ts'
 import type { SlackOptions, TokenLifetimes } from './types.ts'
 import type { WebApi } from './web-api.ts'
@@ -17,7 +18,6 @@ import {
   revokedText,
   unknownToolkitText,
 } from './wording.ts'
-import type { Attempt } from './worker.ts'
 
 export interface AnswerDeps {
   access: Access
@@ -41,27 +41,7 @@ const open = (text: string): Reply => ({ message: plain(text), private: false })
 export function createAnswers(deps: AnswerDeps): (job: AnswerJob, attempt: Attempt) => Promise<Job[]> {
   const { access, api } = deps
 
-  const refuse = async (job: AnswerJob, attempt: Attempt, team: string, reason: RefusalReason) => {
-    await deps.store.db.transaction().execute(async (tx) => {
-      if (!(await markSlackJob(tx, attempt.id, 'refusalRecorded'))) return
-      await appendEvents(tx, [
-        { kind: 'slack.refused', data: { reason, slackTeam: team, slackUser: job.user } },
-      ])
-    })
-    return open(refusalText(reason))
-  }
-
-  /** The principal of an admitted person, or why there is none. */
-  const admit = async (job: AnswerJob, team: string): Promise<Principal | RefusalReason> => {
-    const standing = standingOf(await api.user(job.user), team)
-    if (!standing.ok) return standing.reason
-    const principal = await access.ensurePrincipal({
-      slackTeam: team,
-      slackUser: job.user,
-      name: standing.name,
-    })
-    return principal.state === 'active' ? principal : 'deactivated'
-  }
+  const { admit, refuse } = createAdmission(deps)
 
   const hand = (job: AnswerJob, attempt: Attempt, issued: IssuedToken, replaced: string | null): Reply => {
     deps.onIssued(issued.principal.id)
@@ -78,7 +58,7 @@ export function createAnswers(deps: AnswerDeps): (job: AnswerJob, attempt: Attem
     if (job.ask.verb !== 'issue') return open(helpText(deps.lifetimes))
     const { lifetimeMs, toolkit } = job.ask
     const principal = await admit(job, team)
-    if (typeof principal === 'string') return await refuse(job, attempt, team, principal)
+    if (typeof principal === 'string') return open(await refuse(job, attempt, team, principal))
     if (toolkit !== undefined) {
       const known = await deps.toolkits()
       if (!known.some(({ slug }) => slug === toolkit)) return open(unknownToolkitText(toolkit, known))
@@ -100,7 +80,7 @@ export function createAnswers(deps: AnswerDeps): (job: AnswerJob, attempt: Attem
     if (ask.verb !== 'revoke' && ask.verb !== 'rotate') return open(helpText(deps.lifetimes))
     const principal =
       ask.verb === 'rotate' ? await admit(job, team) : await access.findBySlack(team, job.user)
-    if (typeof principal === 'string') return await refuse(job, attempt, team, principal)
+    if (typeof principal === 'string') return open(await refuse(job, attempt, team, principal))
     const token = principal === undefined ? undefined : await access.findToken(ask.tokenId)
     if (principal === undefined || token?.principalId !== principal.id) return open(notYoursText(ask.tokenId))
     await attempt.hold()

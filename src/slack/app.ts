@@ -3,6 +3,7 @@ import { App, type AuthorizeResult } from '@slack/bolt'
 import { AppError, type JobId, type PrincipalId, systemClock } from '../core/index.ts'
 import { findTokenOfRequest } from '../store/index.ts'
 import { createAnswers } from './answer.ts'
+import type { Attempt } from './attempts.ts'
 import { boltLog } from './bolt-log.ts'
 import { sortFailure } from './failures.ts'
 import { homeBlocks } from './home.ts'
@@ -14,7 +15,7 @@ import { createPeople } from './people.ts'
 import { createSocketReceiver } from './socket-receiver.ts'
 import type { SlackApp, SlackDeps } from './types.ts'
 import { createWebApi } from './web-api.ts'
-import { type Attempt, startWorker } from './worker.ts'
+import { startWorker } from './worker.ts'
 
 /**
  * Starts the Slack side: the way in (Socket Mode with an app token, else the route that `register` adds) and

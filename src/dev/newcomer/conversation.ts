@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EmulatedSlack, PersonHandle } from '../emulated-slack.ts'
 import type { SignedSender } from '../signed-sender.ts'
-import type { SlackMessage } from '../slack-front.ts'
+import type { SlackMessage } from '../slack-copies.ts'
 
 export interface SeenMessage extends SlackMessage {
   /** The app said it; else the person did. */
