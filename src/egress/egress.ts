@@ -14,10 +14,12 @@ import { createLive } from './leases/live.ts'
 import { createRecorder } from './records/record.ts'
 import { createCredentials } from './secrets/credentials.ts'
 import { createDenier } from './traffic/deny.ts'
+import { systemDial } from './traffic/dial.ts'
 import { createExchange } from './traffic/exchange.ts'
 import { createFront } from './traffic/front.ts'
 import { listenTcp, listenUnix, socketName } from './traffic/listening.ts'
-import { createUpstream, systemDial, trustContext } from './traffic/upstream.ts'
+import { createUpstream } from './traffic/upstream.ts'
+import { createConnect, trustContext } from './traffic/upstream-connection.ts'
 import { defaultLimits, type Egress, type EgressOptions } from './types.ts'
 
 /** How old a look at a lease or a credential may be; half of it is spent before the watch looks again. */
@@ -59,9 +61,11 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   stack.defer(() => recorder.close(5_000))
   stack.defer(() => leases.close())
   const upstream = createUpstream({
-    dial: options.dial ?? systemDial,
-    trust: trustContext(options),
-    dialTimeoutMs: limits.dialTimeoutMs,
+    connect: createConnect({
+      dial: options.dial ?? systemDial,
+      trust: trustContext(options),
+      dialTimeoutMs: limits.dialTimeoutMs,
+    }),
     idleTimeoutMs: limits.idleTimeoutMs,
     maxHeaderSize: limits.headerBytes,
   })
@@ -85,7 +89,6 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const front = createFront({
     leases,
     denier,
-    recorder,
     rulesAt,
     leaves: await createLeaves({ authority: keys.authority, now, cacheSize: 1_000, log }),
     tunnels: createLimit({ perPrincipal: limits.tunnelsPerPrincipal, total: limits.tunnels }),

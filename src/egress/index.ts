@@ -7,5 +7,5 @@
 export { createEgress } from './egress.ts'
 
 export { generateEgressKeys, loadEgressKeys } from './keys/keys.ts'
-export type { Dial } from './traffic/upstream.ts'
+export type { Dial } from './traffic/dial.ts'
 export { type Egress, type EgressLimits } from './types.ts'

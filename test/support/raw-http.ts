@@ -27,7 +27,7 @@ export function sayAndRead(socket: Socket, text: string, timeoutMs = 5_000): Pro
       const length = /content-length: (\d+)/i.exec(head)?.[1]
       const body = got.slice(end + 4)
       if (/transfer-encoding: chunked/i.test(head)) {
-        if (body.endsWith('0\r\n\r\n')) finish()
+        if (/(?:^|\r\n)0\r\n(?:[^\r\n]+\r\n)*\r\n$/.test(body)) finish()
       } else if (length === undefined || body.length >= Number(length)) finish()
     }
     const timer = setTimeout(

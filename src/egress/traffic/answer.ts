@@ -1,16 +1,18 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { DenialReason } from '../decision/denial.ts'
+import { headerValues } from '../request/head.ts'
 import { answeredHeaders } from '../secrets/inject.ts'
 import { Scrubber, type ScrubForms } from '../secrets/scrub.ts'
-import { plainlyFramed } from './upstream.ts'
+import type { UpstreamAnswer } from './channel.ts'
+import { forwardedTrailers } from './fields.ts'
+import type { InboundAnswer } from './inbound.ts'
 
 /** Why an answer on a searched route is not let through; undefined when it can be searched as it is. */
-export function unsearchable(answer: IncomingMessage): Extract<DenialReason, `answer_${string}`> | undefined {
-  const encoding = answer.headers['content-encoding']
-  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') return 'answer_encoded'
-  if (!plainlyFramed(answer)) return 'answer_encoded'
-  if (answer.statusCode === 206 || answer.headers['content-range'] !== undefined) return 'answer_partial'
-  return undefined
+export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `answer_${string}`> | undefined {
+  const encodings = headerValues(answer.rawHeaders, 'content-encoding')
+  if (encodings.some((encoding) => encoding.trim().toLowerCase() !== 'identity')) return 'answer_encoded'
+  if (!answer.plain()) return 'answer_encoded'
+  const partial = answer.status === 206 || headerValues(answer.rawHeaders, 'content-range').length > 0
+  return partial ? 'answer_partial' : undefined
 }
 
 /** What was let through so far. */
@@ -20,28 +22,29 @@ export interface Passed {
 }
 
 /**
- * Passes an answer on as it comes, searched for `forms` if there are any. `ended` is told once how it went: an
- * error, of the upstream or of the search, closes the answer where it stands and lets nothing more out.
+ * Passes an answer on as it comes, searched for `forms` if there are any, trailers too. `ended` is told once how it
+ * went: an error, of the upstream or of the search, closes the answer where it stands and lets nothing more out.
  */
 export function passAnswer(options: {
-  answer: IncomingMessage
-  res: ServerResponse
+  from: UpstreamAnswer
+  to: InboundAnswer
   forms: ScrubForms | undefined
   passed: Passed
   ended: (failure: 'upstream_failed' | 'scrub_failed' | null) => void
 }): void {
-  const { answer, res, forms, passed } = options
+  const { from, to, forms, passed } = options
+  const { body } = from
   const scrubber = forms === undefined ? undefined : new Scrubber(forms)
+  const clean = (fields: string[]) => (scrubber === undefined ? fields : scrubbed(fields, scrubber))
   let over = false
   const end = (failure: Parameters<typeof options.ended>[0]) => {
     if (over) return
     over = true
-    passed.redactions = scrubber?.hits ?? 0
-    if (failure === null) res.end()
-    else {
-      answer.destroy()
-      res.destroy()
+    if (failure !== null) {
+      body.destroy()
+      to.abort()
     }
+    passed.redactions = scrubber?.hits ?? 0
     options.ended(failure)
   }
   const guarded = (step: () => void) => {
@@ -54,32 +57,33 @@ export function passAnswer(options: {
   const letThrough = (bytes: Buffer) => {
     if (bytes.length === 0) return
     passed.bytes += bytes.length
-    if (res.write(bytes)) return
-    answer.pause()
-    res.once('drain', () => answer.resume())
+    if (to.sink.write(bytes)) return
+    body.pause()
+    to.sink.once('drain', () => body.resume())
   }
 
-  answer.on('error', () => end('upstream_failed'))
-  answer.on('aborted', () => end('upstream_failed'))
-  res.on('close', () => {
-    if (!res.writableFinished) end('upstream_failed')
+  body.on('error', () => end('upstream_failed'))
+  body.on('close', () => end('upstream_failed'))
+  to.onClosed((whole) => {
+    if (!whole) end('upstream_failed')
   })
   guarded(() => {
-    const headers = answeredHeaders(answer.rawHeaders, scrubber !== undefined)
-    res.writeHead(answer.statusCode ?? 502, scrubber === undefined ? headers : scrubbed(headers, scrubber))
+    to.head(from.status, clean(answeredHeaders(from.rawHeaders, scrubber !== undefined)))
     // A stream's head goes out before its first event; a short answer leaves in one piece.
     setImmediate(() => {
-      if (!over && !res.destroyed) res.flushHeaders()
+      if (!over && !to.gone()) to.flush()
     })
-    answer.on('data', (chunk: Buffer) =>
+    body.on('data', (chunk: Buffer) =>
       guarded(() => {
         if (!over) letThrough(scrubber === undefined ? chunk : scrubber.push(chunk))
       }),
     )
-    answer.on('end', () =>
+    body.on('end', () =>
       guarded(() => {
         if (over) return
+        if (!from.whole()) return end('upstream_failed')
         if (scrubber !== undefined) letThrough(scrubber.end())
+        to.end(clean(forwardedTrailers(from.trailers())))
         end(null)
       }),
     )

@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { AuditEvent } from '../../core/index.ts'
 import { newId } from '../../core/index.ts'
@@ -6,6 +5,7 @@ import { createMeter } from '../bounds/limits.ts'
 import { type Denial, type DenialReason, denialBody, denialStatus, printable } from '../decision/denial.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
+import type { Inbound } from './inbound.ts'
 
 /** What was asked for, made safe to show and to store; canonical where the request was understood. */
 export interface Asked {
@@ -17,15 +17,18 @@ export interface Asked {
 }
 
 /** A refused request's own words, cut and made printable: it may be anything. */
-export function askedRaw(req: IncomingMessage, scheme: string): Asked {
-  const target = printable((req.url ?? '').split('?')[0] ?? '', 1_000)
-  const host = printable(req.method === 'CONNECT' ? target : (req.headers.host ?? ''), 255)
+export function askedRaw(
+  said: Pick<Inbound, 'method' | 'target' | 'claimedHost'>,
+  scheme: 'http' | 'https',
+): Asked {
+  const target = printable(said.target.split('?')[0] ?? '', 1_000)
+  const connect = said.method === 'CONNECT'
   return {
     scheme,
-    host,
+    host: connect ? target : printable(said.claimedHost, 255),
     port: 0,
-    method: printable(req.method ?? '', 20),
-    path: req.method === 'CONNECT' ? '' : target,
+    method: printable(said.method, 20),
+    path: connect ? '' : target,
   }
 }
 
@@ -124,19 +127,27 @@ export function createDenier(options: { leases: Leases; recorder: Recorder; now:
 
 const nobody = { runnerId: '', generation: 0 } as Identity
 
-/** Answers a refusal. A body that was not read closes the connection: it may be endless. */
-export function answerDenial(req: IncomingMessage, res: ServerResponse, denial: Denial, asked: Asked): void {
-  if (res.headersSent || res.destroyed) {
-    res.destroy()
+/**
+ * Answers a refusal. A body that was not read closes the connection, for it may be endless; so does `last`, for
+ * whom a connection is not worth keeping.
+ */
+export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, last = false): void {
+  const { answer } = inbound
+  if (answer.begun() || answer.gone()) {
+    answer.abort()
     return
   }
-  const headers = denialHeaders(denial)
-  // Nor does a stranger keep a connection that others may need.
-  if (!req.complete || denial.status === 407) headers['connection'] = 'close'
   const body = denialBody(denial, { method: asked.method, url: urlOf(asked) })
-  headers['content-length'] = String(Buffer.byteLength(body))
-  res.writeHead(denial.status, headers)
-  res.end(body)
+  const headers = [
+    ...Object.entries(denialHeaders(denial)).flat(),
+    'content-length',
+    String(Buffer.byteLength(body)),
+  ]
+  // Nor does a stranger keep a connection that others may need.
+  if (last || !inbound.complete() || denial.status === 407) headers.push('connection', 'close')
+  answer.head(denial.status, headers)
+  answer.sink.write(body)
+  answer.end([])
 }
 
 /** The same to a CONNECT, whose socket is ours to write to; it is closed after. */

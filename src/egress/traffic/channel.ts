@@ -1,0 +1,46 @@
+import type { Readable } from 'node:stream'
+import type { Tuple } from '../request/tuple.ts'
+
+/** A request that may go out: every part of it decided already. */
+export interface Outgoing {
+  tuple: Tuple
+  /** Fields alternating with values, in the order in which they are sent; framing is the channel's. */
+  headers: readonly string[]
+  /** The body's length where it was declared, `chunked` where it was not, undefined without a body. */
+  content: number | 'chunked' | undefined
+}
+
+/** The head of an answer, and its body as it comes. */
+export interface UpstreamAnswer {
+  status: number
+  rawHeaders: readonly string[]
+  body: Readable
+  /** Whether the body reads as it was meant: no transfer coding but chunked. */
+  plain(): boolean
+  /** Whether a body that has ended was not cut off. */
+  whole(): boolean
+  /** The trailer fields, once the body has ended. */
+  trailers(): readonly string[]
+}
+
+/** What becomes of a request; one of `answered` and `failed` comes first, and `failed` at most once. */
+export interface UpstreamEvents {
+  answered(answer: UpstreamAnswer): void
+  failed(error: unknown): void
+  timedOut(): void
+  /** It changed to another protocol, which nobody asked for. */
+  switched(): void
+}
+
+/** A request under way. */
+export interface UpstreamRequest {
+  /** Sends the body to its end, then its trailers; without one ends the request at once. */
+  send(body: Readable | undefined, trailers: () => readonly string[]): void
+  /** Ends it, whatever has come of it. */
+  abort(): void
+}
+
+/** One way to a place, good for one request at a time or for many. */
+export interface Channel {
+  open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest
+}

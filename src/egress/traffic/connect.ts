@@ -1,0 +1,111 @@
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Log } from '../../core/index.ts'
+import type { Crowd } from '../bounds/crowd.ts'
+import type { Limit } from '../bounds/limits.ts'
+import { decideTunnel } from '../decision/decide.ts'
+import type { DenialReason } from '../decision/denial.ts'
+import type { RuleBook } from '../decision/rules.ts'
+import type { Leaves } from '../keys/certificates.ts'
+import type { Identity, Leases } from '../leases/leases.ts'
+import type { Live } from '../leases/live.ts'
+import { connectTarget, type Destination } from '../request/tuple.ts'
+import type { EgressLimits } from '../types.ts'
+import { identifyCaller, refuseCaller } from './caller.ts'
+import { type Asked, askedRaw, connectDenial, type Denier } from './deny.ts'
+import { headOf } from './inbound-http1.ts'
+import type { Inner } from './inner.ts'
+import { saidBy } from './server.ts'
+import { openTunnel } from './tunnel.ts'
+
+export interface ConnectDeps {
+  leases: Leases
+  denier: Denier
+  rulesAt: (version: number) => Promise<RuleBook>
+  leaves: Leaves
+  tunnels: Limit
+  crowd: Crowd
+  live: Live
+  limits: EgressLimits
+  inner: Inner
+  log: Log
+}
+
+type Refuse = (reason: DenialReason, rule: string) => void
+
+/** Handles CONNECT: who asks, whether any rule leads there, and then TLS in the host's name. */
+export function createConnectHandler(
+  deps: ConnectDeps,
+): (req: IncomingMessage, socket: Socket, early: Buffer) => Promise<void> {
+  return async (req, socket, early) => {
+    socket.setTimeout(0)
+    deps.crowd.spoke(socket)
+    const caller = await identifyCaller(req, deps)
+    const raw = askedRaw(saidBy(req), 'https')
+    if (!caller.ok) {
+      socket.end(connectDenial(refuseCaller(req, raw, caller.why, deps.denier), raw))
+      return
+    }
+    const { identity } = caller
+    const canonical = connectTarget(headOf(req))
+    const asked = canonical.ok ? { ...raw, ...canonical.destination } : raw
+    const refuse: Refuse = (reason, rule) =>
+      void socket.end(connectDenial(deps.denier.deny(identity, asked, reason, rule), asked))
+    const full = deps.crowd.named(socket, identity.principalId)
+    if (full !== undefined) return refuse(fullReason(full), 'limit')
+    if (!canonical.ok) return refuse(canonical.reason, 'request')
+    if (early.length > 0) return refuse('tunnel_early_data', 'request')
+    const book = await deps.rulesAt(identity.catalogVersion)
+    const decision = decideTunnel(canonical.destination, book.rules.get(identity.sourceId) ?? [])
+    if (!decision.allow) return refuse(decision.reason, decision.rule)
+    await open(deps, { socket, identity, book, destination: canonical.destination, asked, refuse })
+  }
+}
+
+async function open(
+  deps: ConnectDeps,
+  options: {
+    socket: Socket
+    identity: Identity
+    book: RuleBook
+    destination: Destination
+    asked: Asked
+    refuse: Refuse
+  },
+): Promise<void> {
+  const { socket, identity, destination, asked } = options
+  const place = deps.tunnels.take(identity.principalId)
+  if (typeof place === 'string') return options.refuse(fullReason(place), 'limit')
+  let leave: (() => void) | undefined
+  try {
+    const context = await deps.leaves.contextFor(destination.host, options.book.hosts)
+    if (socket.destroyed) return place()
+    socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+    const tunnel = openTunnel({
+      socket,
+      identity,
+      destination,
+      context,
+      handshakeTimeoutMs: deps.limits.handshakeTimeoutMs,
+      idleTimeoutMs: deps.limits.tunnelIdleTimeoutMs,
+      ready: (secured, opened) => deps.inner.serve(secured, opened),
+      refused: (reason) => void deps.denier.deny(identity, asked, reason, 'tunnel'),
+      closed() {
+        leave?.()
+        place()
+      },
+    })
+    leave = deps.live.add({
+      identity,
+      allowed: (rules) => decideTunnel(destination, rules).allow,
+      end: () => tunnel.end(),
+    })
+  } catch (err) {
+    place()
+    throw err
+  }
+}
+
+function fullReason(full: 'principal' | 'total'): DenialReason {
+  return full === 'principal' ? 'too_many_tunnels' : 'proxy_overloaded'
+}

@@ -1,0 +1,196 @@
+import type { EgressOutcome, Log } from '../../core/index.ts'
+import { decideEgress } from '../decision/decide.ts'
+import type { DenialReason } from '../decision/denial.ts'
+import type { Verdict } from '../decision/judge.ts'
+import type { Identity, Leases } from '../leases/leases.ts'
+import type { Live } from '../leases/live.ts'
+import type { OpenRecord, Recorder } from '../records/record.ts'
+import type { Tuple } from '../request/tuple.ts'
+import { forwardedHeaders } from '../secrets/inject.ts'
+import { passAnswer, unsearchable } from './answer.ts'
+import type { Channel, UpstreamAnswer, UpstreamRequest } from './channel.ts'
+import { answerDenial, factsOf } from './deny.ts'
+import { forwardedTrailers } from './fields.ts'
+import type { Inbound } from './inbound.ts'
+import { authorityOf, type Upstream } from './upstream.ts'
+import { failureCode, upstreamFailure } from './upstream-error.ts'
+
+export interface DeliveryDeps {
+  leases: Leases
+  recorder: Recorder
+  upstream: Upstream
+  live: Live
+  log: Log
+}
+
+/** A request that may go out, with everything that was decided about it. */
+export interface Allowed {
+  inbound: Inbound
+  identity: Identity
+  tuple: Tuple
+  verdict: Extract<Verdict, { allow: true }>
+}
+
+/** Takes one allowed request out and its answer back, once, and records how it went. */
+export class Delivery {
+  readonly #deps: DeliveryDeps
+  readonly #asked: Allowed
+  readonly #record: OpenRecord
+  readonly #passed = { bytes: 0, redactions: 0 }
+  readonly #done = Promise.withResolvers<void>()
+  #leave: () => void = () => undefined
+  #sent: UpstreamRequest | undefined
+  #confirmed: Promise<boolean> | undefined
+  #status: number | null = null
+  #bytesOut = 0
+  #over = false
+
+  /** Queues the record: from here on the request may go out. */
+  constructor(deps: DeliveryDeps, asked: Allowed) {
+    this.#deps = deps
+    this.#asked = asked
+    const { identity, tuple, verdict } = asked
+    this.#record = deps.recorder.allowed({
+      kind: 'egress.allowed',
+      principalId: identity.principalId,
+      data: {
+        ...factsOf(identity, tuple, verdict.rule),
+        credentials: verdict.injections.map(({ credential, header }) => ({
+          credential,
+          slot: `header:${header}`,
+        })),
+        outcome: null,
+      },
+    })
+  }
+
+  /** Settles when the answer has left or the request came to nothing; never rejects. */
+  run(): Promise<void> {
+    const { identity, tuple, verdict, inbound } = this.#asked
+    this.#leave = this.#deps.live.add({
+      identity,
+      allowed: (rules) => decideEgress(tuple, rules).allow,
+      end: () => this.#revoke(),
+    })
+    inbound.answer.onClosed((whole) => {
+      if (!whole) this.#finish('client_closed')
+    })
+    this.#confirmed = this.#confirm()
+    this.#deps.upstream
+      .channel({
+        secure: tuple.scheme === 'https',
+        host: tuple.host,
+        port: tuple.port,
+        addresses: verdict.addresses,
+        poolKey: `${identity.principalId} ${identity.leaseId} ${verdict.version} ${verdict.rule}`,
+      })
+      .then((channel) => this.#open(channel))
+      .catch((err: unknown) => this.#failed(err))
+    return this.#done.promise
+  }
+
+  #open(channel: Channel): void {
+    if (this.#over) return
+    const { inbound, tuple, verdict } = this.#asked
+    const { content } = inbound
+    const headers = forwardedHeaders({
+      rawHeaders: inbound.rawHeaders,
+      authority: authorityOf(tuple),
+      searched: verdict.forms !== undefined,
+      injections: verdict.injections,
+    })
+    this.#sent = channel.open(
+      { tuple, headers, content: content === undefined ? undefined : (content.length ?? 'chunked') },
+      {
+        answered: (answer) => this.#answered(answer),
+        failed: (err) => this.#failed(err),
+        timedOut: () => this.#fail('upstream_timeout'),
+        switched: () => this.#fail('answer_switched'),
+      },
+    )
+    if (content !== undefined) {
+      inbound.proceed()
+      content.body.on('data', (chunk: Buffer) => {
+        this.#bytesOut += chunk.length
+      })
+      content.body.on('error', () => this.#finish('client_closed'))
+    }
+    this.#sent.send(content?.body, () => this.#trailers())
+  }
+
+  /** Beside an injected credential nothing of the caller's may stand, and some servers read trailers as headers. */
+  #trailers(): string[] {
+    const { inbound, verdict } = this.#asked
+    return verdict.injections.length > 0 ? [] : forwardedTrailers(inbound.trailers())
+  }
+
+  /** The same look confirms the lease and names the calls; the answer waits for it, the request does not. */
+  async #confirm(): Promise<boolean> {
+    try {
+      const now = await this.#deps.leases.look(this.#asked.identity.secretSha256)
+      this.#record.calls(now?.callIds ?? [])
+      return now !== undefined
+    } catch (err) {
+      this.#deps.log.warn({ err }, 'a lease could not be confirmed, the answer under way is let through')
+      this.#record.calls([])
+      return true
+    }
+  }
+
+  #answered(answer: UpstreamAnswer): void {
+    this.#status = answer.status
+    void this.#confirmed?.then((good) => {
+      if (this.#over) return answer.body.destroy()
+      if (!good) return this.#revoke()
+      // It broke off while the lease was looked at: whoever listens only now hears of no end.
+      if (answer.body.destroyed) return this.#fail('upstream_failed')
+      const { forms } = this.#asked.verdict
+      const reason = forms === undefined ? undefined : unsearchable(answer)
+      if (reason !== undefined) return this.#fail(reason)
+      passAnswer({
+        from: answer,
+        to: this.#asked.inbound.answer,
+        forms,
+        passed: this.#passed,
+        ended: (failure) => this.#finish(failure),
+      })
+    })
+  }
+
+  #failed(err: unknown): void {
+    if (this.#over) return
+    const { identity, tuple } = this.#asked
+    this.#deps.log.debug(
+      { code: failureCode(err), sourceId: identity.sourceId, host: tuple.host },
+      'upstream request failed',
+    )
+    this.#fail(upstreamFailure(err))
+  }
+
+  /** Before anything of the answer has left: say what happened. After: cut it off, so that it is not taken for whole. */
+  #fail(reason: DenialReason): void {
+    if (this.#over) return
+    const { inbound, identity, tuple, verdict } = this.#asked
+    const { rule } = verdict
+    const status = reason === 'upstream_timeout' ? 504 : 502
+    const denial = { reason, rule, host: authorityOf(tuple), source: identity.sourceId, status }
+    answerDenial(inbound, denial, tuple)
+    this.#finish(reason)
+  }
+
+  #revoke(): void {
+    if (this.#over) return
+    this.#finish('revoked')
+    this.#asked.inbound.answer.abort()
+  }
+
+  #finish(failure: EgressOutcome['failure']): void {
+    if (this.#over) return
+    this.#over = true
+    this.#leave()
+    const { bytes: bytesIn, redactions } = this.#passed
+    this.#record.finish({ status: this.#status, bytesIn, bytesOut: this.#bytesOut, redactions, failure })
+    if (failure !== null || !this.#asked.inbound.complete()) this.#sent?.abort()
+    this.#done.resolve()
+  }
+}

@@ -1,0 +1,36 @@
+import type { IncomingMessage } from 'node:http'
+import type { Log } from '../../core/index.ts'
+import type { Crowd } from '../bounds/crowd.ts'
+import type { Leases } from '../leases/leases.ts'
+import { forwardTarget } from '../request/tuple.ts'
+import { identifyCaller, refuseCaller } from './caller.ts'
+import { answerDenial, askedRaw, type Denier } from './deny.ts'
+import type { Exchange } from './exchange.ts'
+import type { Inbound } from './inbound.ts'
+import { headOf } from './inbound-http1.ts'
+
+/** Handles a request that was sent to the proxy itself in absolute form, as clients do with plain http. */
+export function createForwardHandler(deps: {
+  leases: Leases
+  denier: Denier
+  crowd: Crowd
+  exchange: (exchange: Exchange) => Promise<void>
+  log: Log
+}): (req: IncomingMessage, inbound: Inbound) => Promise<void> {
+  return async (req, inbound) => {
+    deps.crowd.spoke(req.socket)
+    const caller = await identifyCaller(req, deps)
+    if (!caller.ok) {
+      const asked = askedRaw(inbound, 'http')
+      return answerDenial(inbound, refuseCaller(req, asked, caller.why, deps.denier), asked)
+    }
+    const { identity } = caller
+    const full = deps.crowd.named(req.socket, identity.principalId)
+    if (full !== undefined) {
+      const asked = askedRaw(inbound, 'http')
+      const reason = full === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
+      return answerDenial(inbound, deps.denier.deny(identity, asked, reason, 'limit'), asked, true)
+    }
+    await deps.exchange({ inbound, identity, canonical: forwardTarget(headOf(req)), scheme: 'http' })
+  }
+}

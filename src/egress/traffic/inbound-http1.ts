@@ -1,0 +1,104 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Head, headerValues } from '../request/head.ts'
+import { pairsOf } from './fields.ts'
+import type { Inbound, InboundAnswer } from './inbound.ts'
+
+/** A request by HTTP/1.1, in a tunnel or to the proxy itself. */
+export class Http1Inbound implements Inbound {
+  readonly method: string
+  readonly target: string
+  readonly claimedHost: string
+  readonly rawHeaders: readonly string[]
+  readonly content: Inbound['content']
+  readonly answer: InboundAnswer
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse
+  readonly #waits: boolean
+
+  constructor(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) {
+    this.#req = req
+    this.#res = res
+    this.#waits = expectsContinue
+    this.method = req.method ?? ''
+    this.target = req.url ?? ''
+    this.claimedHost = req.headers.host ?? ''
+    this.rawHeaders = req.rawHeaders
+    this.content = hasBody(req) ? { body: req, length: declaredLength(req) } : undefined
+    this.answer = new Http1Answer(req, res)
+  }
+
+  complete(): boolean {
+    return this.#req.complete
+  }
+
+  trailers(): readonly string[] {
+    return this.#req.rawTrailers
+  }
+
+  proceed(): void {
+    if (this.#waits) this.#res.writeContinue()
+  }
+}
+
+class Http1Answer implements InboundAnswer {
+  readonly sink: ServerResponse
+  readonly #req: IncomingMessage
+
+  constructor(req: IncomingMessage, res: ServerResponse) {
+    this.#req = req
+    this.sink = res
+  }
+
+  begun(): boolean {
+    return this.sink.headersSent
+  }
+
+  gone(): boolean {
+    return this.sink.destroyed
+  }
+
+  head(status: number, headers: readonly string[]): void {
+    this.sink.writeHead(status, headers as string[])
+  }
+
+  flush(): void {
+    this.sink.flushHeaders()
+  }
+
+  end(trailers: readonly string[]): void {
+    // Only a chunked answer has room for them; Node leaves them out of any other.
+    if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))
+    // An answer that came before the body was read leaves a body that nobody will read.
+    this.sink.once('finish', () => {
+      if (!this.#req.complete) this.#req.socket.destroySoon()
+    })
+    this.sink.end()
+  }
+
+  abort(): void {
+    this.sink.destroy()
+  }
+
+  onClosed(listener: (whole: boolean) => void): void {
+    this.sink.once('close', () => listener(this.sink.writableFinished))
+  }
+}
+
+/** What the parser of Node saw of a request. */
+export function headOf(req: IncomingMessage): Head {
+  return {
+    method: req.method ?? '',
+    target: req.url ?? '',
+    httpVersion: req.httpVersion,
+    rawHeaders: req.rawHeaders,
+  }
+}
+
+function hasBody(req: IncomingMessage): boolean {
+  return req.headers['transfer-encoding'] !== undefined || (req.headers['content-length'] ?? '0') !== '0'
+}
+
+function declaredLength(req: IncomingMessage): number | undefined {
+  const [length] = headerValues(req.rawHeaders, 'content-length')
+  return length === undefined || req.headers['transfer-encoding'] !== undefined ? undefined : Number(length)
+}

@@ -1,0 +1,44 @@
+import type { Readable, Writable } from 'node:stream'
+
+/**
+ * One request of a sandbox and the way to answer it: the same for every version of HTTP, so that what is decided,
+ * recorded and passed on does not depend on how it was framed.
+ */
+export interface Inbound {
+  readonly method: string
+  /** The path and query, or whatever stood in their place. */
+  readonly target: string
+  /** The host as the client wrote it; for a record of what could not be understood. */
+  readonly claimedHost: string
+  /** Fields alternating with values, in the order of the wire, without HTTP/2's pseudo-header fields. */
+  readonly rawHeaders: readonly string[]
+  /** Undefined when the request has no body. */
+  readonly content: { body: Readable; length: number | undefined } | undefined
+  readonly answer: InboundAnswer
+  /** Whether all that the client meant to send has arrived. */
+  complete(): boolean
+  /** The trailer fields, alternating with their values, once the body has ended. */
+  trailers(): readonly string[]
+  /** Says `100 Continue` if the client waits for it before it sends the body. */
+  proceed(): void
+}
+
+/** The answer to one request, written once from head to trailers. */
+export interface InboundAnswer {
+  /** Takes the body; `drain` tells when it wants more. */
+  readonly sink: Writable
+  /** Whether a head was written. */
+  begun(): boolean
+  /** Whether nobody reads it any more. */
+  gone(): boolean
+  /** Writes a head; fields that belong to one hop of HTTP/1.1 must not be among `headers`. */
+  head(status: number, headers: readonly string[]): void
+  /** Lets a head go out before the first byte of the body. */
+  flush(): void
+  /** The body is whole. What the client still sends of its own is not read. */
+  end(trailers: readonly string[]): void
+  /** Cuts it off, so that it is not taken for whole. */
+  abort(): void
+  /** Called once when it is over; `whole` says whether all of it was handed to the network. */
+  onClosed(listener: (whole: boolean) => void): void
+}

@@ -1,0 +1,87 @@
+import type { Socket } from 'node:net'
+import {
+  connect as connectTls,
+  createSecureContext,
+  getCACertificates,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls'
+import type { Dial } from './dial.ts'
+import { UpstreamError } from './upstream-error.ts'
+
+/** Where a connection goes, and for whom it may be used again. */
+export interface Place {
+  secure: boolean
+  host: string
+  port: number
+  /** Judged addresses; only these are dialled, in order. */
+  addresses: readonly string[]
+  /** Requests with equal keys may share a kept connection; it names principal, source, rule and its version. */
+  poolKey: string
+}
+
+/** Equal for two places whose requests may share a connection. No connection is ever shared by two hosts. */
+export function poolName({ secure, host, port, addresses, poolKey }: Place): string {
+  return JSON.stringify([secure, host, port, [...addresses].sort(), poolKey])
+}
+
+/** One trust store, built once: the system's roots and the operator's. Building it costs milliseconds. */
+export function trustContext(options: { trustedCas: string[]; systemRoots: boolean }): SecureContext {
+  const system = options.systemRoots ? [...getCACertificates('bundled'), ...getCACertificates('system')] : []
+  return createSecureContext({ ca: [...new Set([...system, ...options.trustedCas])], minVersion: 'TLSv1.2' })
+}
+
+/** Opens connections to a place: dials what it is told and nothing else, no look-up, no proxy, no other port. */
+export type Connect = (place: Place, protocols: readonly string[]) => Promise<Socket | TLSSocket>
+
+export function createConnect(options: { dial: Dial; trust: SecureContext; dialTimeoutMs: number }): Connect {
+  const { dialTimeoutMs: timeoutMs } = options
+
+  const secure = (socket: Socket, host: string, protocols: readonly string[]): Promise<TLSSocket> =>
+    new Promise((resolve, reject) => {
+      const secured = connectTls({
+        socket,
+        servername: host,
+        secureContext: options.trust,
+        ALPNProtocols: [...protocols],
+        rejectUnauthorized: true,
+      })
+      const fail = (cause: unknown) => {
+        clearTimeout(timer)
+        secured.destroy()
+        reject(new UpstreamError(isCertificateError(cause) ? 'upstream_untrusted' : 'upstream_failed', cause))
+      }
+      const timer = setTimeout(() => fail(new Error('the TLS handshake took too long')), timeoutMs)
+      secured.once('error', fail)
+      secured.once('secureConnect', () => {
+        clearTimeout(timer)
+        secured.removeListener('error', fail)
+        resolve(secured)
+      })
+    })
+
+  return async (place, protocols) => {
+    let failure: unknown
+    for (const address of place.addresses.slice(0, 4)) {
+      try {
+        const socket = await options.dial({ address, port: place.port, timeoutMs })
+        return place.secure ? await secure(socket, place.host, protocols) : socket
+      } catch (err) {
+        // Only a connection that never stood may be tried elsewhere; nothing was sent.
+        if (err instanceof UpstreamError) throw err
+        failure = err
+      }
+    }
+    throw new UpstreamError('upstream_unreachable', failure)
+  }
+}
+
+function isCertificateError(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code
+  return (
+    typeof code === 'string' &&
+    /^(?:ERR_TLS_CERT_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(?:GET|VERIFY)|HOSTNAME_MISMATCH|INVALID_CA)/.test(
+      code,
+    )
+  )
+}

@@ -1,0 +1,30 @@
+import type { DenialReason } from '../decision/denial.ts'
+
+/** The failure's code for the one who asked; its cause is for the log. */
+export class UpstreamError extends Error {
+  override readonly name = 'UpstreamError'
+  readonly reason: Extract<DenialReason, `upstream_${string}`>
+
+  constructor(reason: UpstreamError['reason'], cause: unknown) {
+    super(reason, { cause })
+    this.reason = reason
+  }
+}
+
+/** What an error of an upstream request means to the one who asked. */
+export function upstreamFailure(error: unknown): UpstreamError['reason'] {
+  return error instanceof UpstreamError ? error.reason : 'upstream_failed'
+}
+
+/**
+ * The codes of an error and its causes, for the log. Never the error itself: a parser's error carries the bytes
+ * that it stumbled over, and those may be an echoed credential.
+ */
+export function failureCode(error: unknown): string {
+  const codes: string[] = []
+  for (let at = error; at instanceof Error && codes.length < 4; at = at.cause) {
+    const { code } = at as NodeJS.ErrnoException
+    codes.push(at instanceof UpstreamError ? at.reason : typeof code === 'string' ? code : at.name)
+  }
+  return codes.join(' < ')
+}

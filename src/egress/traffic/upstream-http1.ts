@@ -1,0 +1,156 @@
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
+import type { Duplex, Readable } from 'node:stream'
+import type { Channel, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
+import { pairsOf } from './fields.ts'
+import { type Connect, type Place, poolName } from './upstream-connection.ts'
+
+/** More interim answers than any server has a reason to send. */
+const maxInterim = 16
+
+export interface Http1 {
+  channel(place: Place): Channel
+  drop(): void
+  close(): void
+}
+
+/** Requests by HTTP/1.1 over kept connections. */
+export function createHttp1(options: {
+  connect: Connect
+  idleTimeoutMs: number
+  maxHeaderSize: number
+}): Http1 {
+  const agent = new PinnedAgent(options.connect)
+  return {
+    channel: (place) => ({
+      open(outgoing, events) {
+        const { tuple, headers } = outgoing
+        const settings: RequestOptions & PinnedOptions = {
+          agent,
+          method: tuple.method,
+          host: tuple.host,
+          port: tuple.port,
+          path: tuple.path + tuple.query,
+          headers: [...headers, ...framing(outgoing)],
+          maxHeaderSize: options.maxHeaderSize,
+          timeout: options.idleTimeoutMs,
+          pinned: place,
+        }
+        return new Http1Request(request(settings), events)
+      },
+    }),
+    drop: () => agent.dropIdle(),
+    close: () => agent.destroy(),
+  }
+}
+
+class Http1Request implements UpstreamRequest {
+  readonly #request: ClientRequest
+  #body: Readable | undefined
+
+  constructor(sent: ClientRequest, events: UpstreamEvents) {
+    this.#request = sent
+    sent.on('error', (err) => events.failed(err))
+    sent.on('timeout', () => events.timedOut())
+    let interim = 0
+    sent.on('information', () => {
+      interim += 1
+      if (interim > maxInterim) sent.destroy(new Error('too many interim answers'))
+    })
+    sent.on('upgrade', (_answer, socket) => {
+      socket.destroy()
+      events.switched()
+    })
+    sent.on('response', (answer) => {
+      answer.on('error', () => undefined)
+      events.answered(new Http1UpstreamAnswer(answer))
+    })
+  }
+
+  send(body: Readable | undefined, trailers: () => readonly string[]): void {
+    if (body === undefined) {
+      this.#request.end()
+      return
+    }
+    this.#body = body
+    body.pipe(this.#request, { end: false })
+    body.once('end', () => {
+      if (this.#request.destroyed) return
+      const fields = trailers()
+      if (fields.length > 0) this.#request.addTrailers(pairsOf(fields))
+      this.#request.end()
+    })
+  }
+
+  abort(): void {
+    this.#body?.unpipe(this.#request)
+    this.#request.destroy()
+  }
+}
+
+class Http1UpstreamAnswer implements UpstreamAnswer {
+  readonly status: number
+  readonly rawHeaders: readonly string[]
+  readonly body: IncomingMessage
+
+  constructor(answer: IncomingMessage) {
+    this.status = answer.statusCode ?? 502
+    this.rawHeaders = answer.rawHeaders
+    this.body = answer
+  }
+
+  plain(): boolean {
+    const encoding = this.body.headers['transfer-encoding']
+    return encoding === undefined || encoding.toLowerCase() === 'chunked'
+  }
+
+  whole(): boolean {
+    return this.body.complete
+  }
+
+  trailers(): readonly string[] {
+    return this.body.rawTrailers
+  }
+}
+
+/** How the body is framed on this hop: as it came, re-stated by us. */
+function framing({ tuple, content }: Outgoing): string[] {
+  if (content === 'chunked') return ['Transfer-Encoding', 'chunked']
+  if (content !== undefined) return ['Content-Length', String(content)]
+  const { method } = tuple
+  return method === 'POST' || method === 'PUT' || method === 'PATCH' ? ['Content-Length', '0'] : []
+}
+
+interface PinnedOptions {
+  pinned: Place
+}
+
+class PinnedAgent extends Agent {
+  readonly #connect: Connect
+
+  constructor(connect: Connect) {
+    // Shorter than the 5 s after which most servers close an idle connection, so that none is reused as it dies.
+    super({ keepAlive: true, timeout: 4_000, maxFreeSockets: 64, scheduling: 'lifo' })
+    this.#connect = connect
+  }
+
+  override getName(options?: object): string {
+    return poolName((options as PinnedOptions).pinned)
+  }
+
+  override createConnection(
+    options: object,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): undefined {
+    this.#connect((options as PinnedOptions).pinned, ['http/1.1']).then(
+      (socket) => callback?.(null, socket),
+      // The types want a stream beside the error; the caller looks at the error first.
+      (error: unknown) => callback?.(error as Error, undefined as unknown as Duplex),
+    )
+    return undefined
+  }
+
+  dropIdle(): void {
+    for (const sockets of Object.values(this.freeSockets))
+      for (const socket of sockets ?? []) socket.destroy()
+  }
+}
