@@ -63,10 +63,17 @@ CREATE TABLE credentials (
   CONSTRAINT credentials_name_scope_scope_id_key UNIQUE (name, scope, scope_id)
 );
 
+CREATE TABLE egress_cas (
+  id text NOT NULL,
+  certificate text NOT NULL,
+  trusted_since timestamp with time zone NOT NULL DEFAULT now(),
+  signs_since timestamp with time zone,
+  CONSTRAINT egress_cas_pkey PRIMARY KEY (id)
+);
+
 CREATE TABLE egress_keys (
   id text NOT NULL,
   public_key text NOT NULL,
-  ca_certificate text NOT NULL,
   created_at timestamp with time zone NOT NULL DEFAULT now(),
   CONSTRAINT egress_keys_pkey PRIMARY KEY (id)
 );
@@ -126,6 +133,7 @@ CREATE TABLE replicas (
   host text NOT NULL,
   started_at timestamp with time zone NOT NULL DEFAULT now(),
   heartbeat_at timestamp with time zone NOT NULL DEFAULT now(),
+  egress_keys jsonb,
   CONSTRAINT replicas_kind_check CHECK ((kind = ANY (ARRAY['gateway'::text, 'egress'::text]))),
   CONSTRAINT replicas_pkey PRIMARY KEY (id)
 );

@@ -11,7 +11,7 @@ import {
   type RunnerDriver,
   type Runners,
 } from './runners/index.ts'
-import { egressKeys } from './store/index.ts'
+import { egressCas } from './store/index.ts'
 
 const appDir = dirname(dirname(fileURLToPath(import.meta.url)))
 
@@ -26,7 +26,7 @@ interface SandboxOptions {
 interface Sandboxes {
   driver: RunnerDriver
   runners: Runners
-  /** The CA that sandboxes trust, PEM: of the newest egress key; undefined before an egress proxy ever started. */
+  /** The CAs that sandboxes trust, PEM, one or, while they change, two; undefined before an egress proxy ever started. */
   caCertificate(this: void): Promise<string | undefined>
 }
 
@@ -39,7 +39,10 @@ export async function openSandboxes(
   const { config, log } = options
   const { sandbox, replicas } = config.file
   const driver = await chooseDriver(options)
-  const caCertificate = async () => (await egressKeys(ground.store.db))[0]?.caCertificate
+  const caCertificate = async () => {
+    const trusted = await egressCas(ground.store.db)
+    return trusted.length === 0 ? undefined : trusted.map((ca) => `${ca.certificate.trimEnd()}\n`).join('')
+  }
   const toolhost = open.use(createToolhostClient())
   const runners = open.use(
     createRunners({

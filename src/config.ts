@@ -29,6 +29,9 @@ export interface SlackConfig {
   apiUrl: string | undefined
 }
 
+/** The folder that holds the egress proxy's private keys; only its user may read it. */
+export const egressKeysDir = (config: Config) => join(config.stateDir, 'egress-keys')
+
 /** The folder that holds the egress proxy's socket and nothing else. */
 export const egressSocketDir = (config: Config) => join(config.stateDir, 'egress')
 

@@ -82,6 +82,55 @@ export function addDatabaseCommands(program: Command): void {
     })
 }
 
+/** Keys of the egress proxy: for the user that it runs as, on a machine that has its key folder. */
+export function addKeys(program: Command): void {
+  const keys = program
+    .command('keys')
+    .description("the egress proxy's keys: list and change them while it serves")
+  keys
+    .command('list')
+    .description('list sealing keys and CAs, what depends on each, and which proxies hold it')
+    .addOption(withConfig())
+    .option('--json', 'print it as JSON')
+    .action(async (options: { config?: string; json?: boolean }) => {
+      const { listKeys } = await import('./main-keys.ts')
+      const { config, log } = start(options.config, 'keys')
+      const { json, text } = await listKeys(config, log)
+      process.stdout.write(options.json === true ? `${JSON.stringify(json)}\n` : text)
+    })
+  keys
+    .command('rotate')
+    .description(
+      'make a new key, seal every credential to it, retire the old one; again after an interruption',
+    )
+    .addOption(withConfig())
+    .option('--ca', 'change the CA that sandboxes trust instead; run again until it says that it is done')
+    .option('--lost', 'the old keys are gone for good: take what this folder has in their place')
+    .addOption(
+      new Option('--wait <seconds>', 'how long proxies have to take up the new key')
+        .default(60)
+        .argParser(seconds),
+    )
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ sudo -u toolcrib toolcrib keys rotate --config /etc/toolcrib/toolcrib.yaml',
+    )
+    .action(
+      async (options: { config?: string; ca?: boolean; lost?: boolean; wait: number; json?: boolean }) => {
+        const { rotateKeys } = await import('./main-keys.ts')
+        const { config, log } = start(options.config, 'keys')
+        const { json, text } = await rotateKeys(config, log, {
+          ca: options.ca === true,
+          lost: options.lost === true,
+          waitMs: options.wait * 1000,
+          say: (step) => void process.stderr.write(`${step}\n`),
+        })
+        process.stdout.write(options.json === true ? `${JSON.stringify(json)}\n` : text)
+      },
+    )
+}
+
 /** `toolcrib dev`; `entry` starts the processes that it needs. */
 export function addDev(program: Command, version: string, entry: string): void {
   program
@@ -119,6 +168,11 @@ function portNumber(text: string): number {
   const port = Number(text)
   if (/^\d+$/.test(text) && port <= 65_535) return port
   throw new InvalidArgumentError('Give a whole number from 0 to 65535.')
+}
+
+function seconds(text: string): number {
+  if (/^\d{1,5}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('Give a whole number of seconds.')
 }
 
 function keyName(text: string): string {

@@ -35,7 +35,7 @@ export async function newAdminKey(
   })
 }
 
-async function withStore<Result>(
+export async function withStore<Result>(
   config: Config,
   log: Log,
   work: (store: Store) => Promise<Result>,
@@ -45,7 +45,7 @@ async function withStore<Result>(
   return await work(store)
 }
 
-async function demandMigrated(store: Store): Promise<void> {
+export async function demandMigrated(store: Store): Promise<void> {
   const pending = await pendingMigrations(store.db)
   if (pending.length === 0) return
   throw new AppError(
@@ -55,7 +55,7 @@ async function demandMigrated(store: Store): Promise<void> {
 }
 
 /** A user id has no name in many containers. */
-function account(): string {
+export function account(): string {
   try {
     return userInfo().username
   } catch {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { type Config, egressSocketDir } from './config.ts'
+import { resolve } from 'node:path'
+import { type Config, egressKeysDir, egressSocketDir } from './config.ts'
 import type { Log } from './core/index.ts'
 import { createEgress, generateEgressKeys } from './egress/index.ts'
 import { joinDatabase, openStore } from './store/index.ts'
@@ -11,7 +11,7 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
   const { config, log } = options
   const url = await joinDatabase({ url: config.databaseUrl, stateDir: config.stateDir })
   await using store = openStore({ url, poolSize: config.file.database.pool_size, log })
-  const keys = await generateEgressKeys(join(config.stateDir, 'egress-keys'), Date.now())
+  const keys = await generateEgressKeys(egressKeysDir(config), Date.now())
   await using _egress = await createEgress({
     store,
     keys,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildCli, runCli } from './cli/index.ts'
 import { cliEnvironment, processEnvironment } from './config.ts'
-import { addDatabaseCommands, addDev, addServers } from './main-commands.ts'
+import { addDatabaseCommands, addDev, addKeys, addServers } from './main-commands.ts'
 
 const entry = fileURLToPath(new URL('../bin/toolcrib.mjs', import.meta.url))
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -31,6 +31,7 @@ export async function main(argv: string[]): Promise<number> {
   const program = buildCli(io).version(version)
   addServers(program, version)
   addDatabaseCommands(program)
+  addKeys(program)
   addDev(program, version, entry)
   return await runCli(argv, io, program)
 }

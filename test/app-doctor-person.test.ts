@@ -46,7 +46,7 @@ test('the doctor says of one person in a sentence each why things are as they ar
   })
   expect(await ask('last call')).toMatchObject({ ok: true, detail: 'they have called nothing yet' })
 
-  await publishEgressKey(store.db, { id: 'ek_1', publicKey: 'k', caCertificate: 'c' })
+  await publishEgressKey(store.db, { id: 'ek_1', publicKey: 'k' })
   const { token, id: tokenId } = await access.issue({ principalId: alice.id, by: 'test' })
   expect(await ask('sandbox')).toMatchObject({
     ok: true,

@@ -5,3 +5,4 @@
  */
 export type { CliIo } from './io.ts'
 export { buildCli, runCli } from './program.ts'
+export { shortTime, table } from './table.ts'

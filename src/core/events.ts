@@ -54,6 +54,13 @@ interface Kinds {
   'tool.enabled': { alias: string; enabled: boolean; by: string }
   'credential.set': { credential: string; scope: string; keyId: string; by: string }
   'credential.removed': { credential: string; scope: string; by: string }
+  /** By `toolcrib keys rotate`, for each credential: the same value, sealed to another key. */
+  'credential.resealed': { credential: string; scope: string; fromKeyId: string; keyId: string; by: string }
+  'egress_key.published': { keyId: string; by: string }
+  'egress_key.retired': { keyId: string; by: string }
+  'egress_ca.trusted': { caId: string; by: string }
+  'egress_ca.signs': { caId: string; by: string }
+  'egress_ca.retired': { caId: string; by: string }
   'admin_key.created': { adminKeyId: string; name: string; by: string }
   'admin_key.revoked': { adminKeyId: string; by: string }
   'admin.refused': { address: string; code: string }

@@ -2,12 +2,13 @@ import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { AppError, newId, systemClock } from '../core/index.ts'
-import { beat, listen, publishEgressKey } from '../store/index.ts'
+import { egressCas, leaveReplicas, listen } from '../store/index.ts'
 import { createCrowd } from './bounds/crowd.ts'
 import { createLimit } from './bounds/limits.ts'
 import { createGuard, systemResolve } from './decision/guard.ts'
 import { createJudge } from './decision/judge.ts'
 import { createRuleLoader } from './decision/rules.ts'
+import { createAnnouncer, joinDeployment, signingCa } from './keys/announce.ts'
 import { createLeaves } from './keys/certificates.ts'
 import { createLeases, watchLeases } from './leases/leases.ts'
 import { createLive } from './leases/live.ts'
@@ -41,7 +42,10 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
       'the egress proxy needs a directory for its socket or an address to listen on',
     )
   }
-  for (const key of keys.published) await publishEgressKey(store.db, key)
+  await joinDeployment(store, keys)
+  const signs = signingCa(await egressCas(store.db), keys.authorities)
+  const authority = keys.authorities.get(signs)
+  if (authority === undefined) throw new AppError('internal', 'the key folder has no CA')
 
   await using stack = new AsyncDisposableStack()
   const listeningAt: { address: string; port: number }[] = []
@@ -86,11 +90,14 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     live,
     log,
   })
+  const leaves = await createLeaves({ authority, now, cacheSize: 1_000, log })
+  const replica = { id: newId('rep'), kind: 'egress', host: hostname() } as const
+  const announcer = createAnnouncer({ store, keys, leaves, signs, replica, log })
   const front = createFront({
     leases,
     denier,
     rulesAt,
-    leaves: await createLeaves({ authority: keys.authority, now, cacheSize: 1_000, log }),
+    leaves,
     tunnels: createLimit({ perPrincipal: limits.tunnelsPerPrincipal, total: limits.tunnels }),
     crowd: createCrowd({
       nameless: limits.namelessConnections,
@@ -115,18 +122,23 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   stack.use(notices)
   notices.on((notice) => {
     if (notice.kind === 'cancel' || notice.kind === 'slack_job') return
+    if (notice.kind === 'egress_keys') {
+      announcer.announce(now()).catch((err: unknown) => log.warn({ err }, 'keys could not be announced'))
+    }
     leases.invalidate()
     credentials.invalidate()
     if (notice.kind === 'catalog') upstream.drop()
     watch.nudge()
   })
 
-  const replica = { id: newId('rep'), kind: 'egress', host: hostname() } as const
-  await beat(store.db, replica)
+  await announcer.announce(now())
   const beating = setInterval(() => {
-    beat(store.db, replica).catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
+    announcer.announce(now()).catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
   }, beatMs)
-  stack.defer(() => clearInterval(beating))
+  stack.defer(async () => {
+    clearInterval(beating)
+    await leaveReplicas(store.db, replica.id).catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
+  })
 
   const servers: Server[] = []
   stack.defer(async () => {
@@ -149,7 +161,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     port = at.port
   }
   log.info(
-    { socket: unixSocketDir, tcpPort: port, keys: keys.published.map((key) => key.id) },
+    { socket: unixSocketDir, tcpPort: port, keys: [...keys.opening.keys()], ca: signs },
     'egress proxy ready',
   )
 

@@ -7,5 +7,8 @@
 export { createEgress } from './egress.ts'
 
 export { generateEgressKeys, loadEgressKeys } from './keys/keys.ts'
+export { overviewKeys } from './keys/overview.ts'
+export { type RotateOptions, replaceLostKey, rotateSealingKey } from './keys/rotate.ts'
+export { replaceLostCa, rotateCa } from './keys/rotate-ca.ts'
 export type { Dial } from './traffic/dial.ts'
 export { type Egress, type EgressLimits } from './types.ts'

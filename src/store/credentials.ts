@@ -60,6 +60,31 @@ export async function listCredentialNames(
     .execute()
 }
 
+/** Every sealed credential: for changing the key, in the one process that can. */
+export async function sealedCredentials(db: Executor): Promise<CredentialRow[]> {
+  return await db
+    .selectFrom('credentials')
+    .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed'])
+    .orderBy('id')
+    .execute()
+}
+
+/** Puts the same value under another key; false when the row is no longer `from`, and then nothing is written. */
+export async function resealCredential(
+  db: Executor,
+  from: CredentialRow,
+  to: { keyId: string; sealed: string },
+): Promise<boolean> {
+  const rows = await db
+    .updateTable('credentials')
+    .set({ key_id: to.keyId, sealed: to.sealed })
+    .where('id', '=', from.id)
+    .where('sealed', '=', from.sealed)
+    .returning('id')
+    .execute()
+  return rows.length > 0
+}
+
 /** True when there was one. */
 export async function deleteCredential(
   db: Executor,

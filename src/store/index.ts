@@ -40,10 +40,27 @@ export {
   listCredentialNames,
   principalExists,
   putCredential,
+  resealCredential,
+  sealedCredentials,
 } from './credentials.ts'
 export { type Executor, openStore, type Store } from './database.ts'
 export { type ConfiguredSources, configuredSources, type LeaseFacts, liveLeases } from './egress-decisions.ts'
-export { type EgressKeyRow, egressKeys, publishEgressKey } from './egress-keys.ts'
+export {
+  type EgressCaRow,
+  egressCaId,
+  egressCas,
+  egressKeys,
+  isMissingReference,
+  liveHolders,
+  promoteEgressCa,
+  publishEgressKey,
+  publishFirstEgressKey,
+  retireEgressCa,
+  retireEgressKey,
+  sandboxesOlderThanCa,
+  trustEgressCa,
+  whileChangingKeys,
+} from './egress-keys.ts'
 export { type EmbeddedPostgres, removeEmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 export { appendEvents, type EventFilter, listEvents, type StoredEvent } from './events.ts'
 export { type Heartbeat, startHeartbeat } from './heartbeat.ts'
@@ -61,7 +78,7 @@ export {
   setPrincipalState,
   upsertPerson,
 } from './principals.ts'
-export { beat, liveReplicas } from './replicas.ts'
+export { beat, leaveReplicas, liveReplicas } from './replicas.ts'
 export {
   claimRunners,
   clearFailedSandbox,
@@ -88,7 +105,7 @@ export {
   type RunnerRow,
   viewRunners,
 } from './runners.ts'
-export { type Database, type RunnerState } from './schema.ts'
+export { type Database, type HeldKeys, type RunnerState } from './schema.ts'
 export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
 export {
   addSlackJob,

@@ -14,6 +14,7 @@ export const Notice = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('runner'), id: z.string() }),
   z.object({ kind: z.literal('catalog') }),
   z.object({ kind: z.literal('credential') }),
+  z.object({ kind: z.literal('egress_keys') }),
   z.object({ kind: z.literal('cancel'), session: z.string(), requestId: z.string() }),
   z.object({ kind: z.literal('slack_job') }),
 ])

@@ -1,16 +1,28 @@
 import { sql } from 'kysely'
 import type { ReplicaId } from '../core/index.ts'
 import type { Executor } from './database.ts'
+import type { HeldKeys } from './schema.ts'
 
-/** Writes this process's row, or moves its heartbeat; `now()` of the database, so replicas' clocks do not matter. */
+/** Writes this process's row, or moves its heartbeat and says what keys it holds; `now()` of the database, so replicas' clocks do not matter. */
 export async function beat(
   db: Executor,
-  replica: { id: ReplicaId; kind: 'gateway' | 'egress'; host: string },
+  replica: { id: ReplicaId; kind: 'gateway' | 'egress'; host: string; held?: HeldKeys },
 ): Promise<void> {
+  const { held, ...row } = replica
+  const keys = held === undefined ? {} : { egress_keys: JSON.stringify(held) }
   await db
     .insertInto('replicas')
-    .values(replica)
-    .onConflict((conflict) => conflict.column('id').doUpdateSet({ heartbeat_at: sql`now()` }))
+    .values({ ...row, ...keys })
+    .onConflict((conflict) => conflict.column('id').doUpdateSet({ heartbeat_at: sql`now()`, ...keys }))
+    .execute()
+}
+
+/** A process that ends says so: nobody waits for it. */
+export async function leaveReplicas(db: Executor, id: ReplicaId): Promise<void> {
+  await db
+    .updateTable('replicas')
+    .set({ heartbeat_at: sql<Date>`now() - interval '1 day'` })
+    .where('id', '=', id)
     .execute()
 }
 

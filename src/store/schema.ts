@@ -16,6 +16,14 @@ type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefine
 /** A bigint that stays far below 2^53; the pool parses int8 to a number (database.ts). */
 type Counter = ColumnType<number, number | undefined, number>
 
+/** What a live proxy says that it holds, by ids. */
+export interface HeldKeys {
+  opens: string[]
+  cas: string[]
+  /** The CA that it signs with now. */
+  signs: string
+}
+
 export type RunnerState =
   | 'stopped'
   | 'starting'
@@ -89,7 +97,13 @@ export interface Database {
   }
   toolkits: { slug: string; title: string; tools: JSONColumnType<string[]> }
   policy_rules: { position: number; spec: JSONColumnType<Record<string, unknown>> }
-  egress_keys: { id: string; public_key: string; ca_certificate: string; created_at: Timestamp }
+  egress_keys: { id: string; public_key: string; created_at: Timestamp }
+  egress_cas: {
+    id: string
+    certificate: string
+    trusted_since: Timestamp
+    signs_since: NullableTimestamp
+  }
   credentials: {
     id: CredentialId
     name: string
@@ -106,6 +120,7 @@ export interface Database {
     host: string
     started_at: Timestamp
     heartbeat_at: Timestamp
+    egress_keys: JSONColumnType<HeldKeys> | null
   }
   runners: {
     id: RunnerId

@@ -3,6 +3,7 @@ import {
   appendEvents,
   deleteCredential,
   egressKeys,
+  isMissingReference,
   listCredentialNames,
   notify,
   principalExists,
@@ -45,6 +46,45 @@ export interface Vault {
 const maxBytes = 64 * 1024
 
 export function createVault({ store, log }: { store: Store; log: Log }): Vault {
+  /** The key may be retired between the look and the write; the database then refuses, and the newest is taken. */
+  async function sealAndStore(set: CredentialTarget & { value: Secret; by: string }): Promise<string> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await sealAndStoreOnce(set)
+      } catch (error) {
+        if (attempt === 3 || !isMissingReference(error)) throw error
+      }
+    }
+  }
+
+  async function sealAndStoreOnce({
+    value,
+    by,
+    ...target
+  }: CredentialTarget & { value: Secret; by: string }): Promise<string> {
+    const { name, scope } = target
+    const [key] = await egressKeys(store.db)
+    if (key === undefined) {
+      throw new AppError(
+        'unavailable',
+        'no egress proxy has published its key yet; start `toolcrib egress` once, then set the credential again',
+      )
+    }
+    const sealed = await sealTo(key.publicKey, value, { keyId: key.id, ...target })
+    await store.db.transaction().execute(async (tx) => {
+      await putCredential(tx, { id: newId('crd'), ...target, keyId: key.id, sealed, by })
+      await appendEvents(tx, [
+        {
+          kind: 'credential.set',
+          ...principalOf(target),
+          data: { credential: name, scope, keyId: key.id, by },
+        },
+      ])
+      await notify(tx, { kind: 'credential' })
+    })
+    return key.id
+  }
+
   return {
     async setCredential({ name, scope, scopeId, value, by }) {
       checkTarget({ name, scope, scopeId })
@@ -52,26 +92,8 @@ export function createVault({ store, log }: { store: Store; log: Log }): Vault {
       if (scope === 'principal' && !(await principalExists(store.db, scopeId))) {
         throw new AppError('not_found', `there is no principal ${JSON.stringify(scopeId)}`)
       }
-      const [key] = await egressKeys(store.db)
-      if (key === undefined) {
-        throw new AppError(
-          'unavailable',
-          'no egress proxy has published its key yet; start `toolcrib egress` once, then set the credential again',
-        )
-      }
-      const sealed = await sealTo(key.publicKey, value, { keyId: key.id, name, scope, scopeId })
-      await store.db.transaction().execute(async (tx) => {
-        await putCredential(tx, { id: newId('crd'), name, scope, scopeId, keyId: key.id, sealed, by })
-        await appendEvents(tx, [
-          {
-            kind: 'credential.set',
-            ...principalOf({ scope, scopeId }),
-            data: { credential: name, scope, keyId: key.id, by },
-          },
-        ])
-        await notify(tx, { kind: 'credential' })
-      })
-      log.info({ credential: name, scope, keyId: key.id, by }, 'credential set')
+      const keyId = await sealAndStore({ name, scope, scopeId, value, by })
+      log.info({ credential: name, scope, keyId, by }, 'credential set')
     },
 
     listCredentials: () => listCredentialNames(store.db),

@@ -66,6 +66,8 @@ export interface World extends AsyncDisposable {
   lease: string
   /** The CA that sandboxes trust. */
   ca: string
+  /** The CA of the upstreams. */
+  upstreamCa: string
   dialled: { address: string; port: number }[]
   /** Everything that was logged, as text. */
   logged(): string
@@ -207,7 +209,8 @@ export async function makeWorld(
     vault,
     principalId: first.principalId,
     lease: first.lease,
-    ca: keys.published[0]?.caCertificate ?? '',
+    ca: keys.newest().caCertificate,
+    upstreamCa: upstreamCa.certificatePem,
     dialled,
     logged: () => lines.join(''),
     names,

@@ -1,110 +1,89 @@
-import { chmod, mkdir, open as openFile, readdir, readFile, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
-import { AppError, Secret } from '../../core/index.ts'
-import { generateSealingKey, importOpeningKey, type OpeningKey, sealingKeyId } from '../../vault/index.ts'
-import { type Authority, generateAuthority, importAuthority } from './certificates.ts'
+import { AppError } from '../../core/index.ts'
+import type { OpeningKey } from '../../vault/index.ts'
+import type { Authority } from './authority.ts'
+import {
+  addAuthority,
+  addSealingKey,
+  type KeyFolder,
+  makeKeyFolder,
+  readKeyFolder,
+  type SealingKeyFile,
+} from './key-folder.ts'
 
 /** Everything that only the egress process may hold. */
 export interface EgressKeys {
-  /** Every key that credentials may be sealed to, by id. */
-  opening: ReadonlyMap<string, OpeningKey>
-  authority: Authority
-  /** The public halves, newest last, as they are published for gateways and sandboxes. */
-  published: { id: string; publicKey: string; caCertificate: string }[]
+  /** Every key that credentials may be sealed to, by id; `reload` changes it in place. */
+  readonly opening: ReadonlyMap<string, OpeningKey>
+  /** CAs that can be signed with, by id, the newest last; never empty. */
+  readonly authorities: ReadonlyMap<string, Authority>
+  /** The newest sealing key and CA, public halves: what a first proxy makes known. */
+  newest(): { id: string; publicKey: string; caCertificate: string }
+  /** Reads the folder again. What is no longer there is forgotten by the first reload a minute later. */
+  reload(now: number): Promise<void>
 }
 
-const caKeyFile = 'ca.key'
-const caFile = 'ca.pem'
-const sealingFile = /^sealing-(\d+)\.json$/
+/** A row may have been read just before its key was retired. */
+const forgetAfterMs = 60_000
 
 /** Makes keys in `dir` when it has none, and loads them: harmless to call on every start. */
 export async function generateEgressKeys(dir: string, now: number): Promise<EgressKeys> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
-  await chmod(dir, 0o700)
-  const names = await readdir(dir)
-  if (!names.some((name) => sealingFile.test(name))) {
-    if (!names.includes(caFile)) {
-      const { certificatePem, keyPem } = await generateAuthority(now)
-      // A key without its certificate is from a start that was cut short, and has signed nothing.
-      await rm(join(dir, caKeyFile), { force: true })
-      await writeNew(join(dir, caKeyFile), keyPem)
-      await writeNew(join(dir, caFile), certificatePem)
-    }
-    const { publicKey, privateKey } = await generateSealingKey()
-    // Last, because its presence says that the directory is complete.
-    await writeNew(
-      join(dir, `sealing-${now}.json`),
-      `${JSON.stringify({ publicKey, privateKey: privateKey.reveal() })}\n`,
-    )
+  await makeKeyFolder(dir)
+  const found = await readKeyFolder(dir)
+  if (found.sealing.length === 0) {
+    if (found.authorities.length === 0) await addAuthority(dir, now)
+    // Last, because its presence says that the folder is complete.
+    await addSealingKey(dir, now)
   }
   return await loadEgressKeys(dir)
 }
 
 /** Loads the keys of `dir`; throws when they are missing, do not fit, or others than the owner could read them. */
 export async function loadEgressKeys(dir: string): Promise<EgressKeys> {
-  const names = await readdir(dir).catch((cause: unknown) => {
-    throw new AppError('not_found', `there are no egress keys in ${dir}; start \`toolcrib egress\` once`, {
-      cause,
-    })
-  })
-  const sealing = names.filter((name) => sealingFile.test(name)).sort(byNumber)
-  if (sealing.length === 0) {
-    throw new AppError('not_found', `there are no egress keys in ${dir}; start \`toolcrib egress\` once`)
-  }
-  const certificatePem = await readFile(join(dir, caFile), 'utf8')
-  const authority = await importAuthority(certificatePem, await readPrivate(join(dir, caKeyFile))).catch(
-    (cause: unknown) => {
-      if (cause instanceof AppError) throw cause
-      throw new AppError('internal', `${caKeyFile} and ${caFile} in ${dir} do not belong together`, { cause })
-    },
-  )
   const opening = new Map<string, OpeningKey>()
-  const published: EgressKeys['published'] = []
-  for (const name of sealing) {
-    const { publicKey, privateKey } = parseSealing(await readPrivate(join(dir, name)), join(dir, name))
-    const id = sealingKeyId(publicKey)
-    opening.set(id, await importOpeningKey(id, privateKey))
-    published.push({ id, publicKey, caCertificate: certificatePem })
+  const authorities = new Map<string, Authority>()
+  const missedSince = new Map<string, number>()
+  let newest = take(await readComplete(dir))
+
+  function take(folder: KeyFolder): ReturnType<EgressKeys['newest']> {
+    for (const key of folder.sealing) opening.set(key.id, key.opening)
+    // Anew, so that the newest stands last.
+    for (const { id, authority } of folder.authorities) {
+      authorities.delete(id)
+      authorities.set(id, authority)
+    }
+    const key = folder.sealing.at(-1) as SealingKeyFile
+    const caCertificate = folder.authorities.at(-1)?.authority.certificatePem ?? ''
+    return { id: key.id, publicKey: key.publicKey, caCertificate }
   }
-  return { opening, authority, published }
+
+  function forget(folder: KeyFolder, now: number): void {
+    const there = new Set([...folder.sealing, ...folder.authorities].map((key) => key.id))
+    for (const keys of [opening, authorities])
+      for (const id of keys.keys()) {
+        if (there.has(id)) missedSince.delete(id)
+        else if (!missedSince.has(id)) missedSince.set(id, now)
+        else if (now - (missedSince.get(id) ?? now) >= forgetAfterMs) keys.delete(id)
+      }
+  }
+
+  return {
+    opening,
+    authorities,
+    newest: () => newest,
+    async reload(now) {
+      const folder = await readComplete(dir)
+      newest = take(folder)
+      forget(folder, now)
+    },
+  }
 }
 
-const byNumber = (a: string, b: string) =>
-  Number(sealingFile.exec(a)?.[1] ?? 0) - Number(sealingFile.exec(b)?.[1] ?? 0)
-
-function parseSealing(text: string, path: string): { publicKey: string; privateKey: Secret } {
-  // The parser's own message would quote the text.
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(text)
-  } catch {
-    parsed = undefined
-  }
-  const { publicKey, privateKey } = (parsed ?? {}) as { publicKey?: unknown; privateKey?: unknown }
-  if (typeof publicKey !== 'string' || typeof privateKey !== 'string') {
-    throw new AppError('internal', `${path} is not a sealing key; restore it from a backup`)
-  }
-  return { publicKey, privateKey: new Secret(privateKey) }
-}
-
-async function readPrivate(path: string): Promise<string> {
-  const facts = await stat(path)
-  if ((facts.mode & 0o077) !== 0) {
-    throw new AppError(
-      'forbidden',
-      `${path} can be read by others than its owner; run \`chmod 600 ${path}\`, and change the keys if somebody did`,
-    )
-  }
-  return await readFile(path, 'utf8')
-}
-
-/** Never overwrites, and is on the disk before it returns. */
-async function writeNew(path: string, text: string): Promise<void> {
-  const file = await openFile(path, 'wx', 0o600)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
+async function readComplete(dir: string): Promise<KeyFolder> {
+  const folder = await readKeyFolder(dir)
+  if (folder.sealing.length > 0 && folder.authorities.length > 0) return folder
+  const what = folder.sealing.length === 0 ? 'egress keys' : 'certificate authority'
+  throw new AppError(
+    'not_found',
+    `there is no ${what} in ${dir}; start \`toolcrib egress\` once, or restore the folder from a backup`,
+  )
 }

@@ -1,0 +1,81 @@
+import { AppError, type Log, type ReplicaId } from '../../core/index.ts'
+import {
+  beat,
+  type EgressCaRow,
+  egressCas,
+  egressKeys,
+  publishFirstEgressKey,
+  type Store,
+} from '../../store/index.ts'
+import type { Leaves } from './certificates.ts'
+import type { EgressKeys } from './keys.ts'
+
+export interface Announcer {
+  /**
+   * Reads the folder and the database again, signs with the CA that they name, and tells all that in this proxy's
+   * row. What cannot be read leaves in use what is at hand. Rejects when the row cannot be written.
+   */
+  announce(now: number): Promise<void>
+}
+
+/**
+ * A deployment's first proxy makes its keys known. Every other must hold one of those: a proxy with a folder of its
+ * own would take credentials that no other can open. Throws `conflict` when this one holds none.
+ */
+export async function joinDeployment(store: Store, keys: EgressKeys): Promise<void> {
+  if (await publishFirstEgressKey(store.db, keys.newest())) return
+  const published = await egressKeys(store.db)
+  if (published.some((key) => keys.opening.has(key.id))) return
+  throw new AppError(
+    'conflict',
+    `this deployment's credentials are sealed to ${published.map((key) => key.id).join(', ')}, and the key folder of this proxy has none of them; copy the folder \`egress-keys\` of the proxy that has, restore it from a backup, or, if it is lost, run \`toolcrib keys rotate --lost\``,
+  )
+}
+
+/** Which of the CAs to sign with: the newest that may and is here, else the newest that is here. */
+export function signingCa(trusted: readonly EgressCaRow[], held: ReadonlyMap<string, unknown>): string {
+  const signs = trusted.find((ca) => ca.signsSince !== null && held.has(ca.id))
+  return signs?.id ?? [...held.keys()].at(-1) ?? ''
+}
+
+/** Keeps this proxy at the keys that the folder has and at the CA that the database names. */
+export function createAnnouncer(options: {
+  store: Store
+  keys: EgressKeys
+  leaves: Pick<Leaves, 'signWith'>
+  signs: string
+  replica: { id: ReplicaId; kind: 'egress'; host: string }
+  log: Log
+}): Announcer {
+  const { store, keys, replica, log } = options
+  let { signs } = options
+  let announcing = Promise.resolve()
+
+  async function refresh(now: number): Promise<void> {
+    try {
+      await keys.reload(now)
+      const next = signingCa(await egressCas(store.db), keys.authorities)
+      const authority = keys.authorities.get(next)
+      if (authority === undefined || next === signs) return
+      options.leaves.signWith(authority)
+      signs = next
+      log.info({ caId: signs }, 'leaves are signed under another CA')
+    } catch (err) {
+      log.warn({ err }, 'keys cannot be read again; what is at hand stays in use')
+    }
+  }
+
+  async function announceOnce(now: number): Promise<void> {
+    await refresh(now)
+    const held = { opens: [...keys.opening.keys()], cas: [...keys.authorities.keys()], signs }
+    await beat(store.db, { ...replica, held })
+  }
+
+  return {
+    announce(now) {
+      // One after the other: what an earlier one found must not be written over what a later one did.
+      announcing = announcing.catch(() => undefined).then(() => announceOnce(now))
+      return announcing
+    },
+  }
+}

@@ -1,0 +1,104 @@
+import { hostname } from 'node:os'
+import { shortTime, table } from './cli/index.ts'
+import { type Config, egressKeysDir } from './config.ts'
+import type { Log } from './core/index.ts'
+import {
+  overviewKeys,
+  type RotateOptions,
+  replaceLostCa,
+  replaceLostKey,
+  rotateCa,
+  rotateSealingKey,
+} from './egress/index.ts'
+import { account, demandMigrated, withStore } from './main-database.ts'
+
+interface Printed {
+  json: unknown
+  text: string
+}
+
+/** `toolcrib keys list`: ids, never keys. */
+export async function listKeys(config: Config, log: Log): Promise<Printed> {
+  return await withStore(config, log, async (store) => {
+    await demandMigrated(store)
+    const keys = await overviewKeys({ store, dir: egressKeysDir(config) })
+    const time = (at: Date | null) => (at === null ? null : shortTime(at.toISOString()))
+    const sealing = table(
+      ['SEALING KEY', 'STATE', 'SINCE', 'CREDENTIALS', 'HERE', 'PROXIES THAT OPEN WITH IT'],
+      keys.sealing.map((key) => [
+        key.id,
+        key.state,
+        time(key.since),
+        String(key.credentials),
+        key.here ? 'yes' : 'no',
+        key.heldBy.join(', '),
+      ]),
+      'There is no sealing key; start `toolcrib egress` once.',
+    )
+    const authorities = table(
+      ['CA', 'STATE', 'SINCE', 'UNTIL', 'HERE', 'PROXIES THAT SIGN WITH IT'],
+      keys.authorities.map((ca) => [
+        ca.id,
+        ca.state,
+        time(ca.since),
+        time(ca.until),
+        ca.here ? 'yes' : 'no',
+        ca.signedWithBy.join(', '),
+      ]),
+      'There is no CA; start `toolcrib egress` once.',
+    )
+    return { json: keys, text: `${sealing}\n${authorities}\n${keys.liveProxies} live proxies\n` }
+  })
+}
+
+export interface RotateCommand {
+  ca: boolean
+  lost: boolean
+  waitMs: number
+  say: (step: string) => void
+}
+
+/** `toolcrib keys rotate`: with the rights of whoever may read the key folder. */
+export async function rotateKeys(config: Config, log: Log, asked: RotateCommand): Promise<Printed> {
+  return await withStore(config, log, async (store) => {
+    await demandMigrated(store)
+    const options: RotateOptions = {
+      store,
+      dir: egressKeysDir(config),
+      by: `toolcrib keys rotate, run by ${account()} on ${hostname()}`,
+      now: Date.now(),
+      waitMs: asked.waitMs,
+      say: asked.say,
+    }
+    if (asked.lost) return await replaceLost(options)
+    if (asked.ca) {
+      const done = await rotateCa(options)
+      return { json: done, text: sayCa(done) }
+    }
+    const done = await rotateSealingKey(options)
+    return { json: done, text: saySealing(done) }
+  })
+}
+
+async function replaceLost(options: RotateOptions): Promise<Printed> {
+  const sealing = await replaceLostKey(options)
+  const ca = await replaceLostCa(options)
+  return {
+    json: { ...sealing, ...ca },
+    text: `${saySealing(sealing)}Proxies sign with ${ca.caId}; ${ca.waitingFor} sandboxes do not trust it: stop them with \`toolcrib runners stop\`.\n`,
+  }
+}
+
+function saySealing({ keyId, resealed, unreadable, retired }: Awaited<ReturnType<typeof rotateSealingKey>>) {
+  const lost =
+    unreadable.length === 0
+      ? ''
+      : `Nobody can open ${unreadable.join(', ')}: set each again with \`toolcrib credentials set\`.\n`
+  return `Credentials are sealed to ${keyId}; ${resealed} were sealed anew, ${retired.length} keys retired.\n${lost}`
+}
+
+function sayCa({ caId, retired, waitingFor }: Awaited<ReturnType<typeof rotateCa>>) {
+  return waitingFor === 0
+    ? `Proxies sign with ${caId}; ${retired.length} CAs retired.\n`
+    : `New sandboxes trust ${caId} too; ${waitingFor} that run do not yet. Run this again when they have ended: when idle, at \`sandbox.max_age\`, or by \`toolcrib runners stop\`.\n`
+}

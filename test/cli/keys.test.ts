@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { expect, onTestFinished, test } from 'vitest'
+import { Secret, silentLog } from '../../src/core/index.ts'
+import { generateEgressKeys } from '../../src/egress/index.ts'
+import { readKeyFolder } from '../../src/egress/keys/key-folder.ts'
+import { egressKeys, publishFirstEgressKey, type Store, sealedCredentials } from '../../src/store/index.ts'
+import { createVault, openCredential } from '../../src/vault/index.ts'
+import { testStore } from '../support/database.ts'
+
+const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
+const names = ['FIRST_KEY', 'SECOND_KEY', 'THIRD_KEY']
+
+async function deployment(store: Store) {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-cli-keys-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const dir = join(folder, 'egress-keys')
+  const config = join(folder, 'toolcrib.yaml')
+  await writeFile(config, JSON.stringify({ state_dir: folder, log_level: 'error' }))
+  await publishFirstEgressKey(store.db, (await generateEgressKeys(dir, Date.now())).newest())
+  const vault = createVault({ store, log: silentLog })
+  for (const name of names)
+    await vault.setCredential({
+      name,
+      scope: 'global',
+      scopeId: '',
+      value: new Secret(`value of ${name}`),
+      by: 'test',
+    })
+  return {
+    dir,
+    start: (...args: string[]): ChildProcess =>
+      spawn(process.execPath, [entry, 'keys', ...args, '--config', config], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { PATH: process.env['PATH'], DATABASE_URL: store.url },
+      }),
+    async values() {
+      const { sealing } = await readKeyFolder(dir)
+      const keys = new Map(sealing.map((key) => [key.id, key.opening]))
+      const rows = await sealedCredentials(store.db)
+      return await Promise.all(rows.map(async (row) => (await openCredential(keys, row)).reveal()))
+    },
+  }
+}
+
+async function endOf(child: ChildProcess): Promise<{ code: number | null; out: string; err: string }> {
+  let out = ''
+  let err = ''
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    out += text
+  })
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    err += text
+  })
+  await once(child, 'close')
+  return { code: child.exitCode, out, err }
+}
+
+test('a rotation that is killed as it begins any of its steps loses no credential, and one more run finishes it', {
+  timeout: 90_000,
+}, async () => {
+  await using store = await testStore()
+  const world = await deployment(store)
+  const all = names.map((name) => `value of ${name}`)
+  const [first] = await egressKeys(store.db)
+  let killed = 0
+  for (let at = 1; ; at++) {
+    const child = world.start('rotate')
+    let lines = 0
+    createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', () => {
+      if (++lines === at) child.kill('SIGKILL')
+    })
+    await once(child, 'close')
+    expect((await world.values()).sort()).toEqual(all)
+    if (child.signalCode === null) break
+    killed += 1
+  }
+  expect(killed).toBeGreaterThan(2)
+  const { code, err } = await endOf(world.start('rotate'))
+  expect([code, err]).toEqual([0, expect.stringContaining('retiring')])
+  expect((await world.values()).sort()).toEqual(all)
+  const left = await egressKeys(store.db)
+  expect(left).toHaveLength(1)
+  expect(left[0]?.id).not.toBe(first?.id)
+  expect((await readKeyFolder(world.dir)).sealing.map((key) => key.id)).toEqual([left[0]?.id])
+})
+
+test('keys list shows ids and what depends on each, keys rotate --ca its two steps, and neither shows a key', async () => {
+  await using store = await testStore()
+  const world = await deployment(store)
+  const listed = await endOf(world.start('list'))
+  expect(listed).toMatchObject({ code: 0, err: '' })
+  expect(listed.out).toMatch(/^ek_\w{20} +sealed to .* 3 +yes/m)
+  expect(listed.out).toMatch(/^ca_\w{20} +signs .* yes/m)
+  const json = JSON.parse((await endOf(world.start('list', '--json'))).out) as { sealing: unknown[] }
+  expect(json).toMatchObject({ sealing: [{ credentials: 3, here: true }], liveProxies: 0 })
+
+  const done = await endOf(world.start('rotate', '--ca'))
+  expect(done).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^Proxies sign with ca_\w+; 1 CAs retired/),
+  })
+  const after = await endOf(world.start('list'))
+  expect(after.out.match(/^ca_/gm)).toHaveLength(1)
+  for (const { out, err } of [listed, done, after])
+    expect(out + err).not.toMatch(/PRIVATE KEY|privateKey|value of/)
+
+  const lost = await endOf(world.start('rotate', '--lost'))
+  expect(lost).toMatchObject({ code: 1, err: expect.stringContaining('the key is not lost') })
+})

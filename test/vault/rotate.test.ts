@@ -1,0 +1,254 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { newId, type PrincipalId, Secret, silentLog } from '../../src/core/index.ts'
+import { createEgress, generateEgressKeys } from '../../src/egress/index.ts'
+import { readKeyFolder } from '../../src/egress/keys/key-folder.ts'
+import { overviewKeys } from '../../src/egress/keys/overview.ts'
+import { type RotateOptions, replaceLostKey, rotateSealingKey } from '../../src/egress/keys/rotate.ts'
+import {
+  beat,
+  credentialsFor,
+  egressKeys,
+  publishFirstEgressKey,
+  type Store,
+  sealedCredentials,
+} from '../../src/store/index.ts'
+import { createVault, openCredential, sealTo } from '../../src/vault/index.ts'
+import { testStore } from '../support/database.ts'
+
+const nobody = 'prn_nobody' as PrincipalId
+
+async function newFolder(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'toolcrib-rotate-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  return join(dir, 'keys')
+}
+
+/** A deployment with three credentials, one of a person's own. */
+async function deployment(store: Store, dir: string): Promise<Map<string, string>> {
+  const keys = await generateEgressKeys(dir, Date.now())
+  await publishFirstEgressKey(store.db, keys.newest())
+  const principalId = newId('prn')
+  await store.db
+    .insertInto('principals')
+    .values({ id: principalId, kind: 'person', slack_team: 'T1', slack_user: 'U1', name: 'alice' })
+    .execute()
+  const vault = createVault({ store, log: silentLog })
+  const values = new Map<string, string>()
+  for (const [name, scopeId] of [
+    ['ORDERS_KEY', ''],
+    ['OTHER_KEY', ''],
+    ['OWN_KEY', principalId],
+  ] as const) {
+    values.set(name, `value-of-${name}`)
+    const value = new Secret(`value-of-${name}`)
+    const scope = scopeId === '' ? 'global' : 'principal'
+    await vault.setCredential({ name, scope, scopeId, value, by: 'test' })
+  }
+  return values
+}
+
+const options = (
+  store: Store,
+  dir: string,
+  say: (step: string) => void = () => undefined,
+): RotateOptions => ({
+  store,
+  dir,
+  by: 'test',
+  now: Date.now(),
+  waitMs: 2_000,
+  say,
+})
+
+/** Everything that can be opened with what lies in the folder. */
+async function opened(store: Store, dir: string): Promise<Map<string, string>> {
+  const { sealing } = await readKeyFolder(dir)
+  const keys = new Map(sealing.map((key) => [key.id, key.opening]))
+  const values = new Map<string, string>()
+  for (const row of await sealedCredentials(store.db))
+    values.set(row.name, (await openCredential(keys, row)).reveal())
+  return values
+}
+
+test('a rotation seals every credential to a new key, retires the old one with its file, and is audited without a value', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  const values = await deployment(store, dir)
+  const [before] = await egressKeys(store.db)
+  const steps: string[] = []
+  const done = await rotateSealingKey(options(store, dir, (step) => void steps.push(step)))
+  expect(done).toMatchObject({ resealed: 3, unreadable: [], retired: [before?.id] })
+  expect(await egressKeys(store.db)).toMatchObject([{ id: done.keyId }])
+  expect(await opened(store, dir)).toEqual(values)
+  expect((await readdir(dir)).filter((name) => name.startsWith('sealing-'))).toHaveLength(1)
+  const events = await store.db
+    .selectFrom('events')
+    .select(['kind', 'data', 'principal_id'])
+    .orderBy('id')
+    .execute()
+  expect(events.slice(3).map((event) => event.kind)).toEqual([
+    'egress_key.published',
+    'credential.resealed',
+    'credential.resealed',
+    'credential.resealed',
+    'egress_key.retired',
+  ])
+  expect(
+    events.filter((event) => event.kind === 'credential.resealed' && event.principal_id !== null),
+  ).toHaveLength(1)
+  expect(JSON.stringify([events, steps, done])).not.toContain('value-of')
+  expect(await overviewKeys({ store, dir })).toMatchObject({
+    sealing: [{ id: done.keyId, state: 'sealed to', credentials: 3, here: true }],
+    authorities: [{ state: 'signs', here: true }],
+  })
+})
+
+test('a rotation that is interrupted before any of its steps loses nothing, and the next run carries it through', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  const values = await deployment(store, dir)
+  let interrupted = 0
+  for (let at = 0; ; at++) {
+    let step = 0
+    const run = rotateSealingKey(
+      options(store, dir, () => {
+        if (step++ === at) throw new Error('interrupted')
+      }),
+    )
+    const [done] = (await Promise.allSettled([run])).map((end) =>
+      end.status === 'fulfilled' ? 'done' : String(end.reason),
+    )
+    expect(done).toMatch(/^done$|interrupted/)
+    expect(await opened(store, dir)).toEqual(values)
+    if (done === 'done') break
+    interrupted += 1
+    const finished = await rotateSealingKey(options(store, dir))
+    expect(finished.unreadable).toEqual([])
+    expect(await opened(store, dir)).toEqual(values)
+    expect(await egressKeys(store.db)).toHaveLength(1)
+    expect((await readKeyFolder(dir)).sealing).toHaveLength(1)
+  }
+  expect(interrupted).toBeGreaterThan(5)
+})
+
+test('a value that a gateway seals to the old key while it is retired is neither lost nor left behind', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  const values = await deployment(store, dir)
+  const [old] = await egressKeys(store.db)
+  if (old === undefined) throw new Error('no key')
+  const target = { name: 'ORDERS_KEY', scope: 'global', scopeId: '' } as const
+  // As a gateway does that looked up the key before the rotation and writes after the others were sealed anew.
+  let late = false
+  const done = await rotateSealingKey(
+    options(store, dir, (step) => {
+      if (!step.startsWith('retiring') || late) return
+      late = true
+      throw new Error('now')
+    }),
+  ).catch(async () => {
+    const sealed = await sealTo(old.publicKey, new Secret('newer'), { keyId: old.id, ...target })
+    await store.db
+      .updateTable('credentials')
+      .set({ sealed, key_id: old.id })
+      .where('name', '=', 'ORDERS_KEY')
+      .execute()
+    return await rotateSealingKey(options(store, dir))
+  })
+  expect(done.resealed).toBe(1)
+  expect(await opened(store, dir)).toEqual(new Map([...values, ['ORDERS_KEY', 'newer']]))
+  // And once it is retired, the database itself refuses what is sealed to it.
+  await expect(
+    store.db.updateTable('credentials').set({ key_id: old.id }).where('name', '=', 'ORDERS_KEY').execute(),
+  ).rejects.toThrow('foreign key')
+})
+
+test('no key is sealed to before every live proxy holds it, and the refusal names the one that does not', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  const values = await deployment(store, dir)
+  const [before] = await egressKeys(store.db)
+  const other = newId('rep')
+  const keys = { opens: [before?.id ?? ''], cas: [], signs: '' }
+  await beat(store.db, { id: other, kind: 'egress', host: 'host-b', held: keys })
+  await expect(rotateSealingKey({ ...options(store, dir), waitMs: 300 })).rejects.toThrow(
+    new RegExp(`not in use by ${other} on host-b; copy `),
+  )
+  expect(await egressKeys(store.db)).toMatchObject([{ id: before?.id }])
+  expect(await opened(store, dir)).toEqual(values)
+  const [, next] = (await readKeyFolder(dir)).sealing
+  expect((await overviewKeys({ store, dir })).sealing).toMatchObject([
+    { id: next?.id, state: 'next', heldBy: [] },
+    { id: before?.id, state: 'sealed to', heldBy: ['host-b'] },
+  ])
+  await beat(store.db, {
+    id: other,
+    kind: 'egress',
+    host: 'host-b',
+    held: { ...keys, opens: [before?.id ?? '', next?.id ?? ''] },
+  })
+  expect(await rotateSealingKey(options(store, dir))).toMatchObject({ keyId: next?.id, resealed: 3 })
+})
+
+test('a folder that is not the deployment’s can neither serve nor rotate, and takes over only when the keys are lost', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  await deployment(store, dir)
+  const strange = await newFolder()
+  const keys = await generateEgressKeys(strange, Date.now())
+  const listen = { unixSocketDir: join(strange, '..', 'socket') }
+  const log = silentLog
+  const start = () => createEgress({ store, keys, listen, trustedCas: [], systemRoots: false, log })
+  await expect(start()).rejects.toThrow('has none of them; copy the folder')
+  await expect(rotateSealingKey(options(store, strange))).rejects.toThrow('copy the newest key folder here')
+  await expect(replaceLostKey(options(store, dir))).rejects.toThrow('not lost')
+  const done = await replaceLostKey(options(store, strange))
+  expect(done).toMatchObject({ keyId: keys.newest().id, resealed: 0, retired: [] })
+  expect(done.unreadable).toHaveLength(3)
+  await using _egress = await start()
+  // Set again, they are sealed to the new key; the next rotation retires the lost one.
+  const vault = createVault({ store, log })
+  for (const row of await sealedCredentials(store.db))
+    await vault.setCredential({
+      name: row.name,
+      scope: row.scope as 'global',
+      scopeId: row.scopeId,
+      value: new Secret('again'),
+      by: 'test',
+    })
+  expect(await rotateSealingKey(options(store, strange))).toMatchObject({ resealed: 3, unreadable: [] })
+  expect(await egressKeys(store.db)).toHaveLength(1)
+})
+
+test('two rotations at once: the second is refused and changes nothing', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  await deployment(store, dir)
+  let second: unknown
+  await rotateSealingKey({
+    ...options(store, dir),
+    say: () => {
+      second ??= rotateSealingKey(options(store, dir)).catch((error: unknown) => error)
+    },
+  })
+  expect(String(await second)).toContain('another `toolcrib keys rotate` runs')
+  expect(await egressKeys(store.db)).toHaveLength(1)
+})
+
+test('what a cut-short write left in the folder is no key and stops nothing', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  const values = await deployment(store, dir)
+  const { writeFile } = await import('node:fs/promises')
+  await writeFile(join(dir, 'sealing-99999999999999.json.unfinished'), '{"publicKey"', { mode: 0o600 })
+  await writeFile(join(dir, 'ca-99999999999999.key'), 'cut', { mode: 0o600 })
+  await rotateSealingKey(options(store, dir))
+  expect(await opened(store, dir)).toEqual(values)
+  const [row] = await credentialsFor(store.db, { names: ['ORDERS_KEY'], principalId: nobody })
+  expect(row?.sealed).not.toContain('value-of')
+  const folder = await Promise.all((await readdir(dir)).map((name) => readFile(join(dir, name), 'utf8')))
+  expect(folder.join('')).not.toContain('value-of')
+})
