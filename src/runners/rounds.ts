@@ -1,3 +1,4 @@
+import { createTrouble } from '../core/index.ts'
 import { findRunner, listRunners, reapHolds } from '../store/index.ts'
 import { cullIdle } from './cull.ts'
 import { checkReady } from './facts.ts'
@@ -14,6 +15,11 @@ export function startRounds(
   reconciler: Reconciler,
 ): { nudge: () => void; settle(): Promise<void> } {
   const { store, driver, timings, log, closing } = context
+  const trouble = createTrouble(log, {
+    fails: 'a round of the runners failed; nothing was decided',
+    lasts: 'rounds of the runners still fail; nothing is decided',
+    over: 'the rounds of the runners work again',
+  })
   const sweep = new Sweep(context)
   const pulse = new Pulse(context, () => nudge())
   let wake: (() => void) | undefined
@@ -29,9 +35,9 @@ export function startRounds(
       if (isNudged) nudged = false
       try {
         await round()
+        trouble.over(name)
       } catch (err) {
-        if (!closing.aborted)
-          log.warn({ err, round: name }, 'a round of the runners failed; nothing was decided')
+        if (!closing.aborted) trouble.happened(name, err)
       }
       if (isNudged && nudged) continue
       await pause(ms, closing, (end) => {

@@ -1,4 +1,4 @@
-import type { Log } from '../core/index.ts'
+import { createTrouble, type Log } from '../core/index.ts'
 import {
   type ClaimedSlackJob,
   claimSlackJob,
@@ -33,6 +33,11 @@ export function startWorker(
   } & JobWork,
 ): Worker {
   const { store, log } = deps
+  const trouble = createTrouble(log, {
+    fails: 'slack jobs not read',
+    lasts: 'slack jobs are still not read; people wait',
+    over: 'slack jobs are read again',
+  })
   const running = new Set<Promise<void>>()
   let stopped = false
   let pausedUntil = 0
@@ -92,10 +97,16 @@ export function startWorker(
   const loop = (async () => {
     while (!stopped) {
       kicked = false
-      const waitMs = await step().catch((err: unknown) => {
-        log.warn({ err }, 'slack jobs not read')
-        return 1_000
-      })
+      const waitMs = await step().then(
+        (ms) => {
+          trouble.over('jobs')
+          return ms
+        },
+        (err: unknown) => {
+          trouble.happened('jobs', err)
+          return 1_000
+        },
+      )
       await pause(Math.max(10, waitMs))
     }
     await Promise.race([

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log, ReplicaId } from '../core/index.ts'
+import { createTrouble, type Log, type ReplicaId } from '../core/index.ts'
 import type { Store } from './database.ts'
 import { beat } from './replicas.ts'
 
@@ -31,6 +31,11 @@ export function startHeartbeat(options: {
 }): Heartbeat {
   const { store, log, replica } = options
   const stop = new AbortController()
+  const trouble = createTrouble(log, {
+    fails: 'heartbeat failed',
+    lasts: 'heartbeat still fails; others may take this replica for dead',
+    over: 'heartbeat works again',
+  })
   // The monotonic clock goes on while the process is stopped, and no administrator sets it.
   let freshUntil = Number.NEGATIVE_INFINITY
   let heardSince = Number.POSITIVE_INFINITY
@@ -43,7 +48,10 @@ export function startHeartbeat(options: {
   }
   const run = (async () => {
     while (!stop.signal.aborted) {
-      await beatNow().catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
+      await beatNow().then(
+        () => trouble.over('heartbeat'),
+        (err: unknown) => trouble.happened('heartbeat', err),
+      )
       await sleep(options.everyMs, undefined, { signal: stop.signal }).catch(() => undefined)
     }
   })()

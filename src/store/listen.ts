@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import pg from 'pg'
 import { z } from 'zod'
-import { type Log, parseJson } from '../core/index.ts'
+import { createTrouble, type Log, parseJson } from '../core/index.ts'
 import type { Executor, Store } from './database.ts'
 
 const channel = 'toolcrib'
@@ -38,6 +38,11 @@ export interface Notices {
 export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
   const handlers = new Set<(notice: Notice) => void>()
   const stop = new AbortController()
+  const trouble = createTrouble(log, {
+    fails: 'listening for notices failed',
+    lasts: 'listening for notices still fails; changes are seen by polling',
+    over: 'listening for notices works again',
+  })
   let client: pg.Client | undefined
 
   const deliver = (payload: string | undefined) => {
@@ -68,6 +73,7 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
     try {
       await connection.connect()
       await connection.query(`LISTEN ${channel}`)
+      trouble.over('listen')
       await closed
     } finally {
       await connection.end().catch(() => undefined)
@@ -80,7 +86,7 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
       const since = Date.now()
       await connectOnce().catch((err: unknown) => {
         // Only ever the connection's: what reads and handles notices catches its own.
-        if (!stop.signal.aborted) log.warn({ reason: String(err) }, 'listening for notices failed')
+        if (!stop.signal.aborted) trouble.happened('listen', err)
       })
       if (stop.signal.aborted) return
       delay = Date.now() - since > 30_000 ? 200 : Math.min(delay * 2, 5_000)

@@ -1,0 +1,56 @@
+import type { Log } from './log.ts'
+
+const firstReminderMs = 10_000
+const longestReminderMs = 10 * 60_000
+
+/** Trouble that comes again and again, such as a database that is away, told as one story. */
+export interface Trouble {
+  /** `name` says which of the things that share this story failed. */
+  happened: (name: string, err: unknown) => void
+  /** That thing works, as it mostly does. */
+  over: (name: string) => void
+}
+
+/**
+ * A cause is logged in full when it is first seen; while it lasts, a line without it follows after 10 s, 20 s and
+ * so on, every ten minutes at last; and one says when everything works again. Failures are counted in between.
+ */
+export function createTrouble(
+  log: Log,
+  say: { fails: string; lasts: string; over: string },
+  now: () => number = () => performance.now(),
+): Trouble {
+  const failing = new Set<string>()
+  const causes = new Set<string>()
+  let since = 0
+  let failures = 0
+  let reminderMs = 0
+  let remindAt = 0
+  const sofar = () => ({ failures, seconds: Math.round((now() - since) / 1_000) })
+
+  return {
+    happened(name, err) {
+      if (failing.size === 0) {
+        causes.clear()
+        since = now()
+        failures = 0
+        reminderMs = firstReminderMs
+        remindAt = since + reminderMs
+      }
+      failing.add(name)
+      failures++
+      const cause = String(err)
+      if (!causes.has(cause)) {
+        causes.add(cause)
+        log.warn({ what: name, err }, say.fails)
+      } else if (now() >= remindAt) {
+        reminderMs = Math.min(reminderMs * 2, longestReminderMs)
+        remindAt = now() + reminderMs
+        log.warn({ what: [...failing], reason: cause, ...sofar() }, say.lasts)
+      }
+    },
+    over(name) {
+      if (failing.delete(name) && failing.size === 0) log.info(sofar(), say.over)
+    },
+  }
+}

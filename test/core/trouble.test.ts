@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest'
+import { createLog, createTrouble } from '../../src/core/index.ts'
+
+/** A story with a clock that the test moves. */
+function setUp() {
+  const lines: Record<string, unknown>[] = []
+  const log = createLog(
+    { level: 'info', name: 'test' },
+    { write: (line) => void lines.push(JSON.parse(line)) },
+  )
+  let at = 0
+  const trouble = createTrouble(log, { fails: 'fails', lasts: 'lasts', over: 'over' }, () => at)
+  return {
+    lines,
+    trouble,
+    pass: (ms: number) => {
+      at += ms
+    },
+  }
+}
+
+test('an hour of one cause is one stack and a few lines, further and further apart, and a line when it is over', () => {
+  const t = setUp()
+  for (let second = 0; second < 3_600; second++) {
+    t.trouble.happened('claim', new Error('connect ECONNREFUSED'))
+    t.trouble.happened('compare', new Error('connect ECONNREFUSED'))
+    t.pass(1_000)
+  }
+  t.trouble.over('claim')
+  t.trouble.over('claim')
+  expect(t.lines.filter(({ msg }) => msg === 'over')).toEqual([])
+  t.trouble.over('compare')
+  expect(t.lines.filter(({ err }) => err !== undefined)).toHaveLength(1)
+  const lasting = t.lines.filter(({ msg }) => msg === 'lasts').map(({ seconds }) => seconds)
+  expect(lasting).toEqual([10, 30, 70, 150, 310, 630, 1230, 1830, 2430, 3030])
+  expect(t.lines.at(-1)).toMatchObject({ msg: 'over', failures: 7_200, seconds: 3_600, level: 30 })
+  expect(t.lines).toHaveLength(12)
+})
+
+test('another cause is told in full, and the next time everything is told anew', () => {
+  const t = setUp()
+  t.trouble.over('claim')
+  t.trouble.happened('claim', new Error('connect ECONNREFUSED'))
+  t.trouble.happened('claim', new Error('the database system is starting up'))
+  t.trouble.happened('claim', new Error('connect ECONNREFUSED'))
+  t.trouble.over('claim')
+  t.trouble.happened('claim', new Error('connect ECONNREFUSED'))
+  expect(t.lines.map(({ msg }) => msg)).toEqual(['fails', 'fails', 'over', 'fails'])
+})
