@@ -32,6 +32,7 @@ export type Need =
   | 'go'
   | 'java'
   | 'cargo'
+  | 'deno'
   | 'pip'
   | 'python'
   /** A Python with requests and aiohttp. */
@@ -103,6 +104,10 @@ export async function lookAtMachine(): Promise<Lacking> {
     go: program('go', 'golang-go'),
     java: program('java', 'default-jdk-headless'),
     cargo: program('cargo', 'cargo'),
+    deno:
+      findProgram('deno') === undefined
+        ? { why: 'deno is not installed.', cure: 'Run: npm install --global deno.' }
+        : undefined,
     pip: program('pip', 'python3-pip', findPython('pip')),
     python: program('python3', 'python3'),
     'python clients':

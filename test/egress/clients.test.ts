@@ -1,0 +1,233 @@
+/** Programs that people really use, with nothing but the environment that a sandbox gives to its sources. */
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import type { RequestListener } from 'node:http'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, onTestFinished, test } from 'vitest'
+import { sourceEnvironment } from '../../src/toolhost/source-environment.ts'
+import { writeTrust } from '../../src/toolhost/trust.ts'
+import { injectBearer, makeWorld, rule, theSecret, type World } from '../support/egress-world.ts'
+import { findPython } from '../support/machine.ts'
+import { needing } from '../support/needs.ts'
+import {
+  cargoRegistry,
+  demanding,
+  gitServer,
+  npmRegistry,
+  pythonIndex,
+  writeCargoProject,
+} from '../support/package-servers.ts'
+
+const run = promisify(execFile)
+const host = 'api.orders.test'
+const demanded = `Bearer ${theSecret}`
+
+interface Client {
+  /** Where the upstream is for programs. */
+  url: string
+  folder: string
+  world: World
+  /** Runs a program as a source is run; its standard output. */
+  run(command: string, args: string[], extra?: Record<string, string>): Promise<string>
+}
+
+/** An upstream that demands a credential, a rule that injects it, and the environment of a source. */
+async function makeClient(handle: (url: () => string) => RequestListener): Promise<Client & AsyncDisposable> {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-clients-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const world = await makeWorld()
+  let url = ''
+  const up = await world.upstream(
+    demanding(
+      demanded,
+      handle(() => url),
+    ),
+  )
+  url = `https://${host}:${up.port}`
+  await world.setRules([rule(host, up.port, { methods: ['GET', 'HEAD', 'POST'], inject: injectBearer })])
+  const path = [dirname(process.execPath), process.env['PATH'] ?? ''].join(delimiter)
+  const caFile = join(folder, 'ca.pem')
+  await writeFile(caFile, world.ca)
+  const trust = await writeTrust({ caFile, folder, path })
+  const environment = sourceEnvironment(
+    { id: 'orders', command: 'true', args: [], environment: {}, lease: world.lease, digest: '' },
+    { home: folder, temporaryFolder: folder, path },
+    { relayPort: world.egress.tcpPort ?? 0, caFile, ...trust },
+  )
+  return {
+    url,
+    folder,
+    world,
+    async run(command, args, extra = {}) {
+      const running = run(command, args, {
+        cwd: folder,
+        env: { ...environment, ...extra },
+        timeout: 90_000,
+        encoding: 'utf8',
+      })
+      running.child.stdin?.end()
+      const { stdout } = await running
+      return stdout
+    },
+    [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
+  }
+}
+
+const hello: RequestListener = (req, res) => {
+  let body = ''
+  req.on('data', (chunk: Buffer) => {
+    body += chunk.toString()
+  })
+  req.on('end', () => res.end(`hello ${req.method} ${body}`))
+}
+
+test('curl sends, with a credential that it never has', needing('curl'), async () => {
+  await using client = await makeClient(() => hello)
+  const said = await client.run('curl', ['-sS', '-d', 'body', `${client.url}/v1`, '-v', '--stderr', 'trace'])
+  expect(said).toBe('hello POST body')
+  expect(await readFile(join(client.folder, 'trace'), 'utf8')).not.toContain(theSecret)
+})
+
+test('Node’s fetch sends', async () => {
+  await using client = await makeClient(() => hello)
+  const script = `fetch(process.argv[1], { method: 'POST', body: 'body' }).then(async (r) => console.log(await r.text()))`
+  expect(await client.run(process.execPath, ['-e', script, client.url])).toBe('hello POST body\n')
+})
+
+test('Deno’s fetch sends', needing('deno'), async () => {
+  await using client = await makeClient(() => hello)
+  const script = `console.log(await (await fetch(Deno.args[0], { method: 'POST', body: 'body' })).text())`
+  await writeFile(join(client.folder, 'client.ts'), script)
+  expect(await client.run('deno', ['run', '--allow-net', 'client.ts', client.url])).toBe('hello POST body\n')
+})
+
+test('Python’s requests and aiohttp send', needing('python clients'), async () => {
+  await using client = await makeClient(() => hello)
+  const python = findPython('requests, aiohttp') ?? ''
+  const requests = 'import requests, sys; print(requests.post(sys.argv[1], data="body").text)'
+  expect(await client.run(python, ['-c', requests, client.url])).toBe('hello POST body\n')
+  const aiohttp = `import aiohttp, asyncio, sys
+async def main():
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        async with session.post(sys.argv[1], data='body') as answer:
+            print(await answer.text())
+asyncio.run(main())`
+  expect(await client.run(python, ['-c', aiohttp, client.url])).toBe('hello POST body\n')
+})
+
+test('Python’s own urllib sends', needing('python'), async () => {
+  await using client = await makeClient(() => hello)
+  const urllib =
+    'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], data=b"body").read().decode())'
+  expect(await client.run('python3', ['-c', urllib, client.url])).toBe('hello POST body\n')
+})
+
+test('Go sends', { ...needing('go'), timeout: 100_000 }, async () => {
+  await using client = await makeClient(() => hello)
+  const program = `package main
+import ("fmt"; "io"; "net/http"; "os"; "strings")
+func main() {
+	answer, err := http.Post(os.Args[1], "text/plain", strings.NewReader("body"))
+	if err != nil { fmt.Fprintln(os.Stderr, err); os.Exit(1) }
+	body, _ := io.ReadAll(answer.Body)
+	fmt.Println(string(body))
+}`
+  await writeFile(join(client.folder, 'main.go'), program)
+  // Built with the cache of whoever runs the test: a home of its own would compile the whole library.
+  await run('go', ['build', '-o', 'client', 'main.go'], { cwd: client.folder, env: process.env })
+  expect(await client.run(join(client.folder, 'client'), [client.url])).toBe('hello POST body\n')
+})
+
+test('Java sends, once the program hands over the lease', {
+  ...needing('java'),
+  timeout: 60_000,
+}, async () => {
+  await using client = await makeClient(() => hello)
+  const program = `import java.net.*; import java.net.http.*;
+public class Client { public static void main(String[] args) throws Exception {
+  String[] lease = URI.create(System.getenv("HTTPS_PROXY")).getUserInfo().split(":", 2);
+  Authenticator authenticator = new Authenticator() { protected PasswordAuthentication getPasswordAuthentication() {
+    return new PasswordAuthentication(lease[0], lease[1].toCharArray()); } };
+  HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).proxy(ProxySelector.getDefault()).authenticator(authenticator).build();
+  HttpRequest request = HttpRequest.newBuilder(URI.create(args[0])).POST(HttpRequest.BodyPublishers.ofString("body")).build();
+  System.out.println(client.send(request, HttpResponse.BodyHandlers.ofString()).body());
+} }`
+  await writeFile(join(client.folder, 'Client.java'), program)
+  expect(await client.run('java', ['Client.java', client.url])).toBe('hello POST body\n')
+})
+
+test('git clones over https, and pushes more than it buffers', {
+  ...needing('git'),
+  timeout: 60_000,
+}, async () => {
+  await using client = await makeClient(() => {
+    return (req, res) => gitServer(join(client.folder, 'server'))(req, res)
+  })
+  const { folder, url } = client
+  const git = async (...args: string[]) =>
+    await client.run('git', ['-c', 'user.name=Alice', '-c', 'user.email=alice@example.com', ...args])
+  await mkdir(join(folder, 'server'))
+  await git('init', '-q', '--bare', 'server/demo.git')
+  await git('-C', 'server/demo.git', 'config', 'http.receivepack', 'true')
+  await git('clone', '-q', `${url}/demo.git`, 'work')
+  const big = randomBytes(3 * 1024 * 1024)
+  await writeFile(join(folder, 'work', 'big'), big)
+  await git('-C', 'work', 'add', 'big')
+  await git('-C', 'work', 'commit', '-q', '-m', 'more than http.postBuffer, so it is sent in chunks')
+  await git('-C', 'work', 'push', '-q', 'origin', 'HEAD')
+  await git('clone', '-q', `${url}/demo.git`, 'again')
+  expect((await readFile(join(folder, 'again', 'big'))).equals(big)).toBe(true)
+})
+
+test('npm installs from a registry', { timeout: 60_000 }, async () => {
+  await using client = await makeClient((url) => npmRegistry(url))
+  await writeFile(join(client.folder, 'package.json'), '{}')
+  await client.run('npm', ['install', 'crib-demo', '--no-audit', '--no-fund'], {
+    npm_config_registry: client.url,
+  })
+  const said = await client.run(process.execPath, ['-p', "require('crib-demo')"])
+  expect(said).toBe('from npm\n')
+})
+
+test('pip installs from an index', { ...needing('pip'), timeout: 60_000 }, async () => {
+  let folder = ''
+  let serve: RequestListener | undefined
+  await using client = await makeClient(() => (req, res) => {
+    serve ??= pythonIndex(folder)
+    serve(req, res)
+  })
+  folder = client.folder
+  const python = findPython('pip') ?? ''
+  const index = `${client.url}/simple/`
+  const install = '-m pip install -q --disable-pip-version-check --no-cache-dir --target packages --index-url'
+  await client.run(python, [...install.split(' '), index, 'crib-demo'])
+  const said = await client.run(python, ['-c', 'import crib_demo; print(crib_demo.said)'], {
+    PYTHONPATH: 'packages',
+  })
+  expect(said).toBe('from pip\n')
+})
+
+test('cargo fetches a crate', { ...needing('cargo'), timeout: 60_000 }, async () => {
+  await using client = await makeClient((url) => cargoRegistry(url))
+  writeCargoProject(client.folder, client.url)
+  // rustup looks for its toolchains in the home of whoever installed it.
+  const rustup = process.env['RUSTUP_HOME'] ?? join(process.env['HOME'] ?? '', '.rustup')
+  await client.run('cargo', ['fetch', '-q'], { RUSTUP_HOME: rustup })
+  expect(await readFile(join(client.folder, 'Cargo.lock'), 'utf8')).toContain('name = "crib-demo"')
+})
+
+test(
+  'a host that no rule names is told to the program as refused, by each',
+  needing('curl', 'git'),
+  async () => {
+    await using client = await makeClient(() => hello)
+    const elsewhere = 'https://elsewhere.example'
+    await expect(client.run('curl', ['-sS', elsewhere])).rejects.toThrow(/403/)
+    await expect(client.run('git', ['ls-remote', elsewhere])).rejects.toThrow(/403/)
+    const script = `fetch(process.argv[1]).then(() => process.exit(0), (e) => { console.error(require('node:util').inspect(e, { depth: 9 })); process.exit(1) })`
+    await expect(client.run(process.execPath, ['-e', script, elsewhere])).rejects.toThrow(/403/)
+  },
+)
