@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isPrivateKeyPem } from '../core/index.ts'
 
 /** How a person is named: `alice`, `@alice`, a Slack user id or a principal id; person.ts resolves it. */
 export const personName = z.string().trim().min(1).max(200)
@@ -14,12 +15,18 @@ export const credentialName = z
   .max(100)
   .regex(/^[A-Z][A-Z0-9_]*$/, 'use capitals, digits and underscores, e.g. ORDERS_KEY')
 
-/** What may stand in a header: no line break and no NUL, because a value with one is cut or refused on the wire. */
+/**
+ * What may stand in a header: no line break and no NUL, because a value with one is cut or refused on the wire. A
+ * private key in PEM has line breaks; it is for signing and never stands in a header.
+ */
 export const credentialValue = z
   .string()
   .min(1, 'the value is empty')
   .max(65_536, 'the value is longer than 65,536 characters')
-  .refine((value) => !/[\r\n\0]/.test(value), 'the value contains a line break or NUL')
+  .refine(
+    (value) => !/[\r\n\0]/.test(value) || isPrivateKeyPem(value),
+    'the value contains a line break or NUL, and is no private key in PEM',
+  )
 
 export const person = z.object({
   id: z.string(),

@@ -7,6 +7,14 @@ export { aliasFor, reservedAliases } from './alias.ts'
 export type { CatalogConfig } from './apply.ts'
 
 export { type CatalogKeeper, createCatalog } from './keeper.ts'
+export {
+  type MintedSpec,
+  type MintedSpecs,
+  mintInputs,
+  type SignedVariable,
+  type SignSpec,
+  signInputs,
+} from './minted.ts'
 
 export {
   type Catalog,

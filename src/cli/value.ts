@@ -1,4 +1,4 @@
-import { Secret } from '../core/index.ts'
+import { isPrivateKeyPem, Secret } from '../core/index.ts'
 import { CliFailure } from './failure.ts'
 import type { CliIo } from './io.ts'
 
@@ -6,7 +6,8 @@ const maxBytes = 65_536
 
 /**
  * The value of a credential: typed at a terminal without echo, or everything that comes through a pipe less exactly
- * one line break at its end. Never an argument: those are in the shell's history and in everybody's `ps`.
+ * one line break at its end; a private key in PEM keeps its own. Never an argument: those are in the shell's history
+ * and in everybody's `ps`.
  */
 export async function readValue(name: string, io: CliIo): Promise<{ value: Secret; stripped: boolean }> {
   const typed = io.stdin.isTTY === true && io.stdin.setRawMode !== undefined
@@ -14,6 +15,7 @@ export async function readValue(name: string, io: CliIo): Promise<{ value: Secre
   const stripped = !typed && text.endsWith('\n')
   const value = stripped ? text.slice(0, -1) : text
   if (value === '') throw refuse('it is empty')
+  if (isPrivateKeyPem(value)) return { value: new Secret(value), stripped: false }
   if (/[\r\n]/.test(value)) throw refuse('it has a line break inside, or a carriage return at its end')
   if (value.includes('\0')) throw refuse('it has a NUL character inside')
   return { value: new Secret(value), stripped }

@@ -61,11 +61,23 @@ interface Kinds {
   'egress_ca.trusted': { caId: string; by: string }
   'egress_ca.signs': { caId: string; by: string }
   'egress_ca.retired': { caId: string; by: string }
+  /** A token endpoint was asked: which minted credential, made from which stored ones; never a value. */
+  'credential.minted': MintFacts & { expiresInSeconds: number; rotated: boolean }
+  /** `code` is the server's or the connection's, never its text. */
+  'credential.mint_failed': MintFacts & { reason: string; code: string }
   'admin_key.created': { adminKeyId: string; name: string; by: string }
   'admin_key.revoked': { adminKeyId: string; by: string }
   'admin.refused': { address: string; code: string }
   'config.applied': { digest: string; by: string }
   'slack.refused': { reason: string; slackTeam: string; slackUser: string }
+}
+
+interface MintFacts {
+  credential: string
+  from: string[]
+  kind: string
+  host: string
+  port: number
 }
 
 interface EgressFacts {

@@ -30,6 +30,7 @@ export {
 } from './ids.ts'
 export { isRecord, parseJson } from './json.ts'
 export { createLog, type Log, silentLog } from './log.ts'
+export { isPrivateKeyPem } from './pem.ts'
 export { freePort } from './ports.ts'
 export { Secret } from './secret.ts'
 export { createTrouble, type Trouble } from './trouble.ts'

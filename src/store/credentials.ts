@@ -13,10 +13,12 @@ export interface CredentialRow {
   scopeId: string
   keyId: string
   sealed: string
+  /** Counts the values that an admin gave it; a refresh token that the proxy rotates keeps it. */
+  version: number
 }
 
 /** Writes a credential, or replaces the one of the same name, scope and scope id. */
-export async function putCredential(db: Executor, row: CredentialRow & { by: string }): Promise<void> {
+export async function putCredential(db: Executor, row: Omit<CredentialRow, 'version'> & { by: string }): Promise<void> {
   await db
     .insertInto('credentials')
     .values({
@@ -32,6 +34,7 @@ export async function putCredential(db: Executor, row: CredentialRow & { by: str
       conflict.columns(['name', 'scope', 'scope_id']).doUpdateSet({
         key_id: row.keyId,
         sealed: row.sealed,
+        version: sql`credentials.version + 1`,
         updated_by: row.by,
         updated_at: sql`now()`,
       }),
@@ -42,7 +45,7 @@ export async function putCredential(db: Executor, row: CredentialRow & { by: str
 /** Every credential by name, without what is sealed. */
 export async function listCredentialNames(
   db: Executor,
-): Promise<(Omit<CredentialRow, 'sealed'> & { updatedAt: Date; updatedBy: string })[]> {
+): Promise<(Omit<CredentialRow, 'sealed' | 'version'> & { updatedAt: Date; updatedBy: string })[]> {
   return await db
     .selectFrom('credentials')
     .select([
@@ -64,7 +67,7 @@ export async function listCredentialNames(
 export async function sealedCredentials(db: Executor): Promise<CredentialRow[]> {
   return await db
     .selectFrom('credentials')
-    .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed'])
+    .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed', 'version'])
     .orderBy('id')
     .execute()
 }
@@ -108,7 +111,7 @@ export async function credentialsFor(
   if (which.names.length === 0) return []
   return await db
     .selectFrom('credentials')
-    .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed'])
+    .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed', 'version'])
     .where('name', 'in', which.names)
     .where((or) =>
       or.or([

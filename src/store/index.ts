@@ -69,6 +69,17 @@ export { listen, Notice, type Notices, notify } from './listen.ts'
 export { joinDatabase, type OpenDatabase, openDatabase } from './local-database.ts'
 export { migrate, pendingMigrations } from './migrate.ts'
 export {
+  closeMintClaim,
+  credentialById,
+  dropMintedToken,
+  freshToken,
+  type MintClaim,
+  putMintedToken,
+  releaseMintClaim,
+  rotateCredential,
+  takeMintClaim,
+} from './minted.ts'
+export {
   ensureSystemPrincipal,
   findPrincipal,
   findPrincipalBySlack,

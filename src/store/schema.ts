@@ -111,8 +111,27 @@ export interface Database {
     scope_id: Generated<string>
     key_id: string
     sealed: string
+    version: Generated<number>
     updated_at: Timestamp
     updated_by: string
+  }
+  minted_tokens: {
+    id: string
+    credential_id: CredentialId
+    key_id: string
+    sealed: string
+    minted_at: Timestamp
+    renew_at: Timestamp
+    expires_at: Timestamp
+  }
+  mint_claims: {
+    id: string
+    credential_id: CredentialId
+    version: number
+    state: 'minting' | 'uncertain' | 'refused'
+    claim: string
+    claimed_at: Timestamp
+    claimed_until: Timestamp
   }
   replicas: {
     id: ReplicaId

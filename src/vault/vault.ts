@@ -1,4 +1,12 @@
-import { AppError, type CredentialId, type Log, newId, type PrincipalId, type Secret } from '../core/index.ts'
+import {
+  AppError,
+  type CredentialId,
+  isPrivateKeyPem,
+  type Log,
+  newId,
+  type PrincipalId,
+  type Secret,
+} from '../core/index.ts'
 import {
   appendEvents,
   deleteCredential,
@@ -10,6 +18,7 @@ import {
   putCredential,
   type Store,
 } from '../store/index.ts'
+import { normalPrivateKey } from './private-key.ts'
 import { sealTo } from './seal.ts'
 
 /** Which credential: a name, and for whom. `scopeId` is the principal's id, or '' for everybody. */
@@ -33,8 +42,8 @@ export interface StoredCredential {
 export interface Vault {
   /**
    * Seals the value to the newest egress key and stores it, in place of an older one. Throws `invalid_input` for
-   * a value that cannot travel in a header, `not_found` for an unknown principal, `unavailable` while no egress
-   * proxy has published a key.
+   * a value that cannot travel in a header and is no private key in PEM (which is for signing and never travels),
+   * `not_found` for an unknown principal, `unavailable` while no egress proxy has published a key.
    */
   setCredential(target: CredentialTarget & { value: Secret; by: string }): Promise<void>
   /** Names and dates, never values. */
@@ -88,11 +97,11 @@ export function createVault({ store, log }: { store: Store; log: Log }): Vault {
   return {
     async setCredential({ name, scope, scopeId, value, by }) {
       checkTarget({ name, scope, scopeId })
-      checkValue(name, value)
+      const stored = storable(name, value)
       if (scope === 'principal' && !(await principalExists(store.db, scopeId))) {
         throw new AppError('not_found', `there is no principal ${JSON.stringify(scopeId)}`)
       }
-      const keyId = await sealAndStore({ name, scope, scopeId, value, by })
+      const keyId = await sealAndStore({ name, scope, scopeId, value: stored, by })
       log.info({ credential: name, scope, keyId, by }, 'credential set')
     },
 
@@ -132,6 +141,13 @@ function checkTarget({ name, scope, scopeId }: CredentialTarget): void {
   if ((scope === 'global') !== (scopeId === '')) {
     throw new AppError('invalid_input', 'a global credential names nobody; a principal’s names the principal')
   }
+}
+
+/** A private key in its one spelling; any other value as it is, once it is known to be fit for the wire. */
+function storable(name: string, value: Secret): Secret {
+  if (isPrivateKeyPem(value.reveal())) return normalPrivateKey(name, value)
+  checkValue(name, value)
+  return value
 }
 
 /** The value goes into a header as it is: what a header cannot carry whole is refused here, not altered there. */

@@ -113,6 +113,7 @@ test('a principalâ€™s own credential comes before the global one, and a profileâ
     scopeId,
     keyId: 'k',
     sealed: scope,
+    version: 1,
   })
   const all = [row('global', ''), row('profile', 'p'), row('principal', 'prn_bob'), row('principal', alice)]
   expect(chooseCredential(all, 'K', alice)).toBe(all[3])

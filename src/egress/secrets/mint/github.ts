@@ -1,0 +1,51 @@
+import { createPrivateKey, sign } from 'node:crypto'
+import type { MintedSpec } from '../../../catalog/index.ts'
+import { isRecord, parseJson, type Secret } from '../../../core/index.ts'
+import { asTokenText, type TokenAnswer, type TokenRequest } from './oauth.ts'
+
+type GithubSpec = Extract<MintedSpec, { kind: 'github_app' }>
+
+/** Asks for an installation access token, as the app itself; throws when the key is no RSA key. */
+export function githubRequest(spec: GithubSpec, privateKey: Secret, nowMs: number): TokenRequest {
+  const narrowed = {
+    ...(spec.repositories.length === 0 ? {} : { repositories: spec.repositories }),
+    ...(Object.keys(spec.permissions).length === 0 ? {} : { permissions: spec.permissions }),
+  }
+  return {
+    headers: [
+      'Authorization',
+      `Bearer ${appJwt(spec.app_id, privateKey, nowMs)}`,
+      'Accept',
+      'application/vnd.github+json',
+      'Content-Type',
+      'application/json',
+      'User-Agent',
+      'toolcrib',
+      'X-GitHub-Api-Version',
+      '2022-11-28',
+    ],
+    body: JSON.stringify(narrowed),
+  }
+}
+
+/** A JWT signed with RS256 (RFC 7515), good for nine minutes; GitHub allows ten, and clocks differ by one. */
+export function appJwt(appId: string, privateKey: Secret, nowMs: number): string {
+  const key = createPrivateKey(privateKey.reveal())
+  if (key.asymmetricKeyType !== 'rsa') throw new Error('an app’s key is an RSA key')
+  const now = Math.floor(nowMs / 1_000)
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const signed = `${part({ alg: 'RS256', typ: 'JWT' })}.${part({ iat: now - 60, exp: now + 540, iss: appId })}`
+  return `${signed}.${sign('sha256', Buffer.from(signed), key).toString('base64url')}`
+}
+
+export function readGithubAnswer(status: number, body: string, nowMs: number): TokenAnswer {
+  // 404: no such installation any more; 401: the key is not the app's. Neither is used up by asking.
+  if (status >= 400 && status < 500) return { kind: 'refused', final: false, code: `http_${status}` }
+  const parsed = parseJson(body)
+  if (status !== 201 || !isRecord(parsed)) return { kind: 'unclear' }
+  const { token: text, expires_at } = parsed
+  const token = asTokenText(text)
+  const ends = typeof expires_at === 'string' ? Date.parse(expires_at) : Number.NaN
+  if (token === undefined || Number.isNaN(ends)) return { kind: 'unclear' }
+  return { kind: 'token', token, lifetimeMs: Math.max(0, Math.min(ends - nowMs, 3_600_000)), refreshToken: undefined }
+}

@@ -1,0 +1,163 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { LRUCache } from 'lru-cache'
+import { type Log, newId, type Secret } from '../../../core/index.ts'
+import { credentialById, type MintClaim, type Store, takeMintClaim } from '../../../store/index.ts'
+import { type OpeningKey, openCredential } from '../../../vault/index.ts'
+import { askEndpoint, type EndpointDeps } from './endpoint.ts'
+import { claimId, type MintOrder, readTokenAnswer, repeatable, tokenId, tokenRequest } from './recipe.ts'
+import { createSettlement, type MintFailure } from './settle.ts'
+import { createMintedTokens, type HeldToken } from './tokens.ts'
+
+export type Minted =
+  | { ok: true; id: string; secret: Secret; former: Secret | undefined }
+  | { ok: false; reason: MintFailure }
+
+export interface Mint {
+  /**
+   * A token that is good now: the one at hand, or a new one. However many ask on however many proxies, one asks the
+   * token endpoint. A refresh that may have been made is never made again. Never throws.
+   */
+  token(order: MintOrder): Promise<Minted>
+  /** The token if there is one, without asking for any: what an answer must be searched for. */
+  existing(order: MintOrder): Promise<Minted | undefined>
+  /** An upstream answered 401 to this token. */
+  rejected(id: string): void
+}
+
+export interface MintOptions {
+  store: Store
+  keys: { opening: ReadonlyMap<string, OpeningKey>; published: readonly { id: string; publicKey: string }[] }
+  endpoint: EndpointDeps
+  now: () => number
+  log: Log
+}
+
+/** How long a claim lasts, in times of the endpoint's own limit: time to ask, and to write down what was said. */
+const claimFactor = 6
+const backoffMs = { mint_unavailable: 2_000, mint_refused: 15_000, mint_uncertain: 2_000, credential_unreadable: 2_000 }
+
+export function createMint(options: MintOptions): Mint {
+  const { store, endpoint, log } = options
+  const tokens = createMintedTokens({ store, opening: options.keys.opening, log })
+  const settle = createSettlement({ store, published: options.keys.published, tokens, log })
+  const flights = new Map<string, Promise<Minted>>()
+  const failed = new LRUCache<string, MintFailure>({ max: 2_000 })
+  const holdMs = endpoint.timeoutMs * claimFactor
+  const waitMs = endpoint.timeoutMs * 2
+
+  const good = (id: string, { secret, former }: HeldToken): Minted => ({ ok: true, id, secret, former })
+  const bad = (reason: MintFailure): Minted => ({ ok: false, reason })
+
+  /** Asks until there is a token, a certain failure, or no more time. */
+  const fly = async (id: string, order: MintOrder): Promise<Minted> => {
+    const claim: MintClaim = {
+      id: claimId(order),
+      credentialId: order.rows[0].id,
+      version: order.rows[0].version,
+      claim: newId('mnt'),
+    }
+    const deadline = performance.now() + waitMs
+    for (let pauseMs = 20; performance.now() < deadline; pauseMs = Math.min(pauseMs * 2, 250)) {
+      const found = await tokens.find(id)
+      if (found !== undefined) return good(id, found)
+      const taken = await takeMintClaim(store.db, claim, { holdMs, repeatable: repeatable(order.spec) })
+      if (taken === 'overdue') {
+        const code = 'claim_overdue'
+        await settle.failed(order, claim, { reason: 'mint_uncertain', code, after: 'uncertain' })
+      }
+      if (taken === 'overdue' || taken === 'uncertain') return bad('mint_uncertain')
+      if (taken === 'refused') return bad('mint_refused')
+      if (taken === 'mine') return await underClaim(id, order, claim)
+      await sleep(pauseMs)
+    }
+    return bad('mint_unavailable')
+  }
+
+  const underClaim = async (id: string, order: MintOrder, claim: MintClaim): Promise<Minted> => {
+    // Between our look and our claim another replica may have been and gone.
+    const found = await tokens.find(id)
+    if (found !== undefined) {
+      await settle.release(claim)
+      return good(id, found)
+    }
+    const prepared = await prepare(order)
+    if (!prepared.ok) {
+      await settle.failed(order, claim, { reason: prepared.reason, code: prepared.code, after: 'release' })
+      return bad(prepared.reason)
+    }
+    const asked = await askEndpoint(endpoint, order.spec, prepared.request)
+    const after = repeatable(order.spec) ? 'release' : 'uncertain'
+    if (asked.kind !== 'answered') {
+      const unsent = asked.kind === 'unsent'
+      const reason = unsent || after === 'release' ? 'mint_unavailable' : 'mint_uncertain'
+      await settle.failed(order, claim, { reason, code: asked.code, after: unsent ? 'release' : after })
+      return bad(reason)
+    }
+    const answer = readTokenAnswer(order.spec, asked.status, asked.body, options.now())
+    if (answer.kind === 'unclear') {
+      const reason = after === 'release' ? 'mint_unavailable' : 'mint_uncertain'
+      await settle.failed(order, claim, { reason, code: `http_${asked.status}`, after })
+      return bad(reason)
+    }
+    if (answer.kind === 'refused') {
+      const end = answer.final ? 'refused' : 'release'
+      const reason = answer.code === 'too_many_requests' ? 'mint_unavailable' : 'mint_refused'
+      await settle.failed(order, claim, { reason, code: answer.code, after: end })
+      return bad(reason)
+    }
+    const kept = await settle.minted(id, order, claim, answer, holdMs / 2)
+    return kept === undefined ? bad('mint_unavailable') : good(id, kept)
+  }
+
+  /** Opens what the token is made from, as it stands now: a refresh token may have been rotated a moment ago. */
+  const prepare = async (order: MintOrder) => {
+    const secrets: Secret[] = []
+    try {
+      for (const row of order.rows) {
+        const now = await credentialById(store.db, row.id)
+        if (now === undefined || now.version !== row.version)
+          return { ok: false, reason: 'mint_unavailable', code: 'credential_changed' } as const
+        secrets.push(await openCredential(options.keys.opening, now))
+      }
+      return { ok: true, request: tokenRequest(order.spec, secrets, options.now()) } as const
+    } catch (err) {
+      // The message of a key's parser is constant, and that of the vault names the row.
+      log.error({ err, credential: order.name }, 'a token cannot be asked for')
+      return { ok: false, reason: 'credential_unreadable', code: 'input_unreadable' } as const
+    }
+  }
+
+  const start = (id: string, order: MintOrder): Promise<Minted> => {
+    const flight = fly(id, order)
+      .catch((err: unknown) => {
+        log.warn({ err, credential: order.name }, 'minting failed')
+        return bad('mint_unavailable')
+      })
+      .then((minted) => {
+        if (!minted.ok) failed.set(id, minted.reason, { ttl: backoffMs[minted.reason] })
+        return minted
+      })
+      .finally(() => flights.delete(id))
+    flights.set(id, flight)
+    return flight
+  }
+
+  return {
+    async token(order) {
+      const id = tokenId(order)
+      const held = tokens.held(id)
+      if (held !== undefined) return good(id, held)
+      const reason = failed.get(id)
+      if (reason !== undefined) return bad(reason)
+      const flight = flights.get(id) ?? start(id, order)
+      // Whoever waits gives up in time; the flight itself goes on until its outcome is written down.
+      return await Promise.race([flight, sleep(waitMs, bad('mint_unavailable'), { ref: false })])
+    },
+    async existing(order) {
+      const id = tokenId(order)
+      const found = await tokens.find(id)
+      return found === undefined ? undefined : good(id, found)
+    },
+    rejected: (id) => tokens.rejected(id),
+  }
+}

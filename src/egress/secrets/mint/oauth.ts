@@ -1,0 +1,83 @@
+import type { MintedSpec } from '../../../catalog/index.ts'
+import { isRecord, parseJson, Secret } from '../../../core/index.ts'
+
+/** What a token endpoint is asked: a POST to its path, the body whole. */
+export interface TokenRequest {
+  headers: string[]
+  body: string
+}
+
+/** What a token endpoint said. Only `token` and `refused` are certain; anything else may have used the grant up. */
+export type TokenAnswer =
+  | { kind: 'token'; token: Secret; lifetimeMs: number; refreshToken: Secret | undefined }
+  /** `final`: the grant itself is no longer good, so asking again is no use. */
+  | { kind: 'refused'; final: boolean; code: string }
+  | { kind: 'unclear' }
+
+type OAuthSpec = Extract<MintedSpec, { kind: `oauth_${string}` }>
+
+/** A server that names no lifetime (RFC 6749 section 5.1 only recommends it) is asked again after this. */
+const unstatedLifetimeMs = 5 * 60_000
+const longestLifetimeMs = 24 * 3_600_000
+
+/** The access token request of RFC 6749, sections 4.4.2 and 6. */
+export function oauthRequest(
+  spec: OAuthSpec,
+  inputs: { clientSecret: Secret | undefined; refreshToken: Secret | undefined },
+): TokenRequest {
+  const form = new URLSearchParams(spec.parameters)
+  if (spec.kind === 'oauth_client_credentials') form.set('grant_type', 'client_credentials')
+  else {
+    form.set('grant_type', 'refresh_token')
+    form.set('refresh_token', inputs.refreshToken?.reveal() ?? '')
+  }
+  if (spec.scopes.length > 0) form.set('scope', spec.scopes.join(' '))
+  const headers = ['Content-Type', 'application/x-www-form-urlencoded', 'Accept', 'application/json']
+  const secret = inputs.clientSecret?.reveal()
+  if (spec.client_auth === 'basic' && secret !== undefined) {
+    headers.push('Authorization', `Basic ${basicCredentials(spec.client_id, secret)}`)
+  } else {
+    form.set('client_id', spec.client_id)
+    if (secret !== undefined) form.set('client_secret', secret)
+  }
+  return { headers, body: form.toString() }
+}
+
+/** Section 2.3.1: both parts are form-encoded before they are joined. */
+function basicCredentials(id: string, secret: string): string {
+  const encode = (text: string) => new URLSearchParams({ '': text }).toString().slice(1)
+  return Buffer.from(`${encode(id)}:${encode(secret)}`).toString('base64')
+}
+
+/**
+ * Reads the answer of RFC 6749, sections 5.1 and 5.2. A refusal counts as certain only as that section writes it: a
+ * client error with a JSON `error`; or 429, by which a server says that it did not look.
+ */
+export function readOAuthAnswer(status: number, body: string): TokenAnswer {
+  if (status === 429) return { kind: 'refused', final: false, code: 'too_many_requests' }
+  const parsed = parseJson(body)
+  if (!isRecord(parsed)) return { kind: 'unclear' }
+  const { error } = parsed
+  if (status >= 400 && status < 500 && typeof error === 'string' && /^[\x20-\x7e]{1,60}$/.test(error)) {
+    return { kind: 'refused', final: error === 'invalid_grant', code: error }
+  }
+  if (status !== 200) return { kind: 'unclear' }
+  const { access_token, token_type, expires_in, refresh_token } = parsed
+  const token = asTokenText(access_token)
+  if (token === undefined) return { kind: 'unclear' }
+  if (typeof token_type === 'string' && !/^(?:bearer|token)$/i.test(token_type)) return { kind: 'unclear' }
+  const refreshToken = refresh_token === undefined || refresh_token === null ? undefined : asTokenText(refresh_token)
+  if (refresh_token !== undefined && refresh_token !== null && refreshToken === undefined) return { kind: 'unclear' }
+  return { kind: 'token', token, lifetimeMs: lifetime(expires_in), refreshToken }
+}
+
+/** A token as a header can carry it (RFC 6750 allows less). */
+export function asTokenText(value: unknown): Secret | undefined {
+  return typeof value === 'string' && /^[\x21-\x7e]{8,16384}$/.test(value) ? new Secret(value) : undefined
+}
+
+function lifetime(expiresIn: unknown): number {
+  const seconds = typeof expiresIn === 'string' ? Number(expiresIn) : expiresIn
+  if (typeof seconds !== 'number' || !Number.isFinite(seconds) || seconds <= 0) return unstatedLifetimeMs
+  return Math.min(seconds * 1_000, longestLifetimeMs)
+}

@@ -1,0 +1,53 @@
+import { digestJson, type Secret } from '../../../core/index.ts'
+import { type MintedSpec, mintInputs } from '../../../catalog/index.ts'
+import type { CredentialRow } from '../../../store/index.ts'
+import { githubRequest, readGithubAnswer } from './github.ts'
+import { oauthRequest, readOAuthAnswer, type TokenAnswer, type TokenRequest } from './oauth.ts'
+
+/** One minted credential for one person: its configuration and the stored rows that it is made from, in order. */
+export interface MintOrder {
+  name: string
+  spec: MintedSpec
+  rows: readonly [CredentialRow, ...CredentialRow[]]
+}
+
+/** Names a token by everything that it is made from: another configuration or another value is another token. */
+export function tokenId({ spec, rows }: MintOrder): string {
+  return digestJson({ spec, inputs: rows.map(({ id, version }) => [id, version]) })
+}
+
+/** Names what only one may do at a time: a refresh spends the refresh token, whoever asks and for which scopes. */
+export function claimId(order: MintOrder): string {
+  const [{ id, version }] = order.rows
+  return order.spec.kind === 'oauth_refresh_token' ? `refresh ${id} ${version}` : tokenId(order)
+}
+
+/** Whether asking again after a lost answer does no harm. */
+export function repeatable(spec: MintedSpec): boolean {
+  return spec.kind !== 'oauth_refresh_token' || !spec.rotates
+}
+
+/** The request to send; `secrets` are the opened rows, in the order of `mintInputs`. Throws on a key of no use. */
+export function tokenRequest(spec: MintedSpec, secrets: readonly Secret[], nowMs: number): TokenRequest {
+  const of = (name: string | undefined) => secrets[mintInputs(spec).indexOf(name ?? '')]
+  switch (spec.kind) {
+    case 'oauth_client_credentials':
+      return oauthRequest(spec, { clientSecret: of(spec.client_secret), refreshToken: undefined })
+    case 'oauth_refresh_token':
+      return oauthRequest(spec, { clientSecret: of(spec.client_secret), refreshToken: of(spec.refresh_token) })
+    case 'github_app': {
+      const key = of(spec.private_key)
+      if (key === undefined) throw new Error('no private key')
+      return githubRequest(spec, key, nowMs)
+    }
+  }
+}
+
+export function readTokenAnswer(spec: MintedSpec, status: number, body: string, nowMs: number): TokenAnswer {
+  return spec.kind === 'github_app' ? readGithubAnswer(status, body, nowMs) : readOAuthAnswer(status, body)
+}
+
+/** Renewed a little before it ends, so that none ends on its way: a fifth of a short life, a minute of a long one. */
+export function renewAfter(lifetimeMs: number): number {
+  return lifetimeMs - Math.min(60_000, lifetimeMs / 5)
+}

@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log, PrincipalId, Secret } from '../../../core/index.ts'
+import {
+  appendEvents,
+  closeMintClaim,
+  type MintClaim,
+  putMintedToken,
+  releaseMintClaim,
+  rotateCredential,
+  type Store,
+} from '../../../store/index.ts'
+import { tokenEndpoint } from './endpoint.ts'
+import { type MintOrder, renewAfter } from './recipe.ts'
+import { type HeldToken, type MintedTokens, sealForUs, tokenContext } from './tokens.ts'
+
+/** Why there is no token; `docs/reference/egress-denials.md` explains each. */
+export type MintFailure = 'mint_unavailable' | 'mint_refused' | 'mint_uncertain' | 'credential_unreadable'
+
+export interface MintFailed {
+  reason: MintFailure
+  /** Of the server or the connection: a code, never its text. */
+  code: string
+  /** What becomes of the claim: `release` lets the next request try again. */
+  after: 'release' | 'uncertain' | 'refused'
+}
+
+export interface Settlement {
+  /**
+   * Keeps the token, and in the same transaction a rotated refresh token in place of the spent one; only then may
+   * either be used. Tries for `patienceMs`; undefined when it could not, or an admin has set another credential.
+   */
+  minted(
+    id: string,
+    order: MintOrder,
+    claim: MintClaim,
+    answer: { token: Secret; lifetimeMs: number; refreshToken: Secret | undefined },
+    patienceMs: number,
+  ): Promise<HeldToken | undefined>
+  failed(order: MintOrder, claim: MintClaim, failure: MintFailed): Promise<void>
+  release(claim: MintClaim): Promise<void>
+}
+
+export function createSettlement(options: {
+  store: Store
+  published: readonly { id: string; publicKey: string }[]
+  tokens: Pick<MintedTokens, 'hold'>
+  log: Log
+}): Settlement {
+  const { store, published, log } = options
+
+  return {
+    async minted(id, order, claim, answer, patienceMs) {
+      const [row] = order.rows
+      const token = await sealForUs(published, answer.token, (keyId) => tokenContext(id, keyId))
+      const rotated =
+        answer.refreshToken === undefined || order.spec.kind !== 'oauth_refresh_token'
+          ? undefined
+          : await sealForUs(published, answer.refreshToken, (keyId) => ({ ...row, keyId }))
+      const { lifetimeMs } = answer
+      const renewMs = renewAfter(lifetimeMs)
+      const since = performance.now()
+      const write = () =>
+        store.db.transaction().execute(async (tx) => {
+          if (!(await releaseMintClaim(tx, claim))) return false
+          if (rotated !== undefined && !(await rotateCredential(tx, { ...row, ...rotated }))) return false
+          await putMintedToken(tx, { id, credentialId: row.id, ...token, renewMs, lifetimeMs })
+          await appendEvents(tx, [
+            {
+              kind: 'credential.minted',
+              ...ownerOf(order),
+              data: {
+                ...factsOf(order),
+                expiresInSeconds: Math.round(lifetimeMs / 1_000),
+                rotated: rotated !== undefined,
+              },
+            },
+          ])
+          return true
+        })
+      for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
+        try {
+          if (!(await write())) return undefined
+          break
+        } catch (err) {
+          log.error({ err, credential: order.name }, 'a minted token could not be kept')
+          if (performance.now() - since > patienceMs) return undefined
+          await sleep(pauseMs)
+        }
+      }
+      log.info({ credential: order.name, rotated: rotated !== undefined }, 'token minted')
+      return options.tokens.hold(id, {
+        secret: answer.token,
+        sealed: token.sealed,
+        mintedAt: performance.now(),
+        freshUntil: since + renewMs,
+      })
+    },
+
+    async failed(order, claim, { reason, code, after }) {
+      log.warn({ credential: order.name, reason, code }, 'no token could be minted')
+      await store.db.transaction().execute(async (tx) => {
+        if (after === 'release') await releaseMintClaim(tx, claim)
+        else await closeMintClaim(tx, claim, after)
+        await appendEvents(tx, [
+          { kind: 'credential.mint_failed', ...ownerOf(order), data: { ...factsOf(order), reason, code } },
+        ])
+      })
+    },
+
+    async release(claim) {
+      await releaseMintClaim(store.db, claim)
+    },
+  }
+}
+
+function factsOf({ name, spec, rows }: MintOrder) {
+  const { host, port } = tokenEndpoint(spec)
+  return { credential: name, from: rows.map((row) => row.name), kind: spec.kind, host, port }
+}
+
+/** Whose credential was spent, when it is one person's. */
+function ownerOf({ rows }: MintOrder): { principalId?: PrincipalId } {
+  const own = rows.find((row) => row.scope === 'principal')
+  return own === undefined ? {} : { principalId: own.scopeId as PrincipalId }
+}

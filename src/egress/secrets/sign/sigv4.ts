@@ -1,0 +1,170 @@
+import { createHash, createHmac } from 'node:crypto'
+import type { SignSpec } from '../../../catalog/index.ts'
+import type { Secret } from '../../../core/index.ts'
+
+type Sigv4Spec = Extract<SignSpec, { kind: 'aws_sigv4' }>
+
+/** A request as it will leave: `path` and `query` (with its `?`) as they are sent, headers as name, value, … */
+export interface Signable {
+  method: string
+  host: string
+  path: string
+  query: string
+  headers: readonly string[]
+}
+
+export interface AwsKeys {
+  accessKeyId: string
+  secretAccessKey: Secret
+  sessionToken: Secret | undefined
+}
+
+/** What a caller's own signature asks for; it was made with a placeholder, and only its scope is of use. */
+export type Sigv4Scope = { ok: true; region: string; service: string } | { ok: false }
+
+const algorithm = 'AWS4-HMAC-SHA256'
+const emptyHash = createHash('sha256').update('').digest('hex')
+/** Ours to write; whatever a caller has put there is dropped. */
+const replaced = new Set(['authorization', 'x-amz-date', 'x-amz-security-token', 'date'])
+
+/**
+ * The region and service to sign for: what the caller's own signature names, if the rule allows it; without one the
+ * first that the rule names. A signature in the address is refused: there would be two.
+ */
+export function sigv4Scope(spec: Sigv4Spec, request: Pick<Signable, 'query' | 'headers'>): Sigv4Scope {
+  if (/(?:^|[?&])(?:x-amz-|x%2damz%2d)[^=&]*/i.test(request.query) && /signature|credential/i.test(request.query)) {
+    return { ok: false }
+  }
+  const [region = '', service = ''] = [spec.regions[0], spec.services[0]]
+  const given = valuesOf(request.headers, 'authorization')
+  if (given.length === 0) return { ok: true, region, service }
+  const scope = /^AWS4-HMAC-SHA256 Credential=[^/,\s]+\/\d{8}\/([a-z0-9-]+)\/([a-z0-9-]+)\/aws4_request\s*,/.exec(
+    given[0] ?? '',
+  )
+  if (given.length > 1 || scope === null) return { ok: false }
+  const [, askedRegion = '', askedService = ''] = scope
+  return spec.regions.includes(askedRegion) && spec.services.includes(askedService)
+    ? { ok: true, region: askedRegion, service: askedService }
+    : { ok: false }
+}
+
+/** How the body enters the signature. */
+export type PayloadHash =
+  /** The caller states it, and the service holds the body against it; nothing need be held back. */
+  | { kind: 'stated'; value: string }
+  /** It must be made from the whole body. */
+  | { kind: 'needed' }
+  /** Signed piece by piece with the caller's placeholder: it cannot be signed again without being rewritten. */
+  | { kind: 'impossible' }
+
+export function payloadHash(headers: readonly string[]): PayloadHash {
+  const given = valuesOf(headers, 'x-amz-content-sha256')
+  const [value] = given
+  if (value === undefined) return { kind: 'needed' }
+  if (given.length > 1) return { kind: 'impossible' }
+  if (/^[0-9a-f]{64}$/.test(value) || value === 'UNSIGNED-PAYLOAD' || value === 'STREAMING-UNSIGNED-PAYLOAD-TRAILER') {
+    return { kind: 'stated', value }
+  }
+  return { kind: 'impossible' }
+}
+
+/**
+ * The headers of a request signed by AWS Signature Version 4, in place of any signature that it carried. `bodyHash`
+ * is what `payloadHash` states, or the SHA-256 of the body in hex.
+ */
+export function signSigv4(
+  request: Signable,
+  keys: AwsKeys,
+  scope: { region: string; service: string; bodyHash: string; nowMs: number },
+): string[] {
+  const { region, service, bodyHash } = scope
+  const time = new Date(scope.nowMs).toISOString().replace(/[:-]|\.\d{3}/g, '')
+  const headers: string[] = []
+  for (let i = 0; i < request.headers.length; i += 2) {
+    const name = request.headers[i] ?? ''
+    if (!replaced.has(name.toLowerCase())) headers.push(name, request.headers[i + 1] ?? '')
+  }
+  headers.push('X-Amz-Date', time)
+  if (keys.sessionToken !== undefined) headers.push('X-Amz-Security-Token', keys.sessionToken.reveal())
+  if (isS3(service) && valuesOf(headers, 'x-amz-content-sha256').length === 0) {
+    headers.push('X-Amz-Content-Sha256', bodyHash)
+  }
+  const { text, signedHeaders } = canonicalRequest({ ...request, headers }, service, bodyHash)
+  const credentialScope = `${time.slice(0, 8)}/${region}/${service}/aws4_request`
+  const toSign = [algorithm, time, credentialScope, createHash('sha256').update(text).digest('hex')].join('\n')
+  const mac = (key: string | Buffer, data: string) => createHmac('sha256', key).update(data).digest()
+  let key = mac(`AWS4${keys.secretAccessKey.reveal()}`, time.slice(0, 8))
+  for (const part of [region, service, 'aws4_request']) key = mac(key, part)
+  const signature = mac(key, toSign).toString('hex')
+  headers.push(
+    'Authorization',
+    `${algorithm} Credential=${keys.accessKeyId}/${credentialScope}, SignedHeaders=${signedHeaders}, Signature=${signature}`,
+  )
+  return headers
+}
+
+/** Host, content type and everything of Amazon's own is signed; what a proxy on the way may change is not. */
+function canonicalRequest(request: Signable, service: string, bodyHash: string) {
+  const values = new Map<string, string[]>([['host', [request.host]]])
+  for (let i = 0; i < request.headers.length; i += 2) {
+    const name = (request.headers[i] ?? '').toLowerCase()
+    if (name !== 'content-type' && name !== 'content-md5' && !name.startsWith('x-amz-')) continue
+    const list = values.get(name) ?? []
+    list.push((request.headers[i + 1] ?? '').trim().replace(/ +/g, ' '))
+    values.set(name, list)
+  }
+  const names = [...values.keys()].sort()
+  const signedHeaders = names.join(';')
+  const lines = names.map((name) => `${name}:${values.get(name)?.join(',')}\n`).join('')
+  const path = isS3(service) ? encodePath(decode(request.path)) : encodePath(request.path)
+  const text = [request.method, path, canonicalQuery(request.query), lines, signedHeaders, bodyHash].join('\n')
+  return { text, signedHeaders }
+}
+
+/** S3 signs the path encoded once, every other service the encoded path encoded again. */
+function isS3(service: string): boolean {
+  return service === 's3' || service.startsWith('s3-')
+}
+
+function canonicalQuery(query: string): string {
+  if (query.length <= 1) return ''
+  const pairs = query
+    .slice(1)
+    .split('&')
+    .filter((pair) => pair !== '')
+    .map((pair) => {
+      const cut = pair.indexOf('=')
+      const [name, value] = cut === -1 ? [pair, ''] : [pair.slice(0, cut), pair.slice(cut + 1)]
+      return [encode(decode(name.replaceAll('+', ' '))), encode(decode(value.replaceAll('+', ' ')))] as const
+    })
+  pairs.sort((a, b) => compare(a[0], b[0]) || compare(a[1], b[1]))
+  return pairs.map(([name, value]) => `${name}=${value}`).join('&')
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
+
+/** Bytes as one character each, so that what is no UTF-8 survives. */
+function decode(text: string): string {
+  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}
+
+function encode(text: string): string {
+  return text.replace(
+    /[^A-Za-z0-9_.~-]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+  )
+}
+
+function encodePath(path: string): string {
+  return path.split('/').map(encode).join('/')
+}
+
+export const hashOfNothing = emptyHash
+
+function valuesOf(headers: readonly string[], wanted: string): string[] {
+  const values: string[] = []
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i]?.toLowerCase() === wanted) values.push((headers[i + 1] ?? '').trim())
+  }
+  return values
+}
