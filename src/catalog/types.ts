@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { mintedSpecs, mintInputs, signInputs, signSpec } from './minted.ts'
 
 /** Lower-case letters, digits and hyphens: names that people type. */
 export const slug = z
@@ -37,20 +38,44 @@ export const egressRule = z.strictObject({
       }),
     )
     .default([]),
+  /** A signature over the request, made after everything else is in place; https only. */
+  sign: signSpec.optional(),
 })
 export type EgressRule = z.infer<typeof egressRule>
 
 /** A configured provider of tools. `stdio`: an MCP server run inside the sandbox. Other kinds have their own issues. */
-export const sourceSpec = z.strictObject({
+const sourceFields = z.strictObject({
   kind: z.literal('stdio'),
   command: z.string().min(1),
   args: z.array(z.string()).default([]),
   /** Plain values only; a secret here would be inside the sandbox. */
   environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).default({}),
   egress: z.array(egressRule).default([]),
+  /** Credentials that the proxy makes out of stored ones; a rule names one as it names a stored one. */
+  minted: mintedSpecs,
   /** `on_first_sight`: definitions found by the first discovery are accepted; any later change waits for a person. */
   review: z.enum(['on_first_sight', 'by_hand']).default('by_hand'),
   timeout_seconds: z.number().int().min(1).max(3600).default(300),
+})
+/** What only the parts of a source together can get wrong. */
+export const sourceSpec = sourceFields.superRefine(({ egress, minted }, { addIssue }) => {
+  const issue = (path: PropertyKey[], message: string) => addIssue({ code: 'custom', path, message })
+  const stored = (path: PropertyKey[], names: readonly string[]) => {
+    for (const name of names) {
+      if (Object.hasOwn(minted, name)) issue(path, `${name} is itself minted; name a stored credential`)
+    }
+  }
+  for (const [name, spec] of Object.entries(minted)) {
+    stored(['minted', name], mintInputs(spec))
+    if (!egress.some((rule) => rule.inject.some((binding) => binding.credential === name))) {
+      issue(['minted', name], 'no rule injects it; name it as the `credential` of one, or leave it out')
+    }
+  }
+  for (const [index, { scheme, sign }] of egress.entries()) {
+    if (sign === undefined) continue
+    stored(['egress', index, 'sign'], signInputs(sign))
+    if (scheme !== 'https') issue(['egress', index, 'sign'], 'sign on https only')
+  }
 })
 export type SourceSpec = z.infer<typeof sourceSpec>
 

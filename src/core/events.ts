@@ -35,7 +35,12 @@ interface Kinds {
   }
   'runner.changed': { runnerId: string; generation: number; from: string; to: string; cause: string }
   /** Written at most 50 ms after the decision; `outcome` is null when the answer was still under way then. */
-  'egress.allowed': EgressFacts & { credentials: CredentialUse[]; outcome: EgressOutcome | null }
+  'egress.allowed': EgressFacts & {
+    credentials: CredentialUse[]
+    /** The proxy answered itself, in place of a token endpoint; nothing was sent. */
+    stubbed?: true
+    outcome: EgressOutcome | null
+  }
   /** How an allowed request ended whose record was written before that. */
   'egress.finished': { requestId: string; sourceId: string } & EgressOutcome
   /** `suppressed`: how many more refusals came since the last one recorded, of this person or of unknown leases. */

@@ -14,19 +14,25 @@ import { createLeases, watchLeases } from './leases/leases.ts'
 import { createLive } from './leases/live.ts'
 import { createRecorder } from './records/record.ts'
 import { createCredentials } from './secrets/credentials.ts'
+import { createMint } from './secrets/mint/mint.ts'
 import { createDenier } from './traffic/deny.ts'
 import { systemDial } from './traffic/dial.ts'
 import { createExchange } from './traffic/exchange.ts'
 import { createFront } from './traffic/front.ts'
+import { createBodyHold } from './traffic/held.ts'
 import { listenTcp, listenUnix, socketName } from './traffic/listening.ts'
+import { createStubs } from './traffic/stub.ts'
 import { createUpstream } from './traffic/upstream.ts'
 import { createConnect, trustContext } from './traffic/upstream-connection.ts'
+import { failureCode } from './traffic/upstream-error.ts'
 import { defaultLimits, type Egress, type EgressOptions } from './types.ts'
 
 /** How old a look at a lease or a credential may be; half of it is spent before the watch looks again. */
 const maxAgeMs = 500
 const watchMs = 400
 const beatMs = 10_000
+/** Memory for bodies that are held back until they are signed. */
+const heldBytes = 256 * 1024 * 1024
 
 /**
  * Starts the proxy: publishes the public keys, listens, and serves until disposed. Disposal refuses new work, ends
@@ -52,7 +58,6 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const rules = createRuleLoader({ store, log })
   const rulesAt = (version: number) => rules.at(version)
   const leases = createLeases({ store, maxAgeMs, log })
-  const credentials = createCredentials({ store, keys: keys.opening, maxAgeMs, log })
   const live = createLive({ rulesAt, log })
   const recorder = createRecorder({
     store,
@@ -64,12 +69,13 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   })
   stack.defer(() => recorder.close(5_000))
   stack.defer(() => leases.close())
+  const connect = createConnect({
+    dial: options.dial ?? systemDial,
+    trust: trustContext(options),
+    dialTimeoutMs: limits.dialTimeoutMs,
+  })
   const upstream = createUpstream({
-    connect: createConnect({
-      dial: options.dial ?? systemDial,
-      trust: trustContext(options),
-      dialTimeoutMs: limits.dialTimeoutMs,
-    }),
+    connect,
     idleTimeoutMs: limits.idleTimeoutMs,
     maxHeaderSize: limits.headerBytes,
   })
@@ -80,6 +86,20 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     listening: () => listeningAt,
     timeoutMs: limits.dialTimeoutMs,
   })
+  const mint = createMint({
+    store,
+    keys,
+    endpoint: {
+      check: (destination, address) => guard.check(destination, { address }),
+      connect,
+      errorCode: failureCode,
+      timeoutMs: limits.tokenTimeoutMs,
+    },
+    now,
+    log,
+  })
+  const credentials = createCredentials({ store, keys: keys.opening, mint, maxAgeMs, log })
+  const hold = createBodyHold({ totalBytes: heldBytes })
   const exchange = createExchange({
     leases,
     judge: createJudge({ rulesAt, credentials, guard }),
@@ -88,6 +108,9 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     upstream,
     requests: createLimit({ perPrincipal: limits.requestsPerPrincipal, total: limits.requests }),
     live,
+    stubs: createStubs({ rulesAt, recorder, hold, now }),
+    hold,
+    now,
     log,
   })
   const leaves = await createLeaves({ authority, now, cacheSize: 1_000, log })

@@ -18,6 +18,8 @@ export interface EgressLimits {
   headersTimeoutMs: number
   handshakeTimeoutMs: number
   dialTimeoutMs: number
+  /** How long a token endpoint may take to answer. */
+  tokenTimeoutMs: number
   /** How long a request may pass no byte in either direction. */
   idleTimeoutMs: number
   /** How long a tunnel may carry no request. */
@@ -34,6 +36,7 @@ export const defaultLimits: EgressLimits = {
   headersTimeoutMs: 10_000,
   handshakeTimeoutMs: 10_000,
   dialTimeoutMs: 10_000,
+  tokenTimeoutMs: 10_000,
   idleTimeoutMs: 300_000,
   tunnelIdleTimeoutMs: 60_000,
 }

@@ -5,8 +5,9 @@ import type { SignSpec } from '../../src/catalog/index.ts'
 import { signSpec } from '../../src/catalog/minted.ts'
 import { Secret } from '../../src/core/index.ts'
 import { hmacKey, signHmac } from '../../src/egress/secrets/sign/hmac.ts'
-import { hashOfNothing, payloadHash, signSigv4, sigv4Scope } from '../../src/egress/secrets/sign/sigv4.ts'
+import { payloadHash, sha256Of, signSigv4, sigv4Scope } from '../../src/egress/secrets/sign/sigv4.ts'
 
+const hashOfNothing = sha256Of('')
 const authorizationOf = (headers: string[]) => headers[headers.indexOf('Authorization') + 1] ?? ''
 const signatureOf = (headers: string[]) => /Signature=([0-9a-f]+)$/.exec(authorizationOf(headers))?.[1]
 

@@ -22,6 +22,17 @@ const others = {
   name_unresolved: [502, 'the host does not resolve; check its name in the source’s egress rules'],
   credential_missing: [403, 'ask an admin to set the credential that the rule names'],
   credential_unreadable: [403, 'ask an admin to set the credential that the rule names again'],
+  mint_unavailable: [502, 'the token endpoint did not give a token; try again in a moment'],
+  mint_refused: [403, 'the token endpoint refused the credential; ask an admin to set it again'],
+  mint_uncertain: [
+    403,
+    'nobody knows whether the last refresh spent the refresh token; ask an admin to set it again',
+  ],
+  signing_refused: [
+    403,
+    'the request asks for a region, a service or a form of signature that the rule does not allow',
+  ],
+  body_too_long_to_sign: [413, 'the body is longer than the rule lets the proxy hold back to sign it'],
   injection_forbidden: [403, 'ask an admin: the rule injects into a header that belongs to the proxy'],
   too_many_requests: [429, 'this person has too many requests in flight; wait for some to end'],
   too_many_tunnels: [429, 'this person has too many tunnels open; close some'],

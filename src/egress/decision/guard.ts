@@ -19,7 +19,7 @@ export type Guarded =
 
 export interface Guard {
   /** The addresses that may be dialled for this destination under this rule, in order. */
-  check(destination: Destination, rule: EgressRule): Promise<Guarded>
+  check(destination: Destination, rule: Pick<EgressRule, 'address'>): Promise<Guarded>
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Tuple } from '../request/tuple.ts'
 import type { Credentials } from '../secrets/credentials.ts'
 import type { Injection } from '../secrets/inject.ts'
 import type { ScrubForms } from '../secrets/scrub.ts'
+import type { Signer } from '../secrets/sign/signer.ts'
 import { decideEgress } from './decide.ts'
 import type { DenialReason } from './denial.ts'
 import type { Guard } from './guard.ts'
@@ -20,6 +21,9 @@ export type Verdict =
       addresses: string[]
       injections: Injection[]
       forms: ScrubForms | undefined
+      signer: Signer | undefined
+      /** An upstream said that it does not know who asks: what was minted for it is no longer good. */
+      rejected: () => void
     }
 
 /** Decides, opens what is to be injected, and judges where the host leads, in that order; nothing is sent. */
@@ -35,11 +39,12 @@ export function createJudge(options: {
     if (!decision.allow) return { allow: false, reason: decision.reason, rule: decision.rule }
     const { rule, matched } = decision
 
-    const armed = await options.credentials.arm(matched, rules, identity.principalId)
+    const minted = book.minted.get(identity.sourceId) ?? {}
+    const armed = await options.credentials.arm(matched, rules, minted, identity.principalId)
     if (!armed.ok) return { allow: false, reason: armed.reason, rule: `${rule} ${armed.credential}` }
     const guarded = await options.guard.check(tuple, matched)
     if (!guarded.ok) return { allow: false, reason: guarded.reason, rule }
-    const { injections, forms } = armed
+    const { injections, forms, signer, rejected } = armed
     return {
       allow: true,
       rule,
@@ -48,6 +53,8 @@ export function createJudge(options: {
       addresses: guarded.addresses,
       injections,
       forms,
+      signer,
+      rejected,
     }
   }
 }

@@ -1,12 +1,15 @@
-import { type EgressRule, sourceSpec } from '../../catalog/index.ts'
+import { type EgressRule, type MintedSpecs, sourceSpec } from '../../catalog/index.ts'
 import { AppError, type Log } from '../../core/index.ts'
 import { configuredSources, type Store } from '../../store/index.ts'
+import { stubRules } from '../secrets/mint/stub.ts'
 
 /** What each source may reach, as configured at one version of the catalog. */
 export interface RuleBook {
   version: number
   /** No entry means no rules, and that means nothing. */
   rules: ReadonlyMap<string, readonly EgressRule[]>
+  /** The credentials that are minted for a source. */
+  minted: ReadonlyMap<string, MintedSpecs>
   /** Every host that some rule names for https: what certificates may be signed for. */
   hosts: readonly string[]
 }
@@ -24,13 +27,16 @@ export function createRuleLoader(options: { store: Store; log: Log }): {
   const load = async (): Promise<RuleBook> => {
     const { version, sources } = await configuredSources(options.store.pool)
     const rules = new Map<string, readonly EgressRule[]>()
+    const minted = new Map<string, MintedSpecs>()
     for (const { id, spec } of sources) {
       const parsed = sourceSpec.safeParse(spec)
-      if (parsed.success) rules.set(id, parsed.data.egress)
-      else options.log.error({ sourceId: id }, 'source configuration is not valid, it may reach nothing')
+      if (parsed.success) {
+        rules.set(id, [...parsed.data.egress, ...stubRules(parsed.data.minted)])
+        minted.set(id, parsed.data.minted)
+      } else options.log.error({ sourceId: id }, 'source configuration is not valid, it may reach nothing')
     }
     const secure = [...rules.values()].flat().filter((rule) => rule.scheme === 'https')
-    return { version, rules, hosts: [...new Set(secure.map((rule) => rule.host))] }
+    return { version, rules, minted, hosts: [...new Set(secure.map((rule) => rule.host))] }
   }
 
   return {

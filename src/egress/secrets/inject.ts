@@ -65,6 +65,8 @@ export function forwardedHeaders(options: {
   authority: string
   searched: boolean
   injections: readonly Injection[]
+  /** It will be signed, which speaks for the caller as a credential does. */
+  signed: boolean
 }): string[] {
   const { rawHeaders, searched, injections } = options
   const dropped = new Set(connectionNamed(rawHeaders))
@@ -76,7 +78,7 @@ export function forwardedHeaders(options: {
     const lower = name.toLowerCase().replaceAll('_', '-')
     if (neverForwarded.has(lower) || dropped.has(lower) || lower.startsWith('proxy-')) continue
     if (searched && searchHazards.has(lower)) continue
-    if (injections.length > 0 && identities.has(lower)) continue
+    if ((injections.length > 0 || options.signed) && identities.has(lower)) continue
     headers.push(name, rawHeaders[i + 1] ?? '')
   }
   if (searched) headers.push('Accept-Encoding', 'identity')

@@ -13,6 +13,7 @@ import { answerDenial, factsOf } from './deny.ts'
 import { forwardedTrailers } from './fields.ts'
 import type { Inbound } from './inbound.ts'
 import { authorityOf, type Upstream } from './upstream.ts'
+import type { Signing } from './signing.ts'
 import { failureCode, upstreamFailure } from './upstream-error.ts'
 
 export interface DeliveryDeps {
@@ -20,6 +21,7 @@ export interface DeliveryDeps {
   recorder: Recorder
   upstream: Upstream
   live: Live
+  now: () => number
   log: Log
 }
 
@@ -29,6 +31,8 @@ export interface Allowed {
   identity: Identity
   tuple: Tuple
   verdict: Extract<Verdict, { allow: true }>
+  /** How it is signed as it leaves, and the body if that was held back for it. */
+  signing?: Signing
 }
 
 /** Takes one allowed request out and its answer back, once, and records how it went. */
@@ -55,10 +59,10 @@ export class Delivery {
       principalId: identity.principalId,
       data: {
         ...factsOf(identity, tuple, verdict.rule),
-        credentials: verdict.injections.map(({ credential, header }) => ({
-          credential,
-          slot: `header:${header}`,
-        })),
+        credentials: [
+          ...verdict.injections.map(({ credential, header }) => ({ credential, slot: `header:${header}` })),
+          ...(verdict.signer?.credentials ?? []).map((credential) => ({ credential, slot: 'signature' })),
+        ],
         outcome: null,
       },
     })
@@ -91,14 +95,16 @@ export class Delivery {
 
   #open(channel: Channel): void {
     if (this.#over) return
-    const { inbound, tuple, verdict } = this.#asked
-    const { content } = inbound
-    const headers = forwardedHeaders({
+    const { inbound, tuple, verdict, signing } = this.#asked
+    const content = signing?.content ?? inbound.content
+    const unsigned = forwardedHeaders({
       rawHeaders: inbound.rawHeaders,
       authority: authorityOf(tuple),
       searched: verdict.forms !== undefined,
       injections: verdict.injections,
+      signed: signing !== undefined,
     })
+    const headers = signing === undefined ? unsigned : signing.sign(unsigned, this.#deps.now())
     this.#sent = channel.open(
       { tuple, headers, content: content === undefined ? undefined : (content.length ?? 'chunked') },
       {
@@ -109,7 +115,8 @@ export class Delivery {
       },
     )
     if (content !== undefined) {
-      inbound.proceed()
+      // A body that was held back has been asked for already.
+      if (content === inbound.content) inbound.proceed()
       content.body.on('data', (chunk: Buffer) => {
         this.#bytesOut += chunk.length
       })
@@ -121,7 +128,7 @@ export class Delivery {
   /** Beside an injected credential nothing of the caller's may stand, and some servers read trailers as headers. */
   #trailers(): string[] {
     const { inbound, verdict } = this.#asked
-    return verdict.injections.length > 0 ? [] : forwardedTrailers(inbound.trailers())
+    return verdict.injections.length > 0 || verdict.signer !== undefined ? [] : forwardedTrailers(inbound.trailers())
   }
 
   /** The same look confirms the lease and names the calls; the answer waits for it, the request does not. */
@@ -139,6 +146,7 @@ export class Delivery {
 
   #answered(answer: UpstreamAnswer): void {
     this.#status = answer.status
+    if (answer.status === 401) this.#asked.verdict.rejected()
     void this.#confirmed?.then((good) => {
       if (this.#over) return answer.body.destroy()
       if (!good) return this.#revoke()

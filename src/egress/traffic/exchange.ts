@@ -7,7 +7,10 @@ import type { Recorder } from '../records/record.ts'
 import type { Tuple, TupleRefusal } from '../request/tuple.ts'
 import { Delivery, type DeliveryDeps } from './delivery.ts'
 import { type Asked, answerDenial, askedRaw, type Denier } from './deny.ts'
+import type { BodyHold } from './held.ts'
 import type { Inbound } from './inbound.ts'
+import { holdForSigning, signingOf } from './signing.ts'
+import type { Stubs } from './stub.ts'
 
 /** One request of a known sandbox, understood or not. */
 export interface Exchange {
@@ -22,6 +25,8 @@ export interface ExchangeDeps extends DeliveryDeps {
   denier: Denier
   recorder: Recorder
   requests: Limit
+  stubs: Stubs
+  hold: BodyHold
   log: Log
 }
 
@@ -41,10 +46,29 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
     if (place === 'total') return refuse('proxy_overloaded', 'limit')
     try {
       if (!deps.recorder.healthy(identity.principalId)) return refuse('records_unavailable', 'record')
-      const verdict = await deps.judge(canonical.tuple, identity)
+      const { tuple } = canonical
+      const stub = await deps.stubs.find(tuple, identity)
+      if (stub !== undefined) return await deps.stubs.answer(inbound, stub, tuple, identity)
+      const verdict = await deps.judge(tuple, identity)
       if (!verdict.allow) return refuse(verdict.reason, verdict.rule)
-      if (inbound.answer.gone()) return
-      await new Delivery(deps, { inbound, identity, tuple: canonical.tuple, verdict }).run()
+      if (verdict.signer === undefined) {
+        if (inbound.answer.gone()) return
+        return await new Delivery(deps, { inbound, identity, tuple, verdict }).run()
+      }
+      const held = await holdForSigning(deps.hold, verdict.signer, inbound, tuple, identity)
+      if (held === 'client_closed') return
+      if (typeof held === 'string') return refuse(held, verdict.rule)
+      try {
+        // A body may have been long in coming: what holds is what is decided now.
+        const now = held === undefined ? verdict : await deps.judge(tuple, identity)
+        if (!now.allow) return refuse(now.reason, now.rule)
+        const signing = signingOf(now.signer, held, inbound, tuple)
+        if (signing === undefined) return refuse('signing_refused', now.rule)
+        if (inbound.answer.gone()) return
+        await new Delivery(deps, { inbound, identity, tuple, verdict: now, signing }).run()
+      } finally {
+        held?.release()
+      }
     } catch (err) {
       deps.log.error({ err, sourceId: identity.sourceId }, 'egress request failed')
       refuse(toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed', 'proxy')

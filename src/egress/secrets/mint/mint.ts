@@ -9,7 +9,8 @@ import { createSettlement, type MintFailure } from './settle.ts'
 import { createMintedTokens, type HeldToken } from './tokens.ts'
 
 export type Minted =
-  | { ok: true; id: string; secret: Secret; former: Secret | undefined }
+  /** `former`: the token before it, which may still come back in an answer. `key` names the two. */
+  | { ok: true; id: string; key: string; secret: Secret; former: Secret | undefined }
   | { ok: false; reason: MintFailure }
 
 export interface Mint {
@@ -45,7 +46,13 @@ export function createMint(options: MintOptions): Mint {
   const holdMs = endpoint.timeoutMs * claimFactor
   const waitMs = endpoint.timeoutMs * 2
 
-  const good = (id: string, { secret, former }: HeldToken): Minted => ({ ok: true, id, secret, former })
+  const good = (id: string, { secret, former, sealed }: HeldToken): Minted => ({
+    ok: true,
+    id,
+    key: former === undefined ? sealed : `former ${sealed}`,
+    secret,
+    former,
+  })
   const bad = (reason: MintFailure): Minted => ({ ok: false, reason })
 
   /** Asks until there is a token, a certain failure, or no more time. */

@@ -1,6 +1,7 @@
-import { digestJson, type Secret } from '../../../core/index.ts'
 import { type MintedSpec, mintInputs } from '../../../catalog/index.ts'
+import { digestJson, type PrincipalId, type Secret } from '../../../core/index.ts'
 import type { CredentialRow } from '../../../store/index.ts'
+import { chooseCredential } from '../../../vault/index.ts'
 import { githubRequest, readGithubAnswer } from './github.ts'
 import { oauthRequest, readOAuthAnswer, type TokenAnswer, type TokenRequest } from './oauth.ts'
 
@@ -9,6 +10,18 @@ export interface MintOrder {
   name: string
   spec: MintedSpec
   rows: readonly [CredentialRow, ...CredentialRow[]]
+}
+
+/** The order for one person; undefined when something that it is made from is not stored for them. */
+export function mintOrder(
+  name: string,
+  spec: MintedSpec,
+  rows: readonly CredentialRow[],
+  principalId: PrincipalId,
+): MintOrder | undefined {
+  const [first, ...rest] = mintInputs(spec).map((input) => chooseCredential(rows, input, principalId))
+  const others = rest.filter((row) => row !== undefined)
+  return first === undefined || others.length < rest.length ? undefined : { name, spec, rows: [first, ...others] }
 }
 
 /** Names a token by everything that it is made from: another configuration or another value is another token. */

@@ -23,7 +23,6 @@ export interface AwsKeys {
 export type Sigv4Scope = { ok: true; region: string; service: string } | { ok: false }
 
 const algorithm = 'AWS4-HMAC-SHA256'
-const emptyHash = createHash('sha256').update('').digest('hex')
 /** Ours to write; whatever a caller has put there is dropped. */
 const replaced = new Set(['authorization', 'x-amz-date', 'x-amz-security-token', 'date'])
 
@@ -91,7 +90,7 @@ export function signSigv4(
   }
   const { text, signedHeaders } = canonicalRequest({ ...request, headers }, service, bodyHash)
   const credentialScope = `${time.slice(0, 8)}/${region}/${service}/aws4_request`
-  const toSign = [algorithm, time, credentialScope, createHash('sha256').update(text).digest('hex')].join('\n')
+  const toSign = [algorithm, time, credentialScope, sha256Of(text)].join('\n')
   const mac = (key: string | Buffer, data: string) => createHmac('sha256', key).update(data).digest()
   let key = mac(`AWS4${keys.secretAccessKey.reveal()}`, time.slice(0, 8))
   for (const part of [region, service, 'aws4_request']) key = mac(key, part)
@@ -159,7 +158,9 @@ function encodePath(path: string): string {
   return path.split('/').map(encode).join('/')
 }
 
-export const hashOfNothing = emptyHash
+export function sha256Of(data: string | Buffer): string {
+  return createHash('sha256').update(data).digest('hex')
+}
 
 function valuesOf(headers: readonly string[], wanted: string): string[] {
   const values: string[] = []

@@ -1,0 +1,69 @@
+import type { DenialReason } from '../decision/denial.ts'
+import type { Inbound } from './inbound.ts'
+
+/** A body that is wholly here; `release` gives back the room that it takes. */
+export interface HeldBody {
+  bytes: Buffer
+  release(): void
+}
+
+export interface BodyHold {
+  /** Reads the body to its end, at most `limit` bytes of it; `client_closed` when the rest never came. */
+  hold(
+    inbound: Inbound,
+    limit: number,
+    principalId: string,
+  ): Promise<HeldBody | HoldFailure>
+}
+
+export type HoldFailure =
+  | Extract<DenialReason, 'body_too_long_to_sign' | 'proxy_overloaded'>
+  | 'client_closed'
+
+/** Bodies held back at the same time take at most `totalBytes` of memory, those of one person a quarter of it. */
+export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold {
+  let taken = 0
+  const byPrincipal = new Map<string, number>()
+  const take = (principalId: string, bytes: number): boolean => {
+    const own = byPrincipal.get(principalId) ?? 0
+    if (taken + bytes > totalBytes || own + bytes > totalBytes / 4) return false
+    taken += bytes
+    byPrincipal.set(principalId, own + bytes)
+    return true
+  }
+  const give = (principalId: string, bytes: number) => {
+    taken -= bytes
+    const own = (byPrincipal.get(principalId) ?? 0) - bytes
+    if (own > 0) byPrincipal.set(principalId, own)
+    else byPrincipal.delete(principalId)
+  }
+
+  return {
+    async hold(inbound, limit, principalId) {
+      const { content } = inbound
+      if (content === undefined) return { bytes: Buffer.alloc(0), release: () => undefined }
+      if ((content.length ?? 0) > limit) return 'body_too_long_to_sign'
+      inbound.proceed()
+      const chunks: Buffer[] = []
+      let size = 0
+      const result = await new Promise<HoldFailure | 'whole'>((resolve) => {
+        inbound.answer.onClosed(() => resolve('client_closed'))
+        content.body.on('error', () => resolve('client_closed'))
+        content.body.on('end', () => resolve('whole'))
+        content.body.on('data', (chunk: Buffer) => {
+          if (size + chunk.length > limit) resolve('body_too_long_to_sign')
+          else if (!take(principalId, chunk.length)) resolve('proxy_overloaded')
+          else {
+            size += chunk.length
+            chunks.push(chunk)
+            return
+          }
+          content.body.pause()
+        })
+      })
+      if (result === 'whole') return { bytes: Buffer.concat(chunks), release: () => give(principalId, size) }
+      give(principalId, size)
+      return result
+    },
+  }
+}

@@ -1,0 +1,67 @@
+import { factsOf } from './deny.ts'
+import type { RuleBook } from '../decision/rules.ts'
+import type { Identity } from '../leases/leases.ts'
+import type { Recorder } from '../records/record.ts'
+import type { Tuple } from '../request/tuple.ts'
+import { type TokenStub, tokenStub } from '../secrets/mint/stub.ts'
+import type { BodyHold } from './held.ts'
+import type { Inbound } from './inbound.ts'
+
+export interface Stubs {
+  /** The stub for this request, if it asks for a token that the proxy mints itself. */
+  find(tuple: Tuple, identity: Identity): Promise<TokenStub | undefined>
+  /** Answers with it and records that nothing was sent. */
+  answer(inbound: Inbound, stub: TokenStub, tuple: Tuple, identity: Identity): Promise<void>
+}
+
+const maxRequestBytes = 64 * 1024
+
+export function createStubs(options: {
+  rulesAt: (version: number) => Promise<RuleBook>
+  recorder: Recorder
+  hold: BodyHold
+  now: () => number
+}): Stubs {
+  return {
+    async find(tuple, identity) {
+      if (tuple.method !== 'POST') return undefined
+      const book = await options.rulesAt(identity.catalogVersion)
+      return tokenStub(book.minted.get(identity.sourceId) ?? {}, tuple, options.now())
+    },
+    async answer(inbound, stub, tuple, identity) {
+      const body = Buffer.from(stub.body)
+      const record = options.recorder.allowed({
+        kind: 'egress.allowed',
+        principalId: identity.principalId,
+        data: {
+          ...factsOf(identity, tuple, `minted ${stub.credential}`),
+          credentials: [],
+          stubbed: true,
+          outcome: null,
+        },
+      })
+      record.calls([])
+      const finish = (failure: string | null) =>
+        record.finish({
+          status: stub.status,
+          bytesIn: failure === null ? body.length : 0,
+          bytesOut: 0,
+          redactions: 0,
+          failure,
+        })
+      // A client that still writes would lose the answer with the connection; its body is read and forgotten.
+      const held = await options.hold.hold(inbound, maxRequestBytes, identity.principalId)
+      if (typeof held === 'object') held.release()
+      const { answer } = inbound
+      if (answer.gone()) return finish('client_closed')
+      answer.head(stub.status, [
+        ...['content-type', 'application/json', 'cache-control', 'no-store', 'pragma', 'no-cache'],
+        ...['content-length', String(body.length)],
+        ...(inbound.complete() ? [] : ['connection', 'close']),
+      ])
+      answer.sink.write(body)
+      answer.end([])
+      finish(null)
+    },
+  }
+}
