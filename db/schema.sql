@@ -55,6 +55,7 @@ CREATE TABLE credentials (
   sealed text NOT NULL,
   updated_at timestamp with time zone NOT NULL DEFAULT now(),
   updated_by text NOT NULL,
+  version integer NOT NULL DEFAULT 1,
   CONSTRAINT credentials_check CHECK (((scope = 'global'::text) = (scope_id = ''::text))),
   CONSTRAINT credentials_name_check CHECK ((name ~ '^[A-Z][A-Z0-9_]*$'::text)),
   CONSTRAINT credentials_scope_check CHECK ((scope = ANY (ARRAY['global'::text, 'profile'::text, 'principal'::text]))),
@@ -103,6 +104,31 @@ CREATE TABLE leases (
   CONSTRAINT leases_runner_id_fkey FOREIGN KEY (runner_id) REFERENCES runners(id),
   CONSTRAINT leases_pkey PRIMARY KEY (id),
   CONSTRAINT leases_secret_sha256_key UNIQUE (secret_sha256)
+);
+
+CREATE TABLE mint_claims (
+  id text NOT NULL,
+  credential_id text NOT NULL,
+  version integer NOT NULL,
+  state text NOT NULL,
+  claim text NOT NULL,
+  claimed_at timestamp with time zone NOT NULL DEFAULT now(),
+  claimed_until timestamp with time zone NOT NULL,
+  CONSTRAINT mint_claims_state_check CHECK ((state = ANY (ARRAY['minting'::text, 'uncertain'::text, 'refused'::text]))),
+  CONSTRAINT mint_claims_credential_id_fkey FOREIGN KEY (credential_id) REFERENCES credentials(id) ON DELETE CASCADE,
+  CONSTRAINT mint_claims_pkey PRIMARY KEY (id)
+);
+
+CREATE TABLE minted_tokens (
+  id text NOT NULL,
+  credential_id text NOT NULL,
+  key_id text NOT NULL,
+  sealed text NOT NULL,
+  minted_at timestamp with time zone NOT NULL DEFAULT now(),
+  renew_at timestamp with time zone NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  CONSTRAINT minted_tokens_credential_id_fkey FOREIGN KEY (credential_id) REFERENCES credentials(id) ON DELETE CASCADE,
+  CONSTRAINT minted_tokens_pkey PRIMARY KEY (id)
 );
 
 CREATE TABLE policy_rules (
@@ -285,6 +311,8 @@ CREATE INDEX calls_running_by_source ON public.calls USING btree (principal_id, 
 CREATE INDEX events_by_call ON public.events USING btree (call_id) WHERE (call_id IS NOT NULL);
 CREATE INDEX events_by_principal ON public.events USING btree (principal_id, id);
 CREATE INDEX leases_by_runner ON public.leases USING btree (runner_id, generation);
+CREATE INDEX mint_claims_by_credential ON public.mint_claims USING btree (credential_id);
+CREATE INDEX minted_tokens_by_credential ON public.minted_tokens USING btree (credential_id);
 CREATE INDEX runner_events_by_runner ON public.runner_events USING btree (runner_id, id);
 CREATE INDEX slack_jobs_due ON public.slack_jobs USING btree (next_attempt_at) WHERE (state = 'pending'::text);
 CREATE INDEX tokens_by_principal ON public.tokens USING btree (principal_id, issued_at);

@@ -64,7 +64,9 @@ export const mintedSpec = z.discriminatedUnion('kind', [
     installation_id: z.string().regex(/^\d{1,20}$/, 'use the installation’s number, in quotes'),
     private_key: credentialName,
     /** Narrow the token to these repositories and permissions; left out: all that the installation has. */
-    repositories: z.array(z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, 'use names without the owner')).default([]),
+    repositories: z
+      .array(z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, 'use names without the owner'))
+      .default([]),
     permissions: z.record(z.string().regex(/^[a-z_]+$/), z.enum(['read', 'write', 'admin'])).default({}),
   }),
 ])
@@ -111,7 +113,9 @@ export const signSpec = z.discriminatedUnion('kind', [
     session_token: credentialName.optional(),
     /** What a caller's own signature may name; the first of each where it names none. */
     regions: z.array(z.string().regex(/^[a-z0-9-]{1,40}$/, 'use a region such as eu-central-1')).min(1),
-    services: z.array(z.string().regex(/^[a-z0-9-]{1,40}$/, 'use a service’s signing name such as s3')).min(1),
+    services: z
+      .array(z.string().regex(/^[a-z0-9-]{1,40}$/, 'use a service’s signing name such as s3'))
+      .min(1),
     /** The largest body that is held back to be hashed; one whose hash the caller sends is not held back. */
     max_body_bytes: bodyLimit,
   }),
@@ -151,7 +155,9 @@ export function mintInputs(spec: MintedSpec): [string, ...string[]] {
     case 'oauth_client_credentials':
       return [spec.client_secret]
     case 'oauth_refresh_token':
-      return spec.client_secret === undefined ? [spec.refresh_token] : [spec.refresh_token, spec.client_secret]
+      return spec.client_secret === undefined
+        ? [spec.refresh_token]
+        : [spec.refresh_token, spec.client_secret]
     case 'github_app':
       return [spec.private_key]
   }

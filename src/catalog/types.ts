@@ -58,8 +58,8 @@ const sourceFields = z.strictObject({
   timeout_seconds: z.number().int().min(1).max(3600).default(300),
 })
 /** What only the parts of a source together can get wrong. */
-export const sourceSpec = sourceFields.superRefine(({ egress, minted }, { addIssue }) => {
-  const issue = (path: PropertyKey[], message: string) => addIssue({ code: 'custom', path, message })
+export const sourceSpec = sourceFields.superRefine(({ egress, minted }, context) => {
+  const issue = (path: PropertyKey[], message: string) => context.addIssue({ code: 'custom', path, message })
   const stored = (path: PropertyKey[], names: readonly string[]) => {
     for (const name of names) {
       if (Object.hasOwn(minted, name)) issue(path, `${name} is itself minted; name a stored credential`)

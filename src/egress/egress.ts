@@ -88,7 +88,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   })
   const mint = createMint({
     store,
-    keys,
+    opening: keys.opening,
     endpoint: {
       check: (destination, address) => guard.check(destination, { address }),
       connect,

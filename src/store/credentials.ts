@@ -18,7 +18,10 @@ export interface CredentialRow {
 }
 
 /** Writes a credential, or replaces the one of the same name, scope and scope id. */
-export async function putCredential(db: Executor, row: Omit<CredentialRow, 'version'> & { by: string }): Promise<void> {
+export async function putCredential(
+  db: Executor,
+  row: Omit<CredentialRow, 'version'> & { by: string },
+): Promise<void> {
   await db
     .insertInto('credentials')
     .values({

@@ -63,7 +63,10 @@ export async function putMintedToken(
     .values({ id: token.id, credential_id: token.credentialId, ...facts })
     .onConflict((conflict) => conflict.column('id').doUpdateSet(facts))
     .execute()
-  await db.deleteFrom('minted_tokens').where('expires_at', '<', sql<Date>`now() - interval '1 hour'`).execute()
+  await db
+    .deleteFrom('minted_tokens')
+    .where('expires_at', '<', sql<Date>`now() - interval '1 hour'`)
+    .execute()
 }
 
 /** An upstream no longer takes this token: it is not handed out again. Nothing when a newer one stands there. */
@@ -107,7 +110,9 @@ export async function takeMintClaim(
   const overdue = await db
     .updateTable('mint_claims')
     .set(
-      repeatable ? { claim: claim.claim, claimed_at: sql`now()`, claimed_until: until } : { state: 'uncertain' },
+      repeatable
+        ? { claim: claim.claim, claimed_at: sql`now()`, claimed_until: until }
+        : { state: 'uncertain' },
     )
     .where('id', '=', claim.id)
     .where('state', '=', 'minting')
@@ -115,7 +120,11 @@ export async function takeMintClaim(
     .returning('id')
     .executeTakeFirst()
   if (overdue !== undefined) return repeatable ? 'mine' : 'overdue'
-  const held = await db.selectFrom('mint_claims').select('state').where('id', '=', claim.id).executeTakeFirst()
+  const held = await db
+    .selectFrom('mint_claims')
+    .select('state')
+    .where('id', '=', claim.id)
+    .executeTakeFirst()
   return held === undefined || held.state === 'minting' ? 'busy' : held.state
 }
 

@@ -73,17 +73,19 @@ export interface World extends AsyncDisposable {
   logged(): string
   names: Map<string, string[]>
   upstream(handle: RequestListener, scheme?: 'http' | 'https'): Promise<Upstream>
-  setRules(rules: Record<string, unknown>[], source?: string): Promise<void>
+  setRules(rules: Record<string, unknown>[], source?: string, more?: object): Promise<void>
+  /** Another proxy of the same deployment. */
+  replica(): Promise<Egress>
   addLease(options: {
     principalId?: PrincipalId
     source?: string
   }): Promise<{ lease: string; principalId: PrincipalId }>
   addCall(source?: string): Promise<CallId>
-  connect(): Promise<Socket>
+  connect(egress?: Egress): Promise<Socket>
   tunnel(
     host: string,
     port: number,
-    options?: { lease?: string; source?: string; servername?: string },
+    options?: { lease?: string; source?: string; servername?: string; egress?: Egress | undefined },
   ): Promise<TLSSocket>
   events(
     kind?: string,
@@ -113,11 +115,11 @@ export async function makeWorld(
   const names = new Map<string, string[]>()
   const dialled: World['dialled'] = []
   const keys = await generateEgressKeys(join(folder, 'keys'), Date.now())
-  const egress = stack.use(
-    await createEgress({
+  const startProxy = (socketDir: string) =>
+    createEgress({
       store,
       keys,
-      listen: { unixSocketDir: join(folder, 'socket'), tcpHost: '127.0.0.1', tcpPort: 0 },
+      listen: { unixSocketDir: socketDir, tcpHost: '127.0.0.1', tcpPort: 0 },
       trustedCas: [upstreamCa.certificatePem, ...(options.trustedCas ?? [])],
       systemRoots: options.systemRoots ?? false,
       log,
@@ -127,8 +129,8 @@ export async function makeWorld(
         return (options.dial ?? systemDial)(to)
       },
       ...(options.limits === undefined ? {} : { limits: options.limits }),
-    }),
-  )
+    })
+  const egress = stack.use(await startProxy(join(folder, 'socket')))
 
   const addPrincipal = async (): Promise<PrincipalId> => {
     const id = newId('prn')
@@ -173,8 +175,8 @@ export async function makeWorld(
       .execute()
     return { lease, principalId }
   }
-  const setRules: World['setRules'] = async (rules, source = 'orders') => {
-    const spec = JSON.stringify({ kind: 'stdio', command: 'true', egress: rules })
+  const setRules: World['setRules'] = async (rules, source = 'orders', more = {}) => {
+    const spec = JSON.stringify({ kind: 'stdio', command: 'true', egress: rules, ...more })
     await store.db
       .insertInto('sources')
       .values({ id: source, spec, spec_digest: 'd' })
@@ -196,8 +198,8 @@ export async function makeWorld(
     by: 'test',
   })
 
-  const connect = async (): Promise<Socket> => {
-    const socket = connectTcp(egress.socketPath ?? '')
+  const connect: World['connect'] = async (proxy = egress) => {
+    const socket = connectTcp(proxy.socketPath ?? '')
     socket.on('error', () => undefined)
     stack.defer(() => void socket.destroy())
     await new Promise<void>((resolve) => socket.once('connect', resolve))
@@ -218,6 +220,11 @@ export async function makeWorld(
     setRules,
     addLease,
     connect,
+    async replica() {
+      const made = await startProxy(await mkdtemp(join(folder, 'socket-')))
+      stack.use(made)
+      return made
+    },
     async upstream(handle, scheme = 'https') {
       const made = await startUpstream(handle, scheme, (host) => upstreamLeaves.contextFor(host))
       stack.use(made)
@@ -253,7 +260,7 @@ export async function makeWorld(
       return id
     },
     async tunnel(host, port, asked = {}) {
-      const socket = await connect()
+      const socket = await connect(asked.egress)
       const head = await sayAndRead(
         socket,
         connectRequest(host, port, asked.source ?? 'orders', asked.lease ?? first.lease),

@@ -25,7 +25,12 @@ export class TokenServer {
   githubKey: KeyObject | undefined
   next: Behaviour[] = []
   /** Every form that arrived. */
-  readonly asked: { path: string; form: URLSearchParams; headers: IncomingMessage['headers']; body: string }[] = []
+  readonly asked: {
+    path: string
+    form: URLSearchParams
+    headers: IncomingMessage['headers']
+    body: string
+  }[] = []
   readonly issued: string[] = []
   /** A spent refresh token came again. */
   reused = 0
@@ -50,7 +55,8 @@ export class TokenServer {
       res.end(behaviour.body)
       return
     }
-    const { status, body } = req.url?.includes('/app/installations/') === true ? this.#github(req) : this.#grant(req, form)
+    const { status, body } =
+      req.url?.includes('/app/installations/') === true ? this.#github(req) : this.#grant(req, form)
     if (behaviour.kind === 'lose') {
       req.socket.destroy()
       return
@@ -72,7 +78,8 @@ export class TokenServer {
         this.#revoked = true
         return refuse('invalid_grant')
       }
-      if (this.rotates) this.refreshToken = `refresh-token-number-${String(this.asked.length).padStart(4, '0')}`
+      if (this.rotates)
+        this.refreshToken = `refresh-token-number-${String(this.asked.length).padStart(4, '0')}`
     } else if (form.get('grant_type') !== 'client_credentials') return refuse('unsupported_grant_type')
     const refresh =
       form.get('grant_type') === 'refresh_token' && this.rotates ? { refresh_token: this.refreshToken } : {}
@@ -99,7 +106,8 @@ export class TokenServer {
   #github(req: IncomingMessage): { status: number; body: string } {
     const jwt = /^Bearer ([\w-]+)\.([\w-]+)\.([\w-]+)$/.exec(req.headers.authorization ?? '')
     const [, head = '', claims = '', signature = ''] = jwt ?? []
-    const read = (part: string) => JSON.parse(Buffer.from(part, 'base64url').toString() || '{}') as Record<string, unknown>
+    const read = (part: string) =>
+      JSON.parse(Buffer.from(part, 'base64url').toString() || '{}') as Record<string, unknown>
     const now = Date.now() / 1_000
     const { iss, iat, exp } = read(claims) as { iss?: string; iat?: number; exp?: number }
     const good =
@@ -109,7 +117,12 @@ export class TokenServer {
       (iat ?? now + 99) <= now &&
       (exp ?? 0) > now &&
       (exp ?? 0) - (iat ?? 0) <= 600 &&
-      verify('sha256', Buffer.from(`${head}.${claims}`), createPublicKey(this.githubKey), Buffer.from(signature, 'base64url'))
+      verify(
+        'sha256',
+        Buffer.from(`${head}.${claims}`),
+        createPublicKey(this.githubKey),
+        Buffer.from(signature, 'base64url'),
+      )
     if (!good) return { status: 401, body: '{"message":"A JSON web token could not be decoded"}' }
     const ends = new Date(Date.now() + (this.expiresIn ?? 3_600) * 1_000).toISOString()
     return { status: 201, body: JSON.stringify({ token: this.#issue('ghs'), expires_at: ends }) }

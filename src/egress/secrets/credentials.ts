@@ -1,5 +1,11 @@
 import { LRUCache } from 'lru-cache'
-import { type EgressRule, type MintedSpec, type MintedSpecs, mintInputs, signInputs } from '../../catalog/index.ts'
+import {
+  type EgressRule,
+  type MintedSpec,
+  type MintedSpecs,
+  mintInputs,
+  signInputs,
+} from '../../catalog/index.ts'
 import { AppError, isPrivateKeyPem, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
 import { type CredentialRow, credentialsFor, type Store } from '../../store/index.ts'
 import { chooseCredential, type OpeningKey, openCredential } from '../../vault/index.ts'
@@ -131,7 +137,7 @@ export function createCredentials(options: {
         injections,
         forms: secrets.length === 0 ? undefined : formsOf(sealed, secrets),
         signer: signing?.signer,
-        rejected: () => mintedIds.forEach(options.mint.rejected),
+        rejected: () => mintedIds.forEach((id) => options.mint.rejected(id)),
       }
     },
     invalidate: () => rowsKept.clear(),

@@ -12,8 +12,8 @@ import type { Channel, UpstreamAnswer, UpstreamRequest } from './channel.ts'
 import { answerDenial, factsOf } from './deny.ts'
 import { forwardedTrailers } from './fields.ts'
 import type { Inbound } from './inbound.ts'
-import { authorityOf, type Upstream } from './upstream.ts'
 import type { Signing } from './signing.ts'
+import { authorityOf, type Upstream } from './upstream.ts'
 import { failureCode, upstreamFailure } from './upstream-error.ts'
 
 export interface DeliveryDeps {
@@ -128,7 +128,9 @@ export class Delivery {
   /** Beside an injected credential nothing of the caller's may stand, and some servers read trailers as headers. */
   #trailers(): string[] {
     const { inbound, verdict } = this.#asked
-    return verdict.injections.length > 0 || verdict.signer !== undefined ? [] : forwardedTrailers(inbound.trailers())
+    return verdict.injections.length > 0 || verdict.signer !== undefined
+      ? []
+      : forwardedTrailers(inbound.trailers())
   }
 
   /** The same look confirms the lease and names the calls; the answer waits for it, the request does not. */

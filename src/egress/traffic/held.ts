@@ -9,11 +9,7 @@ export interface HeldBody {
 
 export interface BodyHold {
   /** Reads the body to its end, at most `limit` bytes of it; `client_closed` when the rest never came. */
-  hold(
-    inbound: Inbound,
-    limit: number,
-    principalId: string,
-  ): Promise<HeldBody | HoldFailure>
+  hold(inbound: Inbound, limit: number, principalId: string): Promise<HeldBody | HoldFailure>
 }
 
 export type HoldFailure =

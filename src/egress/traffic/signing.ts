@@ -37,13 +37,19 @@ export function signingOf(
 ): Signing | undefined {
   const { method, path, query } = tuple
   const plan = signer?.plan({ query, rawHeaders: inbound.rawHeaders })
-  if (plan === undefined || (plan.holdBytes !== undefined && inbound.content !== undefined && held === undefined)) {
+  if (
+    plan === undefined ||
+    (plan.holdBytes !== undefined && inbound.content !== undefined && held === undefined)
+  ) {
     return undefined
   }
   const body = held?.bytes ?? Buffer.alloc(0)
   const request = { method, path, query, host: authorityOf(tuple) }
   return {
-    content: held === undefined ? undefined : { body: Readable.from([body], { objectMode: false }), length: body.length },
+    content:
+      held === undefined
+        ? undefined
+        : { body: Readable.from([body], { objectMode: false }), length: body.length },
     sign: (headers, nowMs) => plan.sign({ ...request, headers }, body, nowMs),
   }
 }

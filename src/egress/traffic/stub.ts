@@ -1,9 +1,9 @@
-import { factsOf } from './deny.ts'
 import type { RuleBook } from '../decision/rules.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { type TokenStub, tokenStub } from '../secrets/mint/stub.ts'
+import { factsOf } from './deny.ts'
 import type { BodyHold } from './held.ts'
 import type { Inbound } from './inbound.ts'
 
@@ -54,11 +54,10 @@ export function createStubs(options: {
       if (typeof held === 'object') held.release()
       const { answer } = inbound
       if (answer.gone()) return finish('client_closed')
-      answer.head(stub.status, [
-        ...['content-type', 'application/json', 'cache-control', 'no-store', 'pragma', 'no-cache'],
-        ...['content-length', String(body.length)],
-        ...(inbound.complete() ? [] : ['connection', 'close']),
-      ])
+      const headers = ['content-type', 'application/json', 'cache-control', 'no-store', 'pragma', 'no-cache']
+      headers.push('content-length', String(body.length))
+      if (!inbound.complete()) headers.push('connection', 'close')
+      answer.head(stub.status, headers)
       answer.sink.write(body)
       answer.end([])
       finish(null)

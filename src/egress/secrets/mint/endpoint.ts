@@ -61,17 +61,14 @@ export async function askEndpoint(deps: EndpointDeps, spec: MintedSpec, asked: T
     return { kind: 'unsent', code: deps.errorCode(err) }
   }
   const { promise, resolve } = Promise.withResolvers<Asked>()
+  const length = String(Buffer.byteLength(asked.body))
+  const framing = ['Accept-Encoding', 'identity', 'Content-Length', length, 'Connection', 'close']
   const outgoing = request({
     createConnection: () => socket,
     method,
     path,
     maxHeaderSize: 32 * 1024,
-    headers: [
-      ...['Host', formatAuthority('https', host, port)],
-      ...asked.headers,
-      ...['Accept-Encoding', 'identity', 'Content-Length', String(Buffer.byteLength(asked.body))],
-      ...['Connection', 'close'],
-    ],
+    headers: ['Host', formatAuthority('https', host, port), ...asked.headers, ...framing],
   })
   const lose = (code: string) => resolve({ kind: 'lost', code })
   const timer = setTimeout(() => lose('upstream_timeout'), deps.timeoutMs)

@@ -47,5 +47,10 @@ export function readGithubAnswer(status: number, body: string, nowMs: number): T
   const token = asTokenText(text)
   const ends = typeof expires_at === 'string' ? Date.parse(expires_at) : Number.NaN
   if (token === undefined || Number.isNaN(ends)) return { kind: 'unclear' }
-  return { kind: 'token', token, lifetimeMs: Math.max(0, Math.min(ends - nowMs, 3_600_000)), refreshToken: undefined }
+  return {
+    kind: 'token',
+    token,
+    lifetimeMs: Math.max(0, Math.min(ends - nowMs, 3_600_000)),
+    refreshToken: undefined,
+  }
 }

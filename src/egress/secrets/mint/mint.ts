@@ -27,7 +27,7 @@ export interface Mint {
 
 export interface MintOptions {
   store: Store
-  keys: { opening: ReadonlyMap<string, OpeningKey>; published: readonly { id: string; publicKey: string }[] }
+  opening: ReadonlyMap<string, OpeningKey>
   endpoint: EndpointDeps
   now: () => number
   log: Log
@@ -35,12 +35,17 @@ export interface MintOptions {
 
 /** How long a claim lasts, in times of the endpoint's own limit: time to ask, and to write down what was said. */
 const claimFactor = 6
-const backoffMs = { mint_unavailable: 2_000, mint_refused: 15_000, mint_uncertain: 2_000, credential_unreadable: 2_000 }
+const backoffMs = {
+  mint_unavailable: 2_000,
+  mint_refused: 15_000,
+  mint_uncertain: 2_000,
+  credential_unreadable: 2_000,
+}
 
 export function createMint(options: MintOptions): Mint {
   const { store, endpoint, log } = options
-  const tokens = createMintedTokens({ store, opening: options.keys.opening, log })
-  const settle = createSettlement({ store, published: options.keys.published, tokens, log })
+  const tokens = createMintedTokens({ store, opening: options.opening, log })
+  const settle = createSettlement({ store, tokens, log })
   const flights = new Map<string, Promise<Minted>>()
   const failed = new LRUCache<string, MintFailure>({ max: 2_000 })
   const holdMs = endpoint.timeoutMs * claimFactor
@@ -124,7 +129,7 @@ export function createMint(options: MintOptions): Mint {
         const now = await credentialById(store.db, row.id)
         if (now === undefined || now.version !== row.version)
           return { ok: false, reason: 'mint_unavailable', code: 'credential_changed' } as const
-        secrets.push(await openCredential(options.keys.opening, now))
+        secrets.push(await openCredential(options.opening, now))
       }
       return { ok: true, request: tokenRequest(order.spec, secrets, options.now()) } as const
     } catch (err) {

@@ -66,8 +66,10 @@ export function readOAuthAnswer(status: number, body: string): TokenAnswer {
   const token = asTokenText(access_token)
   if (token === undefined) return { kind: 'unclear' }
   if (typeof token_type === 'string' && !/^(?:bearer|token)$/i.test(token_type)) return { kind: 'unclear' }
-  const refreshToken = refresh_token === undefined || refresh_token === null ? undefined : asTokenText(refresh_token)
-  if (refresh_token !== undefined && refresh_token !== null && refreshToken === undefined) return { kind: 'unclear' }
+  const refreshToken =
+    refresh_token === undefined || refresh_token === null ? undefined : asTokenText(refresh_token)
+  if (refresh_token !== undefined && refresh_token !== null && refreshToken === undefined)
+    return { kind: 'unclear' }
   return { kind: 'token', token, lifetimeMs: lifetime(expires_in), refreshToken }
 }
 

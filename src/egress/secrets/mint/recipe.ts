@@ -21,7 +21,9 @@ export function mintOrder(
 ): MintOrder | undefined {
   const [first, ...rest] = mintInputs(spec).map((input) => chooseCredential(rows, input, principalId))
   const others = rest.filter((row) => row !== undefined)
-  return first === undefined || others.length < rest.length ? undefined : { name, spec, rows: [first, ...others] }
+  return first === undefined || others.length < rest.length
+    ? undefined
+    : { name, spec, rows: [first, ...others] }
 }
 
 /** Names a token by everything that it is made from: another configuration or another value is another token. */
@@ -47,7 +49,10 @@ export function tokenRequest(spec: MintedSpec, secrets: readonly Secret[], nowMs
     case 'oauth_client_credentials':
       return oauthRequest(spec, { clientSecret: of(spec.client_secret), refreshToken: undefined })
     case 'oauth_refresh_token':
-      return oauthRequest(spec, { clientSecret: of(spec.client_secret), refreshToken: of(spec.refresh_token) })
+      return oauthRequest(spec, {
+        clientSecret: of(spec.client_secret),
+        refreshToken: of(spec.refresh_token),
+      })
     case 'github_app': {
       const key = of(spec.private_key)
       if (key === undefined) throw new Error('no private key')

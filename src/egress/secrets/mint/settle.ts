@@ -11,7 +11,7 @@ import {
 } from '../../../store/index.ts'
 import { tokenEndpoint } from './endpoint.ts'
 import { type MintOrder, renewAfter } from './recipe.ts'
-import { type HeldToken, type MintedTokens, sealForUs, tokenContext } from './tokens.ts'
+import { type HeldToken, type MintedTokens, sealToNewest, tokenContext } from './tokens.ts'
 
 /** Why there is no token; `docs/reference/egress-denials.md` explains each. */
 export type MintFailure = 'mint_unavailable' | 'mint_refused' | 'mint_uncertain' | 'credential_unreadable'
@@ -42,27 +42,28 @@ export interface Settlement {
 
 export function createSettlement(options: {
   store: Store
-  published: readonly { id: string; publicKey: string }[]
   tokens: Pick<MintedTokens, 'hold'>
   log: Log
 }): Settlement {
-  const { store, published, log } = options
+  const { store, log } = options
 
   return {
     async minted(id, order, claim, answer, patienceMs) {
       const [row] = order.rows
-      const token = await sealForUs(published, answer.token, (keyId) => tokenContext(id, keyId))
-      const rotated =
-        answer.refreshToken === undefined || order.spec.kind !== 'oauth_refresh_token'
-          ? undefined
-          : await sealForUs(published, answer.refreshToken, (keyId) => ({ ...row, keyId }))
+      const refreshToken = order.spec.kind === 'oauth_refresh_token' ? answer.refreshToken : undefined
       const { lifetimeMs } = answer
       const renewMs = renewAfter(lifetimeMs)
       const since = performance.now()
-      const write = () =>
-        store.db.transaction().execute(async (tx) => {
-          if (!(await releaseMintClaim(tx, claim))) return false
-          if (rotated !== undefined && !(await rotateCredential(tx, { ...row, ...rotated }))) return false
+      // Sealed anew for each attempt: the key may have been retired between two of them.
+      const write = async () => {
+        const token = await sealToNewest(store, answer.token, (keyId) => tokenContext(id, keyId))
+        const rotated =
+          refreshToken === undefined
+            ? undefined
+            : await sealToNewest(store, refreshToken, (keyId) => ({ ...row, keyId }))
+        return await store.db.transaction().execute(async (tx) => {
+          if (!(await releaseMintClaim(tx, claim))) return undefined
+          if (rotated !== undefined && !(await rotateCredential(tx, { ...row, ...rotated }))) return undefined
           await putMintedToken(tx, { id, credentialId: row.id, ...token, renewMs, lifetimeMs })
           await appendEvents(tx, [
             {
@@ -75,11 +76,13 @@ export function createSettlement(options: {
               },
             },
           ])
-          return true
+          return token.sealed
         })
+      }
+      let sealed: string | undefined
       for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
         try {
-          if (!(await write())) return undefined
+          sealed = await write()
           break
         } catch (err) {
           log.error({ err, credential: order.name }, 'a minted token could not be kept')
@@ -87,10 +90,11 @@ export function createSettlement(options: {
           await sleep(pauseMs)
         }
       }
-      log.info({ credential: order.name, rotated: rotated !== undefined }, 'token minted')
+      if (sealed === undefined) return undefined
+      log.info({ credential: order.name, rotated: refreshToken !== undefined }, 'token minted')
       return options.tokens.hold(id, {
         secret: answer.token,
-        sealed: token.sealed,
+        sealed,
         mintedAt: performance.now(),
         freshUntil: since + renewMs,
       })

@@ -18,7 +18,8 @@ const lifetimeSeconds = 3_600
 export function tokenStub(minted: MintedSpecs, tuple: Tuple, nowMs: number): TokenStub | undefined {
   for (const [credential, spec] of Object.entries(minted)) {
     const { scheme, host, port, path } = tokenEndpoint(spec)
-    const same = tuple.scheme === scheme && tuple.host === host && tuple.port === port && samePath(tuple.path, path)
+    const same =
+      tuple.scheme === scheme && tuple.host === host && tuple.port === port && samePath(tuple.path, path)
     if (same && tuple.method === 'POST') return { credential, ...stubAnswer(credential, spec, nowMs) }
   }
   return undefined
@@ -34,7 +35,11 @@ export function stubRules(minted: MintedSpecs): EgressRule[] {
 
 /** Servers differ in case and a last slash, and none of the spellings may reach the real endpoint. */
 function samePath(a: string, b: string): boolean {
-  const plain = (path: string) => path.toLowerCase().replace(/%([0-9a-f]{2})/g, decoded).replace(/\/+$/, '')
+  const plain = (path: string) =>
+    path
+      .toLowerCase()
+      .replace(/%([0-9a-f]{2})/g, decoded)
+      .replace(/\/+$/, '')
   return plain(a) === plain(b)
 }
 

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Log, Secret } from '../../../core/index.ts'
-import { dropMintedToken, freshToken, type Store } from '../../../store/index.ts'
+import { dropMintedToken, egressKeys, freshToken, type Store } from '../../../store/index.ts'
 import { type OpeningKey, open, sealTo } from '../../../vault/index.ts'
 
 /** A minted token as it is handed out. `former`: the one before it, which an upstream may still echo. */
@@ -28,14 +28,14 @@ export function tokenContext(id: string, keyId: string) {
   return { keyId, name: 'minted', scope: 'token', scopeId: id }
 }
 
-/** Seals to the newest of these keys, for a row that `contextOf` names. */
-export async function sealForUs(
-  published: readonly { id: string; publicKey: string }[],
+/** Seals to the newest published key, as gateways do, for a row that `contextOf` names. */
+export async function sealToNewest(
+  store: Store,
   secret: Secret,
   contextOf: (keyId: string) => Parameters<typeof sealTo>[2],
 ): Promise<{ keyId: string; sealed: string }> {
-  const key = published.at(-1)
-  if (key === undefined) throw new Error('this proxy has no key to seal to')
+  const [key] = await egressKeys(store.db)
+  if (key === undefined) throw new Error('there is no key to seal to')
   return { keyId: key.id, sealed: await sealTo(key.publicKey, secret, contextOf(key.id)) }
 }
 
@@ -76,7 +76,12 @@ export function createMintedTokens(options: {
       })
       if (secret === undefined) return undefined
       const now = performance.now()
-      return hold(id, { secret, sealed: row.sealed, mintedAt: now - row.ageMs, freshUntil: now + row.freshMs })
+      return hold(id, {
+        secret,
+        sealed: row.sealed,
+        mintedAt: now - row.ageMs,
+        freshUntil: now + row.freshMs,
+      })
     },
     rejected(id) {
       const token = known.get(id)

@@ -35,13 +35,17 @@ export function createSigner(spec: SignSpec, values: ReadonlyMap<string, Secret>
     const holdBytes = hmacNeedsBody(spec) ? spec.max_body_bytes : undefined
     return {
       credentials,
-      plan: () => ({ holdBytes, sign: (request, body, nowMs) => signHmac(spec, request, { key, body, nowMs }) }),
+      plan: () => ({
+        holdBytes,
+        sign: (request, body, nowMs) => signHmac(spec, request, { key, body, nowMs }),
+      }),
     }
   }
   const accessKeyId = values.get(spec.access_key_id)?.reveal()
   const secretAccessKey = values.get(spec.secret_access_key)
   const sessionToken = spec.session_token === undefined ? undefined : values.get(spec.session_token)
-  if (accessKeyId === undefined || !/^[\w-]{8,128}$/.test(accessKeyId) || secretAccessKey === undefined) return undefined
+  if (accessKeyId === undefined || !/^[\w-]{8,128}$/.test(accessKeyId) || secretAccessKey === undefined)
+    return undefined
   const keys = { accessKeyId, secretAccessKey, sessionToken }
   return {
     credentials,

@@ -31,15 +31,19 @@ const replaced = new Set(['authorization', 'x-amz-date', 'x-amz-security-token',
  * first that the rule names. A signature in the address is refused: there would be two.
  */
 export function sigv4Scope(spec: Sigv4Spec, request: Pick<Signable, 'query' | 'headers'>): Sigv4Scope {
-  if (/(?:^|[?&])(?:x-amz-|x%2damz%2d)[^=&]*/i.test(request.query) && /signature|credential/i.test(request.query)) {
+  if (
+    /(?:^|[?&])(?:x-amz-|x%2damz%2d)[^=&]*/i.test(request.query) &&
+    /signature|credential/i.test(request.query)
+  ) {
     return { ok: false }
   }
   const [region = '', service = ''] = [spec.regions[0], spec.services[0]]
   const given = valuesOf(request.headers, 'authorization')
   if (given.length === 0) return { ok: true, region, service }
-  const scope = /^AWS4-HMAC-SHA256 Credential=[^/,\s]+\/\d{8}\/([a-z0-9-]+)\/([a-z0-9-]+)\/aws4_request\s*,/.exec(
-    given[0] ?? '',
-  )
+  const scope =
+    /^AWS4-HMAC-SHA256 Credential=[^/,\s]+\/\d{8}\/([a-z0-9-]+)\/([a-z0-9-]+)\/aws4_request\s*,/.exec(
+      given[0] ?? '',
+    )
   if (given.length > 1 || scope === null) return { ok: false }
   const [, askedRegion = '', askedService = ''] = scope
   return spec.regions.includes(askedRegion) && spec.services.includes(askedService)
@@ -61,7 +65,11 @@ export function payloadHash(headers: readonly string[]): PayloadHash {
   const [value] = given
   if (value === undefined) return { kind: 'needed' }
   if (given.length > 1) return { kind: 'impossible' }
-  if (/^[0-9a-f]{64}$/.test(value) || value === 'UNSIGNED-PAYLOAD' || value === 'STREAMING-UNSIGNED-PAYLOAD-TRAILER') {
+  if (
+    /^[0-9a-f]{64}$/.test(value) ||
+    value === 'UNSIGNED-PAYLOAD' ||
+    value === 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
+  ) {
     return { kind: 'stated', value }
   }
   return { kind: 'impossible' }
@@ -116,7 +124,9 @@ function canonicalRequest(request: Signable, service: string, bodyHash: string) 
   const signedHeaders = names.join(';')
   const lines = names.map((name) => `${name}:${values.get(name)?.join(',')}\n`).join('')
   const path = isS3(service) ? encodePath(decode(request.path)) : encodePath(request.path)
-  const text = [request.method, path, canonicalQuery(request.query), lines, signedHeaders, bodyHash].join('\n')
+  const text = [request.method, path, canonicalQuery(request.query), lines, signedHeaders, bodyHash].join(
+    '\n',
+  )
   return { text, signedHeaders }
 }
 
