@@ -71,6 +71,7 @@ const requestHelp: Record<TupleRefusal | 'injection_needs_https', string> = {
   body_forbidden: 'send no body with GET or HEAD',
   override_forbidden: 'send the method and path that are meant; headers that change them are refused',
   upgrade_unsupported: 'WebSocket and other upgrades are not let through; use plain HTTPS requests',
+  websocket_malformed: 'open WebSockets as RFC 6455 section 4.1 says: GET, version 13, one key',
   https_needs_connect: 'reach https hosts through CONNECT, as clients do when HTTPS_PROXY is set',
   connect_in_tunnel: 'open one tunnel for each host',
   path_malformed: 'send the path in printable ASCII, with everything else percent-encoded, and no fragment',

@@ -16,15 +16,28 @@ export type HeadRefusal =
   | 'upgrade_unsupported'
   | 'override_forbidden'
   | 'http_version'
+  | 'websocket_malformed'
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT'])
-// Headers by which some servers let a request be another one than its first line says.
+// Headers by which some servers let a request be another one than its first line says: method, path, or host.
 const overrides = new Set([
   'x-http-method-override',
   'x-http-method',
   'x-method-override',
+  'x-forwarded-method',
+  'x-original-method',
   'x-original-url',
+  'x-original-uri',
+  'x-original-path',
+  'x-original-host',
   'x-rewrite-url',
+  'x-rewrite-uri',
+  'x-forwarded-uri',
+  'x-forwarded-path',
+  'x-forwarded-host',
+  'x-host',
+  'x-http-host-override',
+  'x-envoy-original-path',
 ])
 
 /** Every value of a header, in order; `name` in lower case. */
@@ -38,9 +51,10 @@ export function headerValues(rawHeaders: readonly string[], name: string): strin
 
 /**
  * What is wrong with a head whatever its target is; undefined when nothing is. Node's parser has refused most
- * smuggling already (both lengths, bad chunks, folded lines); this refuses what it lets through.
+ * smuggling already (both lengths, bad chunks, folded lines); this refuses what it lets through. `upgrades` leaves
+ * the judgement of `Upgrade` to the caller.
  */
-export function refuseHead(head: Head): HeadRefusal | undefined {
+export function refuseHead(head: Head, upgrades = false): HeadRefusal | undefined {
   const { method, rawHeaders } = head
   if (!methods.has(method)) return 'method_forbidden'
   const hosts = headerValues(rawHeaders, 'host')
@@ -59,8 +73,9 @@ export function refuseHead(head: Head): HeadRefusal | undefined {
   const hasBody = encodings.length > 0 || (lengths[0] !== undefined && lengths[0] !== '0')
   if (hasBody && (method === 'GET' || method === 'HEAD' || method === 'CONNECT')) return 'body_forbidden'
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]?.toLowerCase() ?? ''
-    if (name === 'upgrade' || name === 'http2-settings') return 'upgrade_unsupported'
+    // CGI, WSGI and their like read `X_Original_URL` as `X-Original-URL`.
+    const name = rawHeaders[i]?.toLowerCase().replaceAll('_', '-') ?? ''
+    if (name === 'http2-settings' || (name === 'upgrade' && !upgrades)) return 'upgrade_unsupported'
     if (overrides.has(name)) return 'override_forbidden'
   }
   return undefined

@@ -28,7 +28,7 @@ export type TupleRefusal =
   | 'https_needs_connect'
   | 'connect_in_tunnel'
 
-type Canonical<T> = ({ ok: true } & T) | { ok: false; reason: TupleRefusal }
+export type Canonical<T> = ({ ok: true } & T) | { ok: false; reason: TupleRefusal }
 const refuse = (reason: TupleRefusal) => ({ ok: false, reason }) as const
 
 /** `CONNECT host:port`. A Host header, if there is one, must name the same place. */
@@ -62,10 +62,17 @@ export function forwardTarget(head: Head): Canonical<{ tuple: Tuple }> {
   return complete(head, 'http', { host: authority.host, port: authority.port ?? 80 }, rest)
 }
 
-/** `GET /path` inside a tunnel that was opened to `destination`. */
-export function tunnelTarget(head: Head, destination: Destination): Canonical<{ tuple: Tuple }> {
+/**
+ * `GET /path` inside a tunnel that was opened to `destination`. `upgrades` is for `webSocketTarget`, which judges
+ * the header of that name itself.
+ */
+export function tunnelTarget(
+  head: Head,
+  destination: Destination,
+  upgrades = false,
+): Canonical<{ tuple: Tuple }> {
   if (head.method === 'CONNECT') return refuse('connect_in_tunnel')
-  const wrong = refuseHead(head)
+  const wrong = refuseHead(head, upgrades)
   if (wrong !== undefined) return refuse(wrong)
   if (!head.target.startsWith('/')) return refuse('target_malformed')
   return complete(head, 'https', destination, head.target)
