@@ -11,7 +11,11 @@ const fields: Record<string, string> = {
   'Sec-WebSocket-Version': '13',
   'Sec-WebSocket-Key': key,
 }
-const ask = (over: Record<string, string | undefined> = {}, head: Partial<Head> = {}, more: string[] = []) => {
+const ask = (
+  over: Record<string, string | undefined> = {},
+  head: Partial<Head> = {},
+  more: string[] = [],
+) => {
   const rawHeaders = Object.entries({ ...fields, ...over }).flatMap(([name, value]) =>
     value === undefined ? [] : [name, value],
   )
