@@ -24,7 +24,7 @@ export function addServers(program: Command, version: string): void {
       const { config, log } = start(options.config, 'gateway')
       await serve({ config, log, version, json: options.json === true, stop: stopSignal().signal })
     })
-  program
+  const egress = program
     .command('egress')
     .description('run the egress proxy, the only process that can open credentials')
     .addOption(withConfig())
@@ -34,6 +34,22 @@ export function addServers(program: Command, version: string): void {
       const { config, log } = start(options.config, 'egress')
       const { signal } = stopSignal({ withStdin: options.untilStdinEnds === true })
       await runEgress({ config, log, stop: signal })
+    })
+  egress
+    .command('allow')
+    .description('print the rule that would let a request of a source through, to add to the configuration')
+    .argument('<source>', 'id of the source, as in the refusal')
+    .argument('<method>', 'GET, POST, …')
+    .argument('<url>', 'what was refused; the rule covers this path and what lies under it')
+    .addOption(withConfig())
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ toolcrib egress allow orders GET https://api.example.com/v1/orders',
+    )
+    .action(async (source: string, method: string, url: string, _options: object, command: Command) => {
+      const { allowEgress } = await import('./main-egress-rules.ts')
+      const { config } = start(command.optsWithGlobals<{ config?: string }>().config, 'egress')
+      process.stdout.write(allowEgress(config, { source, method, url }))
     })
 }
 

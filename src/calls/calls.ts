@@ -45,6 +45,7 @@ export function createCalls(options: CallsOptions): CallsRoom {
     background,
   }
   const stopListening = options.notices?.on((notice) => {
+    if (notice.kind === 'egress_denied') flights.note(notice.callIds, notice.sentence)
     if (notice.kind === 'token' || notice.kind === 'principal' || notice.kind === 'catalog')
       flights
         .cancelEnded()

@@ -38,10 +38,12 @@ export async function execute(
   if (hooks.signal.aborted) cancelled()
   else hooks.signal.addEventListener('abort', cancelled, { once: true })
   const leave = deps.flights.enter({
+    callId,
     caller: request.caller,
     toolkit: request.toolkit,
     alias: request.alias,
     decidedVersion: decided.catalog.version,
+    note: (sentence) => flight.note(sentence),
     end: (reason) => flight.end(reason),
   })
   let late: NodeJS.Timeout | undefined
@@ -82,8 +84,10 @@ export async function execute(
       },
     )
     .then(
-      (answer) =>
-        flight.answered(answer, { callId, sourceId: source.id, maxResultBytes: deps.maxResultBytes }),
+      async (answer) =>
+        await flight.annotated(
+          flight.answered(answer, { callId, sourceId: source.id, maxResultBytes: deps.maxResultBytes }),
+        ),
       (error: unknown) => flight.failed(callId, error, deps.log),
     )
     .finally(() => {

@@ -1,16 +1,19 @@
 import type { Access, Caller } from '../access/index.ts'
 import type { CatalogKeeper } from '../catalog/index.ts'
-import { AppError, type Log, type TokenId } from '../core/index.ts'
+import { AppError, type CallId, type Log, type TokenId } from '../core/index.ts'
 import { callStanding, type Store } from '../store/index.ts'
 import { demandAllowed, resolve } from './resolve.ts'
 
 /** A call between its decision and its end. */
 export interface Flight {
+  callId: CallId
   caller: Caller
   toolkit: string | null
   alias: string
   /** The version of the catalog that it was last decided by. */
   decidedVersion: number
+  /** Something that its person should read beside a result that is an error. */
+  note(sentence: string): void
   /** Ends the call for this reason; the first reason counts. */
   end(reason: AppError): void
 }
@@ -22,6 +25,8 @@ export interface Flights {
   /** Ends the calls whose token ended or whose tool was taken away; asks the database, so never a guess. */
   cancelEnded(): Promise<void>
   endAll(reason: AppError): void
+  /** Notes the sentence on those of these calls that are in flight here. */
+  note(callIds: readonly string[], sentence: string): void
   readonly size: number
 }
 
@@ -106,6 +111,9 @@ export function createFlights(options: {
     cancelEnded,
     endAll(reason) {
       for (const flight of flights) flight.end(reason)
+    },
+    note(callIds, sentence) {
+      for (const flight of flights) if (callIds.includes(flight.callId)) flight.note(sentence)
     },
     get size() {
       return flights.size

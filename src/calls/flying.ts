@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, type CallId, type Log, toAppError } from '../core/index.ts'
 import type { RunnerAnswer } from '../runners/index.ts'
 import { endingOf } from './answer.ts'
@@ -5,6 +6,9 @@ import { type Ending, refused, withText } from './ending.ts'
 
 /** From the end of a call's right to run until its client is answered, whatever the sandbox does. */
 const answerAfterMs = 400
+/** How long an error waits for a note about it. */
+const noteMs = 20
+const mostNotes = 5
 
 /** What is known of a call while it is under way, and how that turns an answer into an ending. */
 export class Flying {
@@ -17,6 +21,7 @@ export class Flying {
   refusal: AppError | undefined
   /** Whether the runner was told that it may send. */
   sent = false
+  readonly #notes = new Set<string>()
   #startPatience: () => void = () => undefined
 
   constructor() {
@@ -50,6 +55,24 @@ export class Flying {
         `${reason.message} It is not known whether it still ran.`,
       )
     return withText(call.callId, outcomeOf(reason), reason.code, reason.message)
+  }
+
+  /** What the person should read beside an error; few, and each once. */
+  note(sentence: string): void {
+    if (this.#notes.size < mostNotes) this.#notes.add(sentence)
+  }
+
+  /**
+   * An error with what was noted about its call, such as what the egress proxy refused. A note comes from another
+   * process and may be a moment behind the tool's own answer, so an error waits for it a little.
+   */
+  async annotated(ending: Ending): Promise<Ending> {
+    const { outcome, result } = ending
+    if (outcome !== 'tool_error' && outcome !== 'failed') return ending
+    if (this.#notes.size === 0) await sleep(noteMs)
+    if (this.#notes.size === 0 || !Array.isArray(result['content'])) return ending
+    const notes = [...this.#notes].map((text) => ({ type: 'text', text }))
+    return { ...ending, result: { ...result, content: [...(result['content'] as unknown[]), ...notes] } }
   }
 
   failed(id: CallId, error: unknown, log: Log): Ending {

@@ -2,7 +2,7 @@ import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { AppError, newId, systemClock } from '../core/index.ts'
-import { egressCas, leaveReplicas, listen } from '../store/index.ts'
+import { egressCas, leaveReplicas, listen, type Notice, notify } from '../store/index.ts'
 import { createCrowd } from './bounds/crowd.ts'
 import { createLimit } from './bounds/limits.ts'
 import { createGuard, systemResolve } from './decision/guard.ts'
@@ -33,6 +33,15 @@ const watchMs = 400
 const beatMs = 10_000
 /** Memory for bodies that are held back until they are signed. */
 const heldBytes = 256 * 1024 * 1024
+/** Notices after which nothing that was looked at before may be used. */
+const concernsEgress = new Set<Notice['kind']>([
+  'catalog',
+  'credential',
+  'egress_keys',
+  'principal',
+  'runner',
+  'token',
+])
 
 /**
  * Starts the proxy: publishes the public keys, listens, and serves until disposed. Disposal refuses new work, ends
@@ -80,7 +89,15 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     maxHeaderSize: limits.headerBytes,
   })
   stack.defer(() => upstream.close())
-  const denier = createDenier({ leases, recorder, now })
+  const denier = createDenier({
+    leases,
+    recorder,
+    now,
+    tell: (callIds, sentence) =>
+      void notify(store.db, { kind: 'egress_denied', callIds, sentence }).catch((err: unknown) =>
+        log.debug({ err }, 'a refusal could not be told to its call'),
+      ),
+  })
   const guard = createGuard({
     resolve: options.resolve ?? systemResolve,
     listening: () => listeningAt,
@@ -144,7 +161,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const notices = listen(store, log)
   stack.use(notices)
   notices.on((notice) => {
-    if (notice.kind === 'cancel' || notice.kind === 'slack_job') return
+    if (!concernsEgress.has(notice.kind)) return
     if (notice.kind === 'egress_keys') {
       announcer.announce(now()).catch((err: unknown) => log.warn({ err }, 'keys could not be announced'))
     }

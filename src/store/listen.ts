@@ -17,6 +17,8 @@ export const Notice = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('egress_keys') }),
   z.object({ kind: z.literal('cancel'), session: z.string(), requestId: z.string() }),
   z.object({ kind: z.literal('slack_job') }),
+  /** What a call in flight asked for and did not get; for the person who called. */
+  z.object({ kind: z.literal('egress_denied'), callIds: z.array(z.string()), sentence: z.string() }),
 ])
 export type Notice = z.infer<typeof Notice>
 

@@ -97,6 +97,14 @@ test('invariant 11: the audit joins a call to the request that it caused and nam
   expect(JSON.stringify(joined)).not.toContain(mine)
 })
 
+test('a tool that is refused a destination tells the person what to ask an admin for', async () => {
+  await using client = await connectV1(dev.ready.mcp, await tokenByMessage('alice'))
+  const command = `node -e "fetch('https://api.example.com/v1/things').catch(() => process.exit(3))"`
+  const ran = await client.call('workspace_run', { command })
+  expect(ran.isError).toBe(true)
+  expect(textOf(ran)).toContain('toolcrib egress allow workspace GET https://api.example.com')
+})
+
 test('tokens are issued, listed, rotated and revoked from a shell', async () => {
   const issued = await dev.toolcrib(['tokens', 'issue', '--for', 'dana', '--lifetime', '30m'])
   expect(issued.code).toBe(0)

@@ -114,17 +114,28 @@ export function denialBody(denial: Denial, asked: { method: string; url: string 
   return `${JSON.stringify({ reason, rule, host, source, help: helpFor(denial, asked) })}\n`
 }
 
+/** The same for the person whose tool asked: what was refused, why, and what to say to an admin. */
+export function denialSentence(denial: Denial, asked: { method: string; url: string }): string {
+  const help = helpFor(denial, asked)
+  return `The egress proxy refused ${asked.method} ${asked.url} (${denial.reason}): ${help}.`
+}
+
 function helpFor(denial: Denial, asked: { method: string; url: string }): string {
   const { reason, source } = denial
   const known = others[reason as keyof typeof others]
   if (known !== undefined) return known[1]
   if (reason.endsWith('_not_allowed')) {
-    return `ask an admin to allow ${asked.method} ${asked.url} in the egress rules of the source ${source}`
+    return `ask an admin: toolcrib egress allow ${source} ${methodToAllow(asked.method)} ${asked.url}`
   }
   if (reason.startsWith('address_')) {
     return `the host leads to a ${reason.slice('address_'.length)} address; if that is meant, an admin names it as the rule's \`address\``
   }
   return requestHelp[reason as keyof typeof requestHelp] ?? malformed
+}
+
+/** A refused CONNECT says nothing of what would have been asked inside. */
+function methodToAllow(method: string): string {
+  return method === 'CONNECT' ? 'GET' : method
 }
 
 /** Text from outside made safe for a record, a log or an answer: printable ASCII, at most `max` characters. */

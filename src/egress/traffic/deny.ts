@@ -1,10 +1,18 @@
 import { LRUCache } from 'lru-cache'
-import type { AuditEvent } from '../../core/index.ts'
+import type { AuditEvent, CallId } from '../../core/index.ts'
 import { newId } from '../../core/index.ts'
 import { createMeter } from '../bounds/limits.ts'
-import { type Denial, type DenialReason, denialBody, denialStatus, printable } from '../decision/denial.ts'
+import {
+  type Denial,
+  type DenialReason,
+  denialBody,
+  denialSentence,
+  denialStatus,
+  printable,
+} from '../decision/denial.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
+import { formatAuthority } from '../request/host.ts'
 import type { Inbound } from './inbound.ts'
 
 /** What was asked for, made safe to show and to store; canonical where the request was understood. */
@@ -53,6 +61,9 @@ export function factsOf(
   }
 }
 
+/** A notice has room for so many ids; more calls of one source at once are rare. */
+const mostCallsTold = 16
+
 export interface Denier {
   /**
    * Records a refusal, joined to the calls running at this moment, and says what to answer. Of one person at most
@@ -63,7 +74,22 @@ export interface Denier {
   denyStranger(asked: Asked, claimedSource: string): Denial
 }
 
-export function createDenier(options: { leases: Leases; recorder: Recorder; now: () => number }): Denier {
+export function createDenier(options: {
+  leases: Leases
+  recorder: Recorder
+  now: () => number
+  /** Says to whoever runs these calls what was refused, so that their results can. */
+  tell: (callIds: CallId[], sentence: string) => void
+}): Denier {
+  // A program that tries again and again is told once.
+  const told = new LRUCache<string, true>({ max: 1_000, ttl: 10_000 })
+  const tellOnce = (callIds: CallId[], sentence: string) => {
+    const few = callIds.slice(0, mostCallsTold)
+    const key = [...few, sentence].join(' ')
+    if (few.length === 0 || told.has(key)) return
+    told.set(key, true)
+    options.tell(few, sentence)
+  }
   const strangers = createMeter(30, options.now)
   const people = new LRUCache<string, ReturnType<typeof createMeter>>({ max: 10_000 })
   const meterOf = (principalId: string) => {
@@ -93,6 +119,7 @@ export function createDenier(options: { leases: Leases; recorder: Recorder; now:
           () => [],
         )
         .then((callIds) => {
+          tellOnce(callIds, denialSentence(denial, toldAs(asked)))
           const [only] = callIds
           const joined = callIds.length === 1 && only !== undefined ? { callId: only } : {}
           options.recorder.denied({
@@ -137,7 +164,7 @@ export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, las
     answer.abort()
     return
   }
-  const body = denialBody(denial, { method: asked.method, url: urlOf(asked) })
+  const body = denialBody(denial, toldAs(asked))
   const headers = [
     ...Object.entries(denialHeaders(denial)).flat(),
     'content-length',
@@ -152,7 +179,7 @@ export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, las
 
 /** The same to a CONNECT, whose socket is ours to write to; it is closed after. */
 export function connectDenial(denial: Denial, asked: Asked): string {
-  const body = denialBody(denial, { method: 'CONNECT', url: urlOf(asked) })
+  const body = denialBody(denial, toldAs(asked))
   const headers = { ...denialHeaders(denial), connection: 'close', 'content-length': Buffer.byteLength(body) }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   return `HTTP/1.1 ${denial.status} ${denial.reason}\r\n${lines.join('')}\r\n${body}`
@@ -168,6 +195,8 @@ function denialHeaders(denial: Denial): Record<string, string> {
   }
 }
 
-function urlOf(asked: Asked): string {
-  return `${asked.scheme}://${asked.host}${asked.port === 0 ? '' : `:${asked.port}`}${asked.path}`
+/** Method and address in the spelling that people know; at most so long. */
+function toldAs({ scheme, host, port, method, path }: Asked): { method: string; url: string } {
+  const authority = port === 0 ? host : formatAuthority(scheme === 'https' ? 'https' : 'http', host, port)
+  return { method, url: `${scheme}://${authority}${path}`.slice(0, 500) }
 }

@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest'
+import { silentLog } from '../../src/core/index.ts'
+import { listen, type Notice } from '../../src/store/index.ts'
+import { connectRequest, makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
+import { until } from '../support/until.ts'
+
+const host = 'orders.example.com'
+
+test('a refusal is told to the calls in flight of that source, with what to ask an admin, once', async () => {
+  await using world = await makeWorld()
+  await using notices = listen(world.store, silentLog)
+  const told: Extract<Notice, { kind: 'egress_denied' }>[] = []
+  notices.on((notice) => {
+    if (notice.kind === 'egress_denied') told.push(notice)
+  })
+  const up = await world.upstream((_req, res) => res.end('never'))
+  await world.setRules([rule(host, up.port, { paths: ['/v1'] })])
+  const callId = await world.addCall()
+  await world.addCall('another')
+  const refused = async () => {
+    const socket = await world.tunnel(host, up.port)
+    const answer = await sayAndRead(socket, request(host, up.port, '/v2?key=s3cr3t'))
+    expect(answer).toMatch(/^HTTP\/1\.1 403 /)
+  }
+  // Until the listener is connected, notices pass it by; the proxy tells the same thing once in ten seconds.
+  await until(
+    async () =>
+      (await world.store.pool.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")).rows
+        .length > 0,
+  )
+  await refused()
+  await until(() => told.length > 0)
+  await refused()
+  const socket = await world.connect()
+  await sayAndRead(socket, connectRequest('evil.example.com', 443, 'orders', world.lease))
+  await until(() => told.length > 1)
+  const cure = `ask an admin: toolcrib egress allow orders GET https://`
+  expect(told).toEqual([
+    {
+      kind: 'egress_denied',
+      callIds: [callId],
+      sentence: `The egress proxy refused GET https://${host}:${up.port}/v2 (path_not_allowed): ${cure}${host}:${up.port}/v2.`,
+    },
+    {
+      kind: 'egress_denied',
+      callIds: [callId],
+      sentence: `The egress proxy refused CONNECT https://evil.example.com (host_not_allowed): ${cure}evil.example.com.`,
+    },
+  ])
+})
