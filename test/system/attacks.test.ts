@@ -446,7 +446,7 @@ describe('at rest', () => {
     // A pepper; a CA key, its certificate and a sealing key: an empty folder would prove nothing.
     expect(held.length).toBeGreaterThanOrEqual(4)
     for (const path of ['connection.json', 'database-url', 'sandboxes', 'keys', 'egress-keys', ...held])
-      expect(statSync(join(state, path)).mode & 0o077, path).toBe(0)
+      expect(statSync(join(state, path)).mode & 0o077).toBe(0)
     const readable = readdirSync(state, { withFileTypes: true }).filter(
       (entry) => entry.isFile() && (statSync(join(state, entry.name)).mode & 0o077) !== 0,
     )
