@@ -2,7 +2,7 @@
  * A token endpoint on loopback, with real TLS and real rotation: a refresh token is good once, and using it again ends
  * the whole family, as RFC 9700 section 4.14 wants it. It lies in nothing but its name.
  */
-import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { type KeyObject, verify } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 /** How the server behaves towards the next request; `answer` does what an honest server does. */
@@ -117,12 +117,7 @@ export class TokenServer {
       (iat ?? now + 99) <= now &&
       (exp ?? 0) > now &&
       (exp ?? 0) - (iat ?? 0) <= 600 &&
-      verify(
-        'sha256',
-        Buffer.from(`${head}.${claims}`),
-        createPublicKey(this.githubKey),
-        Buffer.from(signature, 'base64url'),
-      )
+      verify('sha256', Buffer.from(`${head}.${claims}`), this.githubKey, Buffer.from(signature, 'base64url'))
     if (!good) return { status: 401, body: '{"message":"A JSON web token could not be decoded"}' }
     const ends = new Date(Date.now() + (this.expiresIn ?? 3_600) * 1_000).toISOString()
     return { status: 201, body: JSON.stringify({ token: this.#issue('ghs'), expires_at: ends }) }

@@ -1,0 +1,238 @@
+import { createHash, createHmac, generateKeyPairSync } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { Secret } from '../../src/core/index.ts'
+import { makeWorld, request, rule, sayAndRead, theSecret, type World } from '../support/egress-world.ts'
+import { apiHost, makeMintWorld } from '../support/minting.ts'
+import { whyNotSigned } from '../support/sigv4-verifier.ts'
+import type { Upstream } from '../support/upstream.ts'
+
+const host = 'bucket.s3.eu-central-1.amazonaws.com'
+const keys = { id: 'AKIAREALREALREAL', secret: 'real/secret+access/key=0123456789abcdef' }
+const placeholder = (scope = 'eu-central-1/s3') =>
+  `Authorization: AWS4-HMAC-SHA256 Credential=AKIAPLACEHOLDER/20260101/${scope}/aws4_request, SignedHeaders=host;x-amz-date, Signature=${'0'.repeat(64)}`
+
+async function set(world: World, values: Record<string, string>, principalId = ''): Promise<void> {
+  for (const [name, value] of Object.entries(values))
+    await world.vault.setCredential({
+      name,
+      scope: principalId === '' ? 'global' : 'principal',
+      scopeId: principalId,
+      value: new Secret(value),
+      by: 'test',
+    })
+}
+
+/** An upstream that answers `signed` only to what is. */
+function verifier(
+  world: World,
+  expected: { id: string; secret: string; token?: string } = keys,
+): Promise<Upstream> {
+  return world.upstream((req, res) => {
+    const chunks: Buffer[] = []
+    req.on('data', (chunk: Buffer) => chunks.push(chunk))
+    req.on('end', () => {
+      const why = whyNotSigned(req, Buffer.concat(chunks), expected)
+      res.writeHead(why === undefined ? 200 : 403)
+      res.end(why ?? `signed ${expected.token ?? ''}`)
+    })
+  })
+}
+
+const aws = (extra: object = {}) => ({
+  kind: 'aws_sigv4',
+  access_key_id: 'AWS_ID',
+  secret_access_key: 'AWS_SECRET',
+  regions: ['eu-central-1', 'us-east-1'],
+  services: ['s3', 'dynamodb'],
+  ...extra,
+})
+
+async function s3World(sign: object = aws(), expected = keys) {
+  const world = await makeWorld()
+  const up = await verifier(world, expected)
+  await set(world, { AWS_ID: keys.id, AWS_SECRET: keys.secret, AWS_SESSION: 'session+token/of=ours' })
+  await world.setRules([rule(host, up.port, { methods: ['GET', 'PUT', 'POST'], sign } as never)])
+  const ask = async (path: string, extra: string[] = [], method = 'GET', body = '', lease?: string) => {
+    const socket = await world.tunnel(host, up.port, lease === undefined ? {} : { lease })
+    const answer = await sayAndRead(socket, request(host, up.port, path, extra, method, body))
+    socket.destroy()
+    return answer
+  }
+  return { world, up, ask, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() }
+}
+
+test('a request signed with a placeholder, or not at all, arrives signed by the real key, which is nowhere else', async () => {
+  await using s3 = await s3World()
+  const { world, up, ask } = s3
+  expect(await ask('/a/key?list-type=2&prefix=a%2Fb&x=', [placeholder()])).toMatch(/200[^]*signed/)
+  expect(await ask('/with%20space/%C3%A9')).toMatch(/200[^]*signed/)
+  const put = ['Content-Type: text/plain', 'x-amz-meta-a:  two  spaces ', 'x-amz-date: 20000101T000000Z']
+  expect(await ask('/k', [placeholder('us-east-1/s3'), ...put], 'PUT', 'the body')).toMatch(/200[^]*signed/)
+  expect(up.seen[2]?.rawHeaders.join()).toContain('/us-east-1/s3/')
+  expect(JSON.stringify(up.seen)).not.toContain('PLACEHOLDER')
+  const everything = JSON.stringify([await world.events(undefined, 3), up.seen]) + world.logged()
+  expect(everything).not.toContain(keys.secret)
+  const [event] = await world.events('egress.allowed')
+  expect(event?.data['credentials']).toEqual([
+    { credential: 'AWS_ID', slot: 'signature' },
+    { credential: 'AWS_SECRET', slot: 'signature' },
+  ])
+})
+
+test('a service that signs the path twice encoded gets it so', async () => {
+  await using s3 = await s3World()
+  const target = ['x-amz-target: DynamoDB_20120810.GetItem', 'Content-Type: application/x-amz-json-1.0']
+  expect(await s3.ask('/a%20b', [placeholder('us-east-1/dynamodb'), ...target], 'POST', '{}')).toMatch(
+    /200[^]*signed/,
+  )
+})
+
+test('a session token goes along, and is masked when it comes back', async () => {
+  const token = 'session+token/of=ours'
+  await using s3 = await s3World(aws({ session_token: 'AWS_SESSION' }), { ...keys, token } as never)
+  const answer = await s3.ask('/k')
+  expect(answer).toMatch(/200[^]*signed \*+/)
+  expect(answer).not.toContain(token)
+})
+
+test('another region, another service, a presigned address, a second signature and a body signed in pieces are refused', async () => {
+  await using s3 = await s3World()
+  const { world, up, ask } = s3
+  const pieces = 'x-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD'
+  for (const refused of [
+    ask('/', [placeholder('us-west-2/s3')]),
+    ask('/', [placeholder('us-east-1/sts')]),
+    ask('/', ['Authorization: Bearer mine']),
+    ask('/', [placeholder(), placeholder()]),
+    ask('/?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a&X-Amz-Signature=b'),
+    ask('/', [placeholder(), pieces], 'PUT', 'body'),
+  ])
+    expect(await refused).toMatch(/403[^]*"reason":"signing_refused"/)
+  expect(up.seen).toEqual([])
+  expect(world.dialled).toEqual([])
+})
+
+test('a body longer than may be held back is refused, one whose hash is stated passes as it comes', async () => {
+  await using s3 = await s3World(aws({ max_body_bytes: 1_000 }))
+  const body = 'x'.repeat(5_000)
+  expect(await s3.ask('/k', [], 'PUT', body)).toMatch(/413[^]*"reason":"body_too_long_to_sign"/)
+  const hash = createHash('sha256').update(body).digest('hex')
+  expect(await s3.ask('/k', [`x-amz-content-sha256: ${hash}`], 'PUT', body)).toMatch(/200[^]*signed/)
+  expect(await s3.ask('/k', ['x-amz-content-sha256: UNSIGNED-PAYLOAD'], 'PUT', body)).toMatch(/200[^]*signed/)
+  const chunked = `Transfer-Encoding: chunked\r\n\r\n${(2_000).toString(16)}\r\n${'y'.repeat(2_000)}\r\n0\r\n\r\n`
+  const socket = await s3.world.tunnel(host, s3.up.port)
+  const answer = await sayAndRead(socket, `PUT /k HTTP/1.1\r\nHost: ${host}:${s3.up.port}\r\n${chunked}`)
+  expect(answer).toMatch(/413[^]*body_too_long_to_sign/)
+  expect(s3.up.seen).toHaveLength(2)
+})
+
+test('keys belong together: a person’s half of a pair is not completed by everybody’s', async () => {
+  await using s3 = await s3World()
+  const bob = await s3.world.addLease({})
+  await set(s3.world, { AWS_ID: 'AKIABOBBOBBOB' }, bob.principalId)
+  await new Promise((resolve) => setTimeout(resolve, 600))
+  expect(await s3.ask('/k', [], 'GET', '', bob.lease)).toContain('"reason":"credential_missing"')
+  expect(await s3.ask('/k')).toMatch(/200[^]*signed/)
+})
+
+test('a webhook is signed over its method, address, time and body, and the caller’s own signature is dropped', async () => {
+  await using world = await makeWorld()
+  const key = Buffer.from('00112233445566778899aabbccddeeff', 'hex')
+  const up = await world.upstream((req, res) => {
+    const chunks: Buffer[] = []
+    req.on('data', (chunk: Buffer) => chunks.push(chunk))
+    req.on('end', () => {
+      const given = req.headersDistinct['x-signature'] ?? []
+      const [, time = '', signature] = /^t=(\d+),v1=(.+)$/.exec(given.join()) ?? []
+      const digest = createHash('sha256').update(Buffer.concat(chunks)).digest('base64')
+      const expected = createHmac('sha512', key)
+        .update(`${req.method} ${req.url} ${time} ${digest}`)
+        .digest('base64url')
+      const good = signature === expected && Math.abs(Number(time) - Date.now() / 1_000) < 5
+      res.end(good ? 'signed' : `not signed: ${given.join(' and ')}`)
+    })
+  })
+  await set(world, { HOOK_KEY: key.toString('hex') })
+  const sign = {
+    kind: 'hmac',
+    key: 'HOOK_KEY',
+    key_encoding: 'hex',
+    algorithm: 'sha512',
+    message: '{method} {target} {timestamp} {body_sha256_base64}',
+    signature_encoding: 'base64url',
+    headers: { 'x-signature': 't={timestamp},v1={signature}' },
+  }
+  await world.setRules([rule(host, up.port, { sign } as never)])
+  const ask = async (extra: string[], method: string, body: string) => {
+    const socket = await world.tunnel(host, up.port)
+    return await sayAndRead(socket, request(host, up.port, '/events?a=1', extra, method, body))
+  }
+  expect(await ask([], 'GET', '')).toContain('\r\n\r\nsigned')
+  const own = ['X-Signature: t=1,v1=mine', 'X_Signature: t=1,v1=mine', 'Authorization: Bearer mine']
+  expect(await ask(own, 'POST', '{"event":1}')).toContain('\r\n\r\nsigned')
+  expect(up.seen[1]?.rawHeaders).not.toContain('Bearer mine')
+
+  await world.setRules([
+    rule(host, up.port, { sign: { ...sign, key_encoding: 'base64', key: 'ORDERS_KEY' } } as never),
+  ])
+  expect(theSecret).toMatch(/[^A-Za-z0-9+/=]/)
+  expect(await ask([], 'GET', '')).toContain('"reason":"credential_unreadable"')
+})
+
+test('a GitHub App asks for a token with its key, and the key itself can be injected nowhere', async () => {
+  await using minting = await makeMintWorld()
+  const { world, server, auth, api } = minting
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
+  server.githubKey = publicKey
+  const pem = privateKey.export({ type: 'pkcs1', format: 'pem' }).toString().replaceAll('\n', '\r\n')
+  await minting.set('APP_KEY', pem)
+  const minted = {
+    API_TOKEN: {
+      kind: 'github_app',
+      api_url: `https://${apiHost}:${auth.port}`,
+      address: '127.0.0.1',
+      app_id: 'Iv23app',
+      installation_id: '42',
+      private_key: 'APP_KEY',
+      repositories: ['crib'],
+      permissions: { contents: 'read' },
+    },
+  }
+  const inject = (credential: string) => ({
+    inject: [{ credential, header: 'authorization', format: 'Bearer {value}' }],
+  })
+  await world.setRules([rule(apiHost, api.port, inject('API_TOKEN') as never)], 'orders', { minted })
+  expect(await minting.ask()).toContain('you sent Bearer ****')
+  expect(minting.bearers()).toEqual(server.issued)
+  expect(server.asked[0]?.path).toBe('/app/installations/42/access_tokens')
+  expect(JSON.parse(server.asked[0]?.body ?? '')).toEqual({
+    repositories: ['crib'],
+    permissions: { contents: 'read' },
+  })
+
+  const stub = await minting.ask({
+    port: auth.port,
+    path: '/app/installations/42/access_tokens',
+    method: 'POST',
+    headers: ['Authorization: Bearer e30.e30.e30'],
+  })
+  expect(stub).toMatch(/^HTTP\/1\.1 201[^]*"token":"toolcrib-placeholder-for-API_TOKEN"/)
+  expect(server.asked).toHaveLength(1)
+
+  await world.setRules([rule(apiHost, api.port, inject('APP_KEY') as never)])
+  expect(await minting.ask()).toContain('"reason":"credential_unreadable"')
+  expect(api.seen).toHaveLength(1)
+  expect(world.logged()).not.toContain(pem.split('\r\n')[1])
+})
+
+test('what looks like a private key and is none is refused when it is set', async () => {
+  await using world = await makeWorld()
+  const pem = (label: string, body: string) => `-----BEGIN ${label}-----\n${body}\n-----END ${label}-----\n`
+  for (const value of [
+    pem('PRIVATE KEY', 'AAAA'),
+    pem('ENCRYPTED PRIVATE KEY', 'AAAA'),
+    pem('CERTIFICATE', 'AAAA'),
+    `${pem('PRIVATE KEY', 'AAAA')}X-Header: injected`,
+  ])
+    await expect(set(world, { APP_KEY: value })).rejects.toMatchObject({ code: 'invalid_input' })
+})
