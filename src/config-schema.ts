@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { slug, sourceSpec } from './catalog/index.ts'
+import { addressRange, slug, sourceSpec } from './catalog/index.ts'
 import { parseDuration } from './core/index.ts'
 
 const duration = z.string().transform((text, context) => {
@@ -77,7 +77,10 @@ export const configFile = z.strictObject({
     start_deadline_seconds: z.number().int().min(5).max(140).default(60),
     read_only_paths: z.array(shownPath).default([]),
   }),
-  egress: section({ upstream_ca_files: z.array(z.string()).default([]) }),
+  egress: section({
+    upstream_ca_files: z.array(z.string()).default([]),
+    refused_ranges: z.array(addressRange).default([]),
+  }),
   sources: z.record(slug, sourceSpec).default({}),
   toolkits: z
     .record(slug, z.strictObject({ title: z.string().min(1).max(80), tools: z.array(z.string()).min(1) }))

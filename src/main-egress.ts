@@ -17,6 +17,7 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
     keys,
     log,
     systemRoots: true,
+    refusedRanges: config.file.egress.refused_ranges,
     listen: { unixSocketDir: egressSocketDir(config) },
     trustedCas: config.file.egress.upstream_ca_files.map((path) =>
       readFileSync(resolve(config.baseDir, path), 'utf8'),

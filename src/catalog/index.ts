@@ -3,6 +3,8 @@
  * operator owns the policy (enabled, accepted); a failed discovery changes nothing, and a definition that
  * changed is not callable until a person accepted it. Aliases are stored, injective and never parsed back.
  */
+export { addressRange } from './addresses.ts'
+
 export { aliasFor, reservedAliases } from './alias.ts'
 export type { CatalogConfig } from './apply.ts'
 

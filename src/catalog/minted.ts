@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { canonicalAddress } from './addresses.ts'
 
 const credentialName = z
   .string()
@@ -16,7 +17,7 @@ const endpoint = z
     error: 'use no dot segments and a port below 65536',
   })
 /** Where the host really is; the one way to a private or loopback address, as in a rule. */
-const address = z.union([z.ipv4(), z.ipv6()]).optional()
+const address = canonicalAddress.optional()
 
 const oauthClient = {
   token_url: endpoint,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { canonicalAddress } from './addresses.ts'
 import { mintedSpecs, mintInputs, signInputs, signSpec } from './minted.ts'
 
 /** Lower-case letters, digits and hyphens: names that people type. */
@@ -24,8 +25,8 @@ export const egressRule = z.strictObject({
   methods: z.array(httpMethod).min(1),
   /** A prefix on segment borders: `/v1` covers `/v1` and `/v1/x`, not `/v10`. */
   paths: z.array(pathPrefix).min(1),
-  /** Where the host really is; allows this one otherwise refused (private, loopback) address for this rule only. */
-  address: z.union([z.ipv4(), z.ipv6()]).optional(),
+  /** Where the host really is; allows this one otherwise refused address for this rule and its `port` only. */
+  address: canonicalAddress.optional(),
   inject: z
     .array(
       z.strictObject({
@@ -71,7 +72,10 @@ export const sourceSpec = sourceFields.superRefine(({ egress, minted }, context)
       issue(['minted', name], 'no rule injects it; name it as the `credential` of one, or leave it out')
     }
   }
-  for (const [index, { scheme, sign }] of egress.entries()) {
+  for (const [index, { scheme, sign, address, port }] of egress.entries()) {
+    if (address !== undefined && port === undefined) {
+      issue(['egress', index, 'address'], 'name the `port` too: an exception is one address and one port')
+    }
     if (sign === undefined) continue
     stored(['egress', index, 'sign'], signInputs(sign))
     if (scheme !== 'https') issue(['egress', index, 'sign'], 'sign on https only')

@@ -101,6 +101,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const guard = createGuard({
     resolve: options.resolve ?? systemResolve,
     listening: () => listeningAt,
+    refusedRanges: options.refusedRanges ?? [],
     timeoutMs: limits.dialTimeoutMs,
   })
   const mint = createMint({

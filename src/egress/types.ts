@@ -48,6 +48,8 @@ export interface EgressOptions {
   /** PEM certificates that upstreams may chain to besides the system's. */
   trustedCas: string[]
   systemRoots: boolean
+  /** Ranges in CIDR that no name may lead to, besides those that are never public. */
+  refusedRanges?: readonly string[] | undefined
   limits?: Partial<EgressLimits> | undefined
   log: Log
   clock?: Clock | undefined

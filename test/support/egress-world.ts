@@ -97,7 +97,15 @@ export interface World extends AsyncDisposable {
 }
 
 export async function makeWorld(
-  options: { limits?: Partial<EgressLimits>; dial?: Dial; systemRoots?: boolean; trustedCas?: string[] } = {},
+  options: {
+    limits?: Partial<EgressLimits>
+    dial?: Dial
+    systemRoots?: boolean
+    trustedCas?: string[]
+    refusedRanges?: string[]
+    /** Instead of the table of names. */
+    resolve?: (host: string) => Promise<string[]>
+  } = {},
 ): Promise<World> {
   const stack = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-egress-'))
@@ -123,7 +131,8 @@ export async function makeWorld(
       trustedCas: [upstreamCa.certificatePem, ...(options.trustedCas ?? [])],
       systemRoots: options.systemRoots ?? false,
       log,
-      resolve: async (host) => names.get(host) ?? [],
+      refusedRanges: options.refusedRanges,
+      resolve: options.resolve ?? (async (host) => names.get(host) ?? []),
       dial: (to) => {
         dialled.push({ address: to.address, port: to.port })
         return (options.dial ?? systemDial)(to)

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
+import { metadataAddresses } from './metadata-addresses.ts'
 
 /** Why an address is never dialled for a name; the class may be told, the address never is. */
 export const addressClasses = [
@@ -12,22 +13,36 @@ export const addressClasses = [
   'unspecified',
   'reserved',
   'embedded',
+  'refused',
   'own',
   'malformed',
 ] as const
 export type AddressClass = (typeof addressClasses)[number]
 
-// Metadata and platform services of clouds that do not sit in a range that is refused anyway, or whose name in
-// the record should say what they are.
-const metadata = new Set([
-  '169.254.169.254',
-  '169.254.170.2',
-  '100.100.100.200',
-  '168.63.129.16',
-  '192.0.0.192',
-  'fd00:ec2::254',
-  'fd20:ce::254',
+/** Classes that no rule may name as its `address` either: nothing that a tool is for answers there. */
+const neverPinned: ReadonlySet<AddressClass> = new Set([
+  'metadata',
+  'multicast',
+  'unspecified',
+  'embedded',
+  'malformed',
 ])
+
+/** Whether a rule may except an address of this class from refusal, by naming it. */
+export function pinnable(found: AddressClass | 'public'): boolean {
+  return found === 'public' || !neverPinned.has(found)
+}
+
+/** What is known of this deployment's surroundings. */
+export interface Surroundings {
+  /** Addresses of the proxy's machine, in normal spelling. */
+  own: ReadonlySet<string>
+  /** Ranges that the configuration refuses. */
+  refused: readonly Range[]
+}
+
+/** A parsed CIDR. */
+export type Range = [ipaddr.IPv4 | ipaddr.IPv6, number]
 
 const classes: Record<string, AddressClass> = {
   private: 'private',
@@ -49,12 +64,12 @@ const classes: Record<string, AddressClass> = {
  * `public` for an address that a name may lead to; otherwise the class that it is refused for. Only global
  * unicast passes: what a newer registry sets apart and this list does not know is still outside 2000::/3.
  */
-export function classifyAddress(address: string, own: ReadonlySet<string>): AddressClass | 'public' {
+export function classifyAddress(address: string, around: Surroundings): AddressClass | 'public' {
   const family = isIP(address)
   if (family === 0 || address.includes('%')) return 'malformed'
   const parsed = ipaddr.parse(address)
   const text = parsed.toString()
-  if (metadata.has(text)) return 'metadata'
+  if (metadataAddresses.has(text)) return 'metadata'
   const range = parsed.range()
   if (range !== 'unicast') return classes[range] ?? 'reserved'
   if (parsed instanceof ipaddr.IPv6 && !parsed.match(ipaddr.IPv6.parse('2000::'), 3)) {
@@ -62,7 +77,17 @@ export function classifyAddress(address: string, own: ReadonlySet<string>): Addr
     const [first, second] = parsed.parts
     return first === 0 || (first === 0x64 && second === 0xff9b) ? 'embedded' : 'reserved'
   }
-  return own.has(text) ? 'own' : 'public'
+  if (around.refused.some((range) => within(parsed, range))) return 'refused'
+  return around.own.has(text) ? 'own' : 'public'
+}
+
+/** Ranges in CIDR notation, made ready; throws on what is none. */
+export function parseRanges(ranges: readonly string[]): Range[] {
+  return ranges.map((range) => ipaddr.parseCIDR(range))
+}
+
+function within(address: ipaddr.IPv4 | ipaddr.IPv6, [network, bits]: Range): boolean {
+  return address.kind() === network.kind() && address.match(network, bits)
 }
 
 /** An address in the one spelling by which two are compared. */

@@ -1,5 +1,5 @@
 import type { TupleRefusal } from '../request/tuple.ts'
-import { type AddressClass, addressClasses } from './address.ts'
+import { type AddressClass, addressClasses, pinnable } from './address.ts'
 import { type DecisionReason, notAllowed } from './decide.ts'
 
 /** Why a request was not let out, or came to nothing; `docs/reference/egress-denials.md` explains each. */
@@ -128,7 +128,11 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
     return `ask an admin: toolcrib egress allow ${source} ${methodToAllow(asked.method)} ${asked.url}`
   }
   if (reason.startsWith('address_')) {
-    return `the host leads to a ${reason.slice('address_'.length)} address; if that is meant, an admin names it as the rule's \`address\``
+    const found = reason.slice('address_'.length) as AddressClass
+    const leads = `the host leads to a ${found} address`
+    return pinnable(found)
+      ? `${leads}; if that is meant, an admin names it and its port in the rule, as \`address\` and \`port\``
+      : `${leads}, which no rule can allow`
   }
   return requestHelp[reason as keyof typeof requestHelp] ?? malformed
 }

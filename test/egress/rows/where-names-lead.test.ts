@@ -1,0 +1,253 @@
+import { networkInterfaces } from 'node:os'
+import { expect, test } from 'vitest'
+import type { Dial } from '../../../src/egress/index.ts'
+import {
+  basic,
+  connectRequest,
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  theSecret,
+  type World,
+} from '../../support/egress-world.ts'
+import { startNameServer } from '../../support/name-server.ts'
+import { addressesByClass } from './addresses.ts'
+
+/** Where names lead, and what is dialled of it. Nothing here is dialled but loopback: the dialer only writes down. */
+const dialsNothing: Dial = () => Promise.reject(new Error('this dialer connects nowhere'))
+const outside = '93.184.215.14'
+const open = (host: string) => ({ host, methods: ['GET'], paths: ['/'] })
+
+const ask = async (world: World, host: string, port = 443) =>
+  await sayAndRead(await world.tunnel(host, port), request(host, port, '/'))
+
+test('row 31: a name that leads to any address that is not global unicast is refused with its class, undialled', async () => {
+  await using world = await makeWorld({ dial: dialsNothing })
+  const cases = Object.entries(addressesByClass).flatMap(([name, addresses]) =>
+    addresses.map((address, index) => ({
+      address,
+      reason: `address_${name}`,
+      host: `${name.replace('_', '-')}-${index}.example.com`,
+    })),
+  )
+  await world.setRules(cases.map(({ host }) => open(host)))
+  for (const { host, address, reason } of cases) {
+    world.names.set(host, [address])
+    const answer = await ask(world, host)
+    expect([address, /"reason":"(\w+)"/.exec(answer)?.[1]]).toEqual([address, reason])
+    expect(answer).toMatch(/^HTTP\/1\.1 403 /)
+    expect(answer).not.toContain(address)
+  }
+  expect(world.dialled).toEqual([])
+  const events = await world.events('egress.denied', cases.length)
+  expect(events.map((event) => event.data['reason'])).toEqual(cases.map(({ reason }) => reason))
+})
+
+test('row 31: ranges of the configuration are refused, and a rule that names address and port is excepted', async () => {
+  await using world = await makeWorld({
+    refusedRanges: ['34.118.224.0/20', '2a00:1:2::/48'],
+    dial: dialsNothing,
+  })
+  await world.setRules([
+    open('service.example.com'),
+    open('six.example.com'),
+    open('beside.example.com'),
+    { ...open('excepted.example.com'), port: 8443, address: '34.118.224.9' },
+  ])
+  world.names.set('service.example.com', ['34.118.224.9'])
+  world.names.set('six.example.com', ['2a00:1:2::7'])
+  world.names.set('beside.example.com', ['34.118.240.1'])
+  expect(await ask(world, 'service.example.com')).toContain('"reason":"address_refused"')
+  expect(await ask(world, 'six.example.com')).toContain('"reason":"address_refused"')
+  expect(world.dialled).toEqual([])
+  expect(await ask(world, 'beside.example.com')).toContain('upstream_unreachable')
+  expect(await ask(world, 'excepted.example.com', 8443)).toContain('upstream_unreachable')
+  await expect(world.tunnel('excepted.example.com', 443)).rejects.toThrow('port_not_allowed')
+  expect(world.dialled).toEqual([
+    { address: '34.118.240.1', port: 443 },
+    { address: '34.118.224.9', port: 8443 },
+  ])
+})
+
+test('row 31: not even a rule of the configuration leads to metadata, to an address inside another, or to nowhere', async () => {
+  await using world = await makeWorld({ dial: dialsNothing })
+  const cases = [
+    '169.254.169.254',
+    'fd00:ec2::254',
+    '64:ff9b::a9fe:a9fe',
+    '2002:a9fe:a9fe::1',
+    '0.0.0.0',
+    '224.0.0.1',
+  ]
+  const hostOf = (index: number) => `pinned-${index}.example.com`
+  await world.setRules(cases.map((address, index) => rule(hostOf(index), 8443, { address })))
+  for (const index of cases.keys()) {
+    const answer = await ask(world, hostOf(index), 8443)
+    expect(answer).toMatch(/"reason":"address_(?:metadata|embedded|unspecified|multicast)"/)
+    expect(answer).toContain('which no rule can allow')
+  }
+  expect(world.dialled).toEqual([])
+})
+
+test('row 31: the proxy is not reached through itself: by loopback, by its machine’s address, by a name for it', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  const own = world.egress.tcpPort ?? 0
+  const machine = Object.values(networkInterfaces())
+    .flat()
+    .find((entry) => entry?.family === 'IPv4' && !entry.internal)?.address
+  world.names.set('other.example.com', ['127.0.0.1'])
+  if (machine !== undefined) world.names.set('machine.example.com', [machine])
+  await world.setRules([
+    rule('a.example.com', up.port),
+    { ...rule('other.example.com', up.port), address: undefined },
+    rule('self.example.com', own),
+    rule('again.example.com', own, { address: '127.0.0.2' }),
+    rule('six.example.com', own, { address: '::1' }),
+    open('machine.example.com'),
+  ])
+  expect(await ask(world, 'a.example.com', up.port)).toContain('ok')
+  expect(await ask(world, 'other.example.com', up.port)).toContain('address_loopback')
+  for (const host of ['self', 'again', 'six'])
+    expect(await ask(world, `${host}.example.com`, own)).toContain('address_own')
+  // A machine without an outside address has none to be reached by.
+  expect(machine === undefined ? 'address_own' : await ask(world, 'machine.example.com')).toMatch(
+    /address_(?:own|private|shared|link_local|reserved)/,
+  )
+  expect(up.seen).toHaveLength(1)
+  expect(world.dialled).toEqual([{ address: '127.0.0.1', port: up.port }])
+})
+
+test('row 31: an address written as the host is nobody’s to allow', async () => {
+  await using world = await makeWorld({ dial: dialsNothing })
+  await world.setRules([open('api.example.com')])
+  const auth = basic('orders', world.lease)
+  for (const host of ['169.254.169.254', '127.0.0.1', '[::1]', '[fd00:ec2::254]', outside]) {
+    const connected = await sayAndRead(
+      await world.connect(),
+      connectRequest(host, 443, 'orders', world.lease),
+    )
+    expect([host, connected]).toEqual([host, expect.stringContaining('host_not_allowed')])
+    const plain = `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${auth}\r\n\r\n`
+    expect(await sayAndRead(await world.connect(), plain)).toContain('host_not_allowed')
+  }
+  expect(world.dialled).toEqual([])
+})
+
+test('invariant 3: the address that was judged is the one that is dialled, once, with the host as SNI and Host', async () => {
+  await using world = await makeWorld({ dial: dialsNothing })
+  const host = 'api.example.com'
+  let lookups = 0
+  world.names.get = (name) => {
+    lookups += 1
+    return name === host ? [outside] : undefined
+  }
+  await world.setRules([open(host)])
+  const answer = await ask(world, host)
+  expect(answer).toContain('upstream_unreachable')
+  expect(answer).not.toContain('93.184')
+  expect(world.dialled).toEqual([{ address: outside, port: 443 }])
+  expect(lookups).toBe(1)
+})
+
+test('row 32: one inside address among the answers refuses them all, and the refusal tells no address', async () => {
+  await using world = await makeWorld({ dial: dialsNothing })
+  const answers: Record<string, [string[], string]> = {
+    'mixed.example.com': [[outside, '10.0.0.7'], 'address_private'],
+    'mixed-six.example.com': [[outside, '::1'], 'address_loopback'],
+    'first.example.com': [['169.254.169.254', outside], 'address_metadata'],
+    'gone.example.com': [[], 'name_unresolved'],
+  }
+  await world.setRules(Object.keys(answers).map(open))
+  for (const [host, [addresses, reason]] of Object.entries(answers)) {
+    world.names.set(host, addresses)
+    const answer = await ask(world, host)
+    expect(answer).toContain(`"reason":"${reason}"`)
+    for (const address of addresses) expect(answer).not.toContain(address)
+  }
+  expect(world.dialled).toEqual([])
+  expect(await world.events('egress.denied', 4)).toHaveLength(4)
+})
+
+test('row 32: an alias that leads inside is refused, asked of a name server by real packets', async () => {
+  await using server = await startNameServer()
+  await using world = await makeWorld({ resolve: server.resolve, dial: dialsNothing })
+  const zone: [string, string[] | { alias: string }][] = [
+    ['alias.example.com', { alias: 'metadata.internal.example.net' }],
+    ['metadata.internal.example.net', ['169.254.169.254']],
+    ['twice.example.com', { alias: 'alias.example.com' }],
+    ['six.example.com', { alias: 'six.internal.example.net' }],
+    ['six.internal.example.net', [outside, 'fd00:10::1']],
+    ['good.example.com', { alias: 'cdn.example.net' }],
+    ['cdn.example.net', [outside]],
+  ]
+  for (const [name, answer] of zone) server.zone.set(name, answer)
+  await world.setRules(['alias', 'twice', 'six', 'good'].map((name) => open(`${name}.example.com`)))
+  expect(await ask(world, 'alias.example.com')).toContain('address_metadata')
+  expect(await ask(world, 'twice.example.com')).toContain('address_metadata')
+  expect(await ask(world, 'six.example.com')).toContain('address_private')
+  expect(world.dialled).toEqual([])
+  expect(await ask(world, 'good.example.com')).toContain('upstream_unreachable')
+  expect(world.dialled).toEqual([{ address: outside, port: 443 }])
+})
+
+test('row 32: a name that changes between two looks is dialled where it was judged, and refused once it leads inside', async () => {
+  await using server = await startNameServer()
+  await using world = await makeWorld({ resolve: server.resolve, dial: dialsNothing })
+  const host = 'flips.example.com'
+  await world.setRules([{ ...open(host), inject: injectBearer }])
+  server.zone.set(host, [outside])
+  const socket = await world.tunnel(host, 443)
+  const first = sayAndRead(socket, request(host, 443, '/'))
+  await expect.poll(() => server.asked.length).toBeGreaterThanOrEqual(2)
+  server.zone.set(host, ['127.0.0.1'])
+  expect(await first).toContain('upstream_unreachable')
+  expect(world.dialled).toEqual([{ address: outside, port: 443 }])
+  // A verdict is kept for two seconds.
+  await new Promise((resolve) => setTimeout(resolve, 2_100))
+  expect(await sayAndRead(socket, request(host, 443, '/'))).toContain('address_loopback')
+  expect(world.dialled).toHaveLength(1)
+  expect(world.logged()).not.toContain(theSecret)
+})
+
+test('row 32: a kept upstream connection is not used after the rules have changed', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  const host = 'orders.example.com'
+  await world.setRules([rule(host, up.port)])
+  const socket = await world.tunnel(host, up.port)
+  await sayAndRead(socket, request(host, up.port, '/'))
+  await sayAndRead(socket, request(host, up.port, '/'))
+  expect(world.dialled).toHaveLength(1)
+  await world.setRules([rule(host, up.port, { paths: ['/a', '/'] })])
+  await sayAndRead(socket, request(host, up.port, '/'))
+  expect(world.dialled).toHaveLength(2)
+})
+
+test('row 33: a name is looked up only after a rule has allowed it: names carry nothing out', async () => {
+  await using server = await startNameServer()
+  await using world = await makeWorld({ resolve: server.resolve, dial: dialsNothing })
+  await world.setRules([{ ...open('api.example.com'), paths: ['/v1'] }])
+  server.zone.set('api.example.com', [outside])
+  const secret = Buffer.from('what the sandbox knows').toString('hex')
+  for (const host of [
+    `${secret}.api.example.com`,
+    `${secret}.evil.example.net`,
+    `api.example.com.${secret}.net`,
+  ]) {
+    const text = connectRequest(host, 443, 'orders', world.lease)
+    expect(await sayAndRead(await world.connect(), text)).toContain('host_not_allowed')
+    const plain = `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`
+    expect(await sayAndRead(await world.connect(), plain)).toContain('host_not_allowed')
+  }
+  // A tunnel alone asks nothing, nor does a request that is refused; nor can a stranger have a name looked up.
+  const socket = await world.tunnel('api.example.com', 443)
+  expect(await sayAndRead(socket, request('api.example.com', 443, '/admin'))).toContain('path_not_allowed')
+  const stranger = connectRequest('api.example.com', 443, 'orders', 'nobody-knows-this-lease')
+  expect(await sayAndRead(await world.connect(), stranger)).toContain('lease_invalid')
+  expect(server.asked).toEqual([])
+  expect(await sayAndRead(socket, request('api.example.com', 443, '/v1'))).toContain('upstream_unreachable')
+  expect(new Set(server.asked)).toEqual(new Set(['api.example.com']))
+})
