@@ -10,6 +10,7 @@ import { createJudge } from './decision/judge.ts'
 import { createRuleLoader } from './decision/rules.ts'
 import { createAnnouncer, joinDeployment, signingCa } from './keys/announce.ts'
 import { createLeaves } from './keys/certificates.ts'
+import { createInFlight } from './leases/in-flight.ts'
 import { createLeases, watchLeases } from './leases/leases.ts'
 import { createLive } from './leases/live.ts'
 import { createRecorder } from './records/record.ts'
@@ -78,6 +79,8 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   })
   stack.defer(() => recorder.close(5_000))
   stack.defer(() => leases.close())
+  const inFlight = createInFlight({ store, delayMs: 20, lookMaxAgeMs: maxAgeMs, log })
+  stack.defer(() => inFlight.close())
   const connect = createConnect({
     dial: options.dial ?? systemDial,
     trust: trustContext(options),
@@ -119,7 +122,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const credentials = createCredentials({ store, keys: keys.opening, mint, maxAgeMs, log })
   const hold = createBodyHold({ totalBytes: heldBytes })
   const exchange = createExchange({
-    leases,
+    inFlight,
     judge: createJudge({ rulesAt, credentials, guard }),
     denier,
     recorder,

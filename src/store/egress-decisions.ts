@@ -41,6 +41,54 @@ export async function liveLeases(pool: Store['pool'], secretSha256s: string[]): 
   return result.rows
 }
 
+/** One person's use of one source, and the calls of it that were seen running a moment ago. */
+export interface CallScope {
+  principalId: PrincipalId
+  sourceId: string
+  seen: CallId[]
+}
+
+export interface RecentCall {
+  id: CallId
+  principalId: PrincipalId
+  sourceId: string
+  /** Milliseconds since 1970 by the database's clock. */
+  startedAt: number
+  finishedAt: number | null
+}
+
+// Calls that began before the window are among `seen`, so that only what began within it is looked for.
+const recentCallsText = `
+  WITH scope AS (SELECT * FROM json_to_recordset($1) AS s ("principalId" text, "sourceId" text)),
+  recent AS (
+    SELECT k.* FROM scope s JOIN calls k ON k.principal_id = s."principalId" AND k.source_id = s."sourceId"
+    WHERE k.started_at > clock_timestamp() - make_interval(secs => $3)
+    UNION SELECT k.* FROM calls k WHERE k.id = ANY($2::text[]))
+  SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now,
+    COALESCE((SELECT json_agg(json_build_object('id', id, 'principalId', principal_id, 'sourceId', source_id,
+                'startedAt', extract(epoch FROM started_at) * 1000,
+                'finishedAt', extract(epoch FROM finished_at) * 1000) ORDER BY started_at) FROM recent),
+             '[]'::json) AS calls`
+
+/**
+ * The calls that began within the last `windowMs`, and those seen before as they are now, oldest first, with the
+ * database's clock to hold their times against.
+ */
+export async function recentCalls(
+  pool: Store['pool'],
+  scopes: CallScope[],
+  windowMs: number,
+): Promise<{ now: number; calls: RecentCall[] }> {
+  const { rows } = await pool.query<{ now: number; calls: RecentCall[] }>({
+    name: 'egress_recent_calls',
+    text: recentCallsText,
+    values: [JSON.stringify(scopes), scopes.flatMap(({ seen }) => seen), windowMs / 1_000],
+  })
+  const [row] = rows
+  if (row === undefined) throw new Error('a statement without a table gave no row')
+  return row
+}
+
 /** The enabled sources as configured, unparsed, at one version of the catalog. */
 export interface ConfiguredSources {
   version: number

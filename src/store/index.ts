@@ -44,7 +44,15 @@ export {
   sealedCredentials,
 } from './credentials.ts'
 export { type Executor, openStore, type Store } from './database.ts'
-export { type ConfiguredSources, configuredSources, type LeaseFacts, liveLeases } from './egress-decisions.ts'
+export {
+  type CallScope,
+  type ConfiguredSources,
+  configuredSources,
+  type LeaseFacts,
+  liveLeases,
+  type RecentCall,
+  recentCalls,
+} from './egress-decisions.ts'
 export {
   type EgressCaRow,
   egressCaId,

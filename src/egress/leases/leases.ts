@@ -3,8 +3,8 @@ import { LRUCache } from 'lru-cache'
 import { AppError, type Log, sha256 } from '../../core/index.ts'
 import { type LeaseFacts, liveLeases, type Store } from '../../store/index.ts'
 
-/** Who is asking: a lease that was good when last looked at. */
-export type Identity = Omit<LeaseFacts, 'callIds'>
+/** Who is asking: a lease that was good when last looked at, with the calls that were running then. */
+export type Identity = LeaseFacts
 
 export interface Leases {
   /**

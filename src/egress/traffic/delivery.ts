@@ -2,7 +2,8 @@ import type { EgressOutcome, Log } from '../../core/index.ts'
 import { decideEgress } from '../decision/decide.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
-import type { Identity, Leases } from '../leases/leases.ts'
+import type { InFlight } from '../leases/in-flight.ts'
+import type { Identity } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
 import type { Tuple } from '../request/tuple.ts'
@@ -17,7 +18,7 @@ import { authorityOf, type Upstream } from './upstream.ts'
 import { failureCode, upstreamFailure } from './upstream-error.ts'
 
 export interface DeliveryDeps {
-  leases: Leases
+  inFlight: InFlight
   recorder: Recorder
   upstream: Upstream
   live: Live
@@ -44,7 +45,6 @@ export class Delivery {
   readonly #done = Promise.withResolvers<void>()
   #leave: () => void = () => undefined
   #sent: UpstreamRequest | undefined
-  #confirmed: Promise<boolean> | undefined
   #status: number | null = null
   #bytesOut = 0
   #over = false
@@ -66,6 +66,7 @@ export class Delivery {
         outcome: null,
       },
     })
+    void deps.inFlight.now(identity).then((callIds) => this.#record.calls(callIds))
   }
 
   /** Settles when the answer has left or the request came to nothing; never rejects. */
@@ -79,7 +80,6 @@ export class Delivery {
     inbound.answer.onClosed((whole) => {
       if (!whole) this.#finish('client_closed')
     })
-    this.#confirmed = this.#confirm()
     this.#deps.upstream
       .channel({
         secure: tuple.scheme === 'https',
@@ -133,37 +133,22 @@ export class Delivery {
       : forwardedTrailers(inbound.trailers())
   }
 
-  /** The same look confirms the lease and names the calls; the answer waits for it, the request does not. */
-  async #confirm(): Promise<boolean> {
-    try {
-      const now = await this.#deps.leases.look(this.#asked.identity.secretSha256)
-      this.#record.calls(now?.callIds ?? [])
-      return now !== undefined
-    } catch (err) {
-      this.#deps.log.warn({ err }, 'a lease could not be confirmed, the answer under way is let through')
-      this.#record.calls([])
-      return true
-    }
-  }
-
   #answered(answer: UpstreamAnswer): void {
     this.#status = answer.status
     if (answer.status === 401) this.#asked.verdict.rejected()
-    void this.#confirmed?.then((good) => {
-      if (this.#over) return answer.body.destroy()
-      if (!good) return this.#revoke()
-      // It broke off while the lease was looked at: whoever listens only now hears of no end.
-      if (answer.body.destroyed) return this.#fail('upstream_failed')
-      const { forms } = this.#asked.verdict
-      const reason = forms === undefined ? undefined : unsearchable(answer)
-      if (reason !== undefined) return this.#fail(reason)
-      passAnswer({
-        from: answer,
-        to: this.#asked.inbound.answer,
-        forms,
-        passed: this.#passed,
-        ended: (failure) => this.#finish(failure),
-      })
+    if (this.#over) {
+      answer.body.destroy()
+      return
+    }
+    const { forms } = this.#asked.verdict
+    const reason = forms === undefined ? undefined : unsearchable(answer)
+    if (reason !== undefined) return this.#fail(reason)
+    passAnswer({
+      from: answer,
+      to: this.#asked.inbound.answer,
+      forms,
+      passed: this.#passed,
+      ended: (failure) => this.#finish(failure),
     })
   }
 
