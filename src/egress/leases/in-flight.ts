@@ -78,7 +78,10 @@ export function createInFlight(options: {
 
 /** Each person's use of each source once, with every call that some look saw. */
 function scopes(asking: readonly Waiting[]) {
-  const byIdentity = new Map<string, { principalId: Identity['principalId']; sourceId: string; seen: Set<CallId> }>()
+  const byIdentity = new Map<
+    string,
+    { principalId: Identity['principalId']; sourceId: string; seen: Set<CallId> }
+  >()
   for (const { identity } of asking) {
     const { principalId, sourceId, callIds } = identity
     const key = `${principalId} ${sourceId}`
