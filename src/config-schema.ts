@@ -31,6 +31,7 @@ const shownPath = z
       `a sandbox has its own ${String(input)} or something below it; name the folders in it that tools need`,
   })
 
+const count = z.number().int().min(1).max(1_000_000_000)
 const port = z.number().int().min(0).max(65535)
 
 /**
@@ -80,6 +81,18 @@ export const configFile = z.strictObject({
   egress: section({
     upstream_ca_files: z.array(z.string()).default([]),
     refused_ranges: z.array(addressRange).default([]),
+    limits: section({
+      requests: count.default(128),
+      requests_total: count.default(2_000),
+      tunnels: count.default(256),
+      tunnels_total: count.default(4_000),
+      requests_per_minute: count.default(12_000),
+      requests_per_minute_total: count.default(120_000),
+      sent_mib_per_hour: count.default(4_096),
+      sent_mib_per_hour_total: count.default(65_536),
+      idle_seconds: count.default(300),
+      tunnel_idle_seconds: count.default(60),
+    }),
   }),
   sources: z.record(slug, sourceSpec).default({}),
   toolkits: z

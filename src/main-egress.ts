@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Config, egressKeysDir, egressSocketDir } from './config.ts'
 import type { Log } from './core/index.ts'
-import { createEgress, generateEgressKeys } from './egress/index.ts'
+import { createEgress, type EgressLimits, generateEgressKeys } from './egress/index.ts'
 import { joinDatabase, openStore } from './store/index.ts'
 
 /** Runs the egress proxy until `stop`, and says `ready` on standard output once it listens. */
@@ -19,10 +19,28 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
     systemRoots: true,
     refusedRanges: config.file.egress.refused_ranges,
     listen: { unixSocketDir: egressSocketDir(config) },
+    limits: limitsOf(config),
     trustedCas: config.file.egress.upstream_ca_files.map((path) =>
       readFileSync(resolve(config.baseDir, path), 'utf8'),
     ),
   })
   process.stdout.write('ready\n')
   if (!options.stop.aborted) await once(options.stop, 'abort')
+}
+
+function limitsOf({ file }: Config): Partial<EgressLimits> {
+  const set = file.egress.limits
+  const mib = 1024 * 1024
+  return {
+    requestsPerPrincipal: set.requests,
+    requests: set.requests_total,
+    tunnelsPerPrincipal: set.tunnels,
+    tunnels: set.tunnels_total,
+    requestsPerMinutePerPrincipal: set.requests_per_minute,
+    requestsPerMinute: set.requests_per_minute_total,
+    sentPerHourPerPrincipal: set.sent_mib_per_hour * mib,
+    sentPerHour: set.sent_mib_per_hour_total * mib,
+    idleTimeoutMs: set.idle_seconds * 1_000,
+    tunnelIdleTimeoutMs: set.tunnel_idle_seconds * 1_000,
+  }
 }

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { AppError, newId, systemClock } from '../core/index.ts'
 import { egressCas, leaveReplicas, listen, type Notice, notify } from '../store/index.ts'
+import { createAllowance } from './bounds/allowance.ts'
 import { createCrowd } from './bounds/crowd.ts'
 import { createLimit } from './bounds/limits.ts'
 import { createGuard, systemResolve } from './decision/guard.ts'
@@ -121,7 +122,9 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   })
   const credentials = createCredentials({ store, keys: keys.opening, mint, maxAgeMs, log })
   const hold = createBodyHold({ totalBytes: heldBytes })
+  const allowance = createAllowance({ ...limits, now })
   const exchange = createExchange({
+    allowance,
     inFlight,
     judge: createJudge({ rulesAt, credentials, guard }),
     denier,
@@ -142,6 +145,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     denier,
     rulesAt,
     leaves,
+    allowance,
     tunnels: createLimit({ perPrincipal: limits.tunnelsPerPrincipal, total: limits.tunnels }),
     crowd: createCrowd({
       nameless: limits.namelessConnections,

@@ -11,6 +11,12 @@ export interface EgressLimits {
   requests: number
   tunnelsPerPrincipal: number
   tunnels: number
+  /** Requests and CONNECTs that may begin in a minute. */
+  requestsPerMinutePerPrincipal: number
+  requestsPerMinute: number
+  /** Bytes that may be sent in an hour, bodies and heads. */
+  sentPerHourPerPrincipal: number
+  sentPerHour: number
   /** Connections that have not sent a whole head yet; beyond, the oldest of them is closed. */
   namelessConnections: number
   /** Largest head of a request or an answer, in bytes. */
@@ -31,6 +37,10 @@ export const defaultLimits: EgressLimits = {
   requests: 2_000,
   tunnelsPerPrincipal: 256,
   tunnels: 4_000,
+  requestsPerMinutePerPrincipal: 12_000,
+  requestsPerMinute: 120_000,
+  sentPerHourPerPrincipal: 4 * 1024 ** 3,
+  sentPerHour: 64 * 1024 ** 3,
   namelessConnections: 512,
   headerBytes: 32 * 1024,
   headersTimeoutMs: 10_000,

@@ -35,6 +35,14 @@ const others = {
   body_too_long_to_sign: [413, 'the body is longer than the rule lets the proxy hold back to sign it'],
   injection_forbidden: [403, 'ask an admin: the rule injects into a header that belongs to the proxy'],
   too_many_requests: [429, 'this person has too many requests in flight; wait for some to end'],
+  request_rate_exceeded: [
+    429,
+    'this person has sent as many requests as are allowed in a minute; wait as long as Retry-After says',
+  ],
+  sent_bytes_exceeded: [
+    429,
+    'this person has sent as many bytes as are allowed in an hour; wait as long as Retry-After says',
+  ],
   too_many_tunnels: [429, 'this person has too many tunnels open; close some'],
   proxy_overloaded: [503, 'the proxy is at its limit; try again in a moment'],
   records_unavailable: [503, 'the proxy cannot write its records and lets nothing out until it can'],
@@ -95,6 +103,8 @@ export interface Denial {
   /** `host:port`, never an address that it resolved to. */
   host: string
   source: string
+  /** When to come again, where that is known. */
+  retryAfterSeconds?: number
 }
 
 /** The HTTP status of a refusal: what a rule or the guard forbids is 403, what is not a proper request 400. */

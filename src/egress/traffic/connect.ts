@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Log } from '../../core/index.ts'
+import { type Allowance, headBytes } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
 import { decideTunnel } from '../decision/decide.ts'
@@ -24,6 +25,7 @@ export interface ConnectDeps {
   rulesAt: (version: number) => Promise<RuleBook>
   leaves: Leaves
   tunnels: Limit
+  allowance: Allowance
   crowd: Crowd
   live: Live
   limits: EgressLimits
@@ -31,7 +33,7 @@ export interface ConnectDeps {
   log: Log
 }
 
-type Refuse = (reason: DenialReason, rule: string) => void
+type Refuse = (reason: DenialReason, rule: string, retryAfterSeconds?: number) => void
 
 /** Handles CONNECT: who asks, whether any rule leads there, and then TLS in the host's name. */
 export function createConnectHandler(
@@ -49,8 +51,13 @@ export function createConnectHandler(
     const { identity } = caller
     const canonical = connectTarget(headOf(req))
     const asked = canonical.ok ? { ...raw, ...canonical.destination } : raw
-    const refuse: Refuse = (reason, rule) =>
-      void socket.end(connectDenial(deps.denier.deny(identity, asked, reason, rule), asked))
+    const refuse: Refuse = (reason, rule, retryAfterSeconds) =>
+      void socket.end(
+        connectDenial(deps.denier.deny(identity, asked, reason, rule, retryAfterSeconds), asked),
+      )
+    const head = { method: 'CONNECT', target: req.url ?? '', rawHeaders: req.rawHeaders }
+    const over = deps.allowance.begin(identity.principalId, headBytes(head))
+    if (over !== undefined) return refuse(over.reason, 'limit', over.retryAfterSeconds)
     const full = deps.crowd.named(socket, identity.principalId)
     if (full !== undefined) return refuse(fullReason(full), 'limit')
     if (!canonical.ok) return refuse(canonical.reason, 'request')

@@ -1,6 +1,7 @@
 import type { EgressOutcome, Log } from '../../core/index.ts'
+import type { Allowance } from '../bounds/allowance.ts'
 import { decideEgress } from '../decision/decide.ts'
-import type { DenialReason } from '../decision/denial.ts'
+import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
@@ -18,6 +19,7 @@ import { authorityOf, type Upstream } from './upstream.ts'
 import { failureCode, upstreamFailure } from './upstream-error.ts'
 
 export interface DeliveryDeps {
+  allowance: Allowance
   inFlight: InFlight
   recorder: Recorder
   upstream: Upstream
@@ -119,6 +121,8 @@ export class Delivery {
       if (content === inbound.content) inbound.proceed()
       content.body.on('data', (chunk: Buffer) => {
         this.#bytesOut += chunk.length
+        const over = this.#deps.allowance.send(this.#asked.identity.principalId, chunk.length)
+        if (over !== undefined) this.#fail(over.reason, over.retryAfterSeconds)
       })
       content.body.on('error', () => this.#finish('client_closed'))
     }
@@ -163,13 +167,22 @@ export class Delivery {
   }
 
   /** Before anything of the answer has left: say what happened. After: cut it off, so that it is not taken for whole. */
-  #fail(reason: DenialReason): void {
+  #fail(reason: DenialReason, retryAfterSeconds?: number): void {
     if (this.#over) return
     const { inbound, identity, tuple, verdict } = this.#asked
     const { rule } = verdict
-    const status = reason === 'upstream_timeout' ? 504 : 502
-    const denial = { reason, rule, host: authorityOf(tuple), source: identity.sourceId, status }
-    answerDenial(inbound, denial, tuple)
+    answerDenial(
+      inbound,
+      {
+        reason,
+        rule,
+        host: authorityOf(tuple),
+        source: identity.sourceId,
+        status: denialStatus(reason),
+        ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+      },
+      tuple,
+    )
     this.#finish(reason)
   }
 

@@ -69,7 +69,13 @@ export interface Denier {
    * Records a refusal, joined to the calls running at this moment, and says what to answer. Of one person at most
    * 300 a minute are recorded, the rest counted: a flood must neither fill the record nor delay that of others.
    */
-  deny(identity: Identity, asked: Asked, reason: DenialReason, rule: string): Denial
+  deny(
+    identity: Identity,
+    asked: Asked,
+    reason: DenialReason,
+    rule: string,
+    retryAfterSeconds?: number,
+  ): Denial
   /** The same for whoever shows no good lease; recorded at most 30 times a minute, the rest counted. */
   denyStranger(asked: Asked, claimedSource: string): Denial
 }
@@ -99,7 +105,7 @@ export function createDenier(options: {
   }
   const place = (asked: Asked) => (asked.port === 0 ? asked.host : `${asked.host}:${asked.port}`)
   return {
-    deny(identity, asked, reason, rule) {
+    deny(identity, asked, reason, rule, retryAfterSeconds) {
       const { principalId } = identity
       const denial: Denial = {
         status: denialStatus(reason),
@@ -107,6 +113,7 @@ export function createDenier(options: {
         rule,
         host: place(asked),
         source: identity.sourceId,
+        ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
       }
       const suppressed = meterOf(principalId).pass()
       if (suppressed === undefined) return denial
@@ -191,7 +198,9 @@ function denialHeaders(denial: Denial): Record<string, string> {
     'cache-control': 'no-store',
     'x-toolcrib-denied': denial.reason,
     ...(denial.status === 407 ? { 'proxy-authenticate': 'Basic realm="toolcrib"' } : {}),
-    ...(denial.status === 429 || denial.status === 503 ? { 'retry-after': '1' } : {}),
+    ...(denial.status === 429 || denial.status === 503
+      ? { 'retry-after': String(denial.retryAfterSeconds ?? 1) }
+      : {}),
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Log, toAppError } from '../../core/index.ts'
+import { headBytes } from '../bounds/allowance.ts'
 import type { Limit } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
@@ -37,9 +38,11 @@ export interface ExchangeDeps extends DeliveryDeps {
 export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Promise<void> {
   return async ({ inbound, identity, canonical, scheme }) => {
     const asked: Asked = canonical.ok ? canonical.tuple : askedRaw(inbound, scheme)
-    const refuse = (reason: DenialReason, rule: string) =>
-      answerDenial(inbound, deps.denier.deny(identity, asked, reason, rule), asked)
+    const refuse = (reason: DenialReason, rule: string, retryAfterSeconds?: number) =>
+      answerDenial(inbound, deps.denier.deny(identity, asked, reason, rule, retryAfterSeconds), asked)
 
+    const over = deps.allowance.begin(identity.principalId, headBytes(inbound))
+    if (over !== undefined) return refuse(over.reason, 'limit', over.retryAfterSeconds)
     if (!canonical.ok) return refuse(canonical.reason, 'request')
     const place = deps.requests.take(identity.principalId)
     if (place === 'principal') return refuse('too_many_requests', 'limit')

@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Log } from '../../core/index.ts'
+import type { Allowance } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
 import type { RuleBook } from '../decision/rules.ts'
@@ -22,6 +23,7 @@ export interface FrontDeps {
   rulesAt: (version: number) => Promise<RuleBook>
   leaves: Leaves
   tunnels: Limit
+  allowance: Allowance
   crowd: Crowd
   live: Live
   exchange: (exchange: Exchange) => Promise<void>
