@@ -214,6 +214,7 @@ CREATE TABLE runners (
   next_attempt_at timestamp with time zone NOT NULL DEFAULT now(),
   reason text,
   message text,
+  source_address text,
   CONSTRAINT runners_check CHECK (((state <> 'ready'::text) OR ((sandbox_uid IS NOT NULL) AND (address IS NOT NULL)))),
   CONSTRAINT runners_holds_check CHECK ((holds >= 0)),
   CONSTRAINT runners_state_check CHECK ((state = ANY (ARRAY['stopped'::text, 'starting'::text, 'ready'::text, 'lost'::text, 'stopping'::text, 'failed'::text, 'deleting'::text, 'deleted'::text]))),

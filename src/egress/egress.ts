@@ -17,6 +17,7 @@ import { createLive } from './leases/live.ts'
 import { createRecorder } from './records/record.ts'
 import { createCredentials } from './secrets/credentials.ts'
 import { createMint } from './secrets/mint/mint.ts'
+import { fromMachine, fromNetwork } from './traffic/caller.ts'
 import { createDenier } from './traffic/deny.ts'
 import { systemDial } from './traffic/dial.ts'
 import { createExchange } from './traffic/exchange.ts'
@@ -195,14 +196,14 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   })
   const { unixSocketDir, tcpHost, tcpPort } = options.listen
   if (unixSocketDir !== undefined) {
-    const server = front.makeOuter()
+    const server = front.makeOuter(fromMachine)
     servers.push(server)
     const socket = await listenUnix(server, unixSocketDir)
     stack.defer(() => socket.close())
   }
   let port: number | undefined
   if (tcpHost !== undefined) {
-    const server = front.makeOuter()
+    const server = front.makeOuter(fromNetwork)
     servers.push(server)
     const at = await listenTcp(server, tcpHost, tcpPort ?? 0)
     listeningAt.push({ address: at.address, port: at.port })

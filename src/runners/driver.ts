@@ -33,6 +33,11 @@ export interface SandboxFacts {
   phase: SandboxPhase
   /** How to reach the toolhost; null until there is something to dial. Opaque outside the driver. */
   address: string | null
+  /**
+   * The IP address that its requests to the egress proxy come from, in the spelling of RFC 5952; known when `address`
+   * is. Absent: they come through the proxy's socket on this machine. Its leases are good from nowhere else.
+   */
+  sourceAddress?: string
   /** Why it failed or waits, as a sentence for people; null when all is well. */
   message: string | null
 }

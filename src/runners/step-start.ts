@@ -92,7 +92,13 @@ async function untilReady(
         replicaId: replica.id,
         cause: 'ready',
         message: null,
-        set: { address: facts.address ?? '', isolation: driver.isolation, wanted: false, failures: 0 },
+        set: {
+          address: facts.address ?? '',
+          sourceAddress: facts.sourceAddress ?? null,
+          isolation: driver.isolation,
+          wanted: false,
+          failures: 0,
+        },
         detail: { startedInMs: Math.round(context.timings.startDeadlineMs - deadline + performance.now()) },
       })
       if (moved !== undefined) context.changed(row.id)

@@ -10,6 +10,8 @@ export interface LeaseFacts {
   generation: number
   sourceId: string
   catalogVersion: number
+  /** The address that its sandbox's requests come from; null: they come through a socket of the proxy's machine. */
+  sourceAddress: string | null
   /** The calls running for this principal and source at this moment. */
   callIds: CallId[]
 }
@@ -20,6 +22,7 @@ export interface LeaseFacts {
 const liveLeasesText = `
   SELECT l.secret_sha256 AS "secretSha256", l.id AS "leaseId", l.principal_id AS "principalId",
          l.runner_id AS "runnerId", l.generation, l.source_id AS "sourceId", c.version AS "catalogVersion",
+         r.source_address AS "sourceAddress",
          COALESCE((SELECT json_agg(k.id ORDER BY k.started_at) FROM calls k
                    WHERE k.state = 'running' AND k.principal_id = l.principal_id AND k.source_id = l.source_id),
                   '[]'::json) AS "callIds"

@@ -34,6 +34,7 @@ export interface RunnerMove {
     nextGeneration?: true
     sandboxUid?: string | null
     address?: string
+    sourceAddress?: string | null
     isolation?: string
     wanted?: boolean
     failures?: number
@@ -59,11 +60,13 @@ export async function moveRunner(db: Executor, move: RunnerMove): Promise<Runner
   if (move.to === 'ready') changes.push(sql`ready_at = now(), last_activity_at = now()`)
   if (set.nextGeneration === true) {
     changes.push(
-      sql`generation = generation + 1, started_at = now(), last_activity_at = now(), address = NULL, ready_at = NULL`,
+      sql`generation = generation + 1, started_at = now(), last_activity_at = now(), address = NULL, source_address = NULL,
+        ready_at = NULL`,
     )
   }
   if (set.sandboxUid !== undefined) changes.push(sql`sandbox_uid = ${set.sandboxUid}`)
   if (set.address !== undefined) changes.push(sql`address = ${set.address}`)
+  if (set.sourceAddress !== undefined) changes.push(sql`source_address = ${set.sourceAddress}`)
   if (set.isolation !== undefined) changes.push(sql`isolation = ${set.isolation}`)
   if (set.wanted !== undefined) changes.push(sql`wanted = ${set.wanted}`)
   if (set.failures !== undefined) changes.push(sql`failures = ${set.failures}`)

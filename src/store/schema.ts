@@ -154,6 +154,7 @@ export interface Database {
     spec_hash: string | null
     sandbox_uid: string | null
     address: string | null
+    source_address: string | null
     isolation: string | null
     holds: Generated<number>
     last_activity_at: Timestamp

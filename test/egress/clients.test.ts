@@ -51,9 +51,10 @@ async function makeClient(handle: (url: () => string) => RequestListener): Promi
   const path = [dirname(process.execPath), process.env['PATH'] ?? ''].join(delimiter)
   const caFile = join(folder, 'ca.pem')
   await writeFile(caFile, world.ca)
+  const { lease } = await world.addLease({ from: '127.0.0.1' })
   const trust = await writeTrust({ caFile, folder, path })
   const environment = sourceEnvironment(
-    { id: 'orders', command: 'true', args: [], environment: {}, lease: world.lease, digest: '' },
+    { id: 'orders', command: 'true', args: [], environment: {}, lease, digest: '' },
     { home: folder, temporaryFolder: folder, path },
     { relayPort: world.egress.tcpPort ?? 0, caFile, ...trust },
   )

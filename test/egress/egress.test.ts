@@ -89,7 +89,8 @@ async function forPrograms(world: Awaited<ReturnType<typeof makeWorld>>) {
   await world.setRules([rule(host, up.port, { inject: injectBearer })])
   const ca = join(tmpdir(), `toolcrib-ca-${process.pid}.pem`)
   await writeFile(ca, world.ca)
-  return { up, ca, proxy: `http://orders:${world.lease}@127.0.0.1:${world.egress.tcpPort}` }
+  const { lease } = await world.addLease({ from: '127.0.0.1' })
+  return { up, ca, proxy: `http://orders:${lease}@127.0.0.1:${world.egress.tcpPort}` }
 }
 
 test('Node’s fetch works through the proxy as programs in a sandbox use it', async () => {

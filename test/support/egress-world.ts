@@ -79,6 +79,8 @@ export interface World extends AsyncDisposable {
   addLease(options: {
     principalId?: PrincipalId
     source?: string
+    /** The address that the sandbox's requests come from; left out, they come through the proxy's socket. */
+    from?: string
   }): Promise<{ lease: string; principalId: PrincipalId }>
   addCall(source?: string): Promise<CallId>
   connect(egress?: Egress): Promise<Socket>
@@ -141,7 +143,7 @@ export async function makeWorld(
     })
   const egress = stack.use(await startProxy(join(folder, 'socket')))
 
-  const addPrincipal = async (): Promise<PrincipalId> => {
+  const addPrincipal = async (sourceAddress: string | null): Promise<PrincipalId> => {
     const id = newId('prn')
     await store.db
       .insertInto('principals')
@@ -159,12 +161,13 @@ export async function makeWorld(
         generation: 1,
         sandbox_uid: id,
         address: 'a',
+        source_address: sourceAddress,
       })
       .execute()
     return id
   }
   const addLease: World['addLease'] = async (asked) => {
-    const principalId = asked.principalId ?? (await addPrincipal())
+    const principalId = asked.principalId ?? (await addPrincipal(asked.from ?? null))
     const lease = `lease-${newId('lse')}-${newId('lse')}`
     const runner = await store.db
       .selectFrom('runners')

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Log } from '../../core/index.ts'
 import type { Denial } from '../decision/denial.ts'
 import { type Identity, type Leases, parseBasic } from '../leases/leases.ts'
@@ -6,32 +7,51 @@ import { headerValues } from '../request/head.ts'
 import type { Asked, Denier } from './deny.ts'
 import { unavailable } from './server.ts'
 
+/** The address that a connection comes from; null when that is this machine, through the proxy's socket. */
+export type CameFrom = (socket: Socket) => string | null
+
 /** Who asks the proxy itself: a sandbox by its lease, or whoever shows no good one. */
-export type Caller = { ok: true; identity: Identity } | { ok: false; why: 'stranger' | 'unavailable' }
+export type Caller =
+  | { ok: true; identity: Identity }
+  | { ok: false; why: 'stranger' | 'unavailable' }
+  | { ok: false; why: 'elsewhere'; identity: Identity }
 
 export async function identifyCaller(
   req: IncomingMessage,
-  deps: { leases: Leases; log: Log },
+  deps: { leases: Leases; cameFrom: CameFrom; log: Log },
 ): Promise<Caller> {
+  // Before anything else: a socket that is closed meanwhile forgets its address.
+  const from = deps.cameFrom(req.socket)
   const presented = headerValues(req.rawHeaders, 'proxy-authorization')
   if (presented.length > 1) return { ok: false, why: 'stranger' }
   try {
     const identity = await deps.leases.identify(presented[0])
-    return identity === undefined ? { ok: false, why: 'stranger' } : { ok: true, identity }
+    if (identity === undefined) return { ok: false, why: 'stranger' }
+    return from === identity.sourceAddress
+      ? { ok: true, identity }
+      : { ok: false, why: 'elsewhere', identity }
   } catch (err) {
     deps.log.warn({ err }, 'a lease could not be checked')
     return { ok: false, why: 'unavailable' }
   }
 }
 
-/** What a caller without a good lease is answered; a stranger is recorded. */
+/** What a caller without a good lease is answered; a stranger, and a lease out of its place, are recorded. */
 export function refuseCaller(
   req: IncomingMessage,
   asked: Asked,
-  why: 'stranger' | 'unavailable',
+  caller: Extract<Caller, { ok: false }>,
   denier: Denier,
 ): Denial {
-  if (why === 'unavailable') return unavailable('')
+  if (caller.why === 'unavailable') return unavailable('')
+  if (caller.why === 'elsewhere') return denier.deny(caller.identity, asked, 'lease_elsewhere', 'lease')
   const presented = parseBasic(headerValues(req.rawHeaders, 'proxy-authorization')[0])
   return denier.denyStranger(asked, presented?.sourceId ?? '')
 }
+
+/** Connections to the proxy's socket on its machine. */
+export const fromMachine: CameFrom = () => null
+
+/** Connections over TCP; a listener for both families writes IPv4 as `::ffff:1.2.3.4`. */
+export const fromNetwork: CameFrom = (socket) =>
+  socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'unknown'

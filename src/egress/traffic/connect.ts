@@ -12,7 +12,7 @@ import type { Identity, Leases } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
 import { connectTarget, type Destination } from '../request/tuple.ts'
 import type { EgressLimits } from '../types.ts'
-import { identifyCaller, refuseCaller } from './caller.ts'
+import { type CameFrom, identifyCaller, refuseCaller } from './caller.ts'
 import { type Asked, askedRaw, connectDenial, type Denier } from './deny.ts'
 import { headOf } from './inbound-http1.ts'
 import type { Inner } from './inner.ts'
@@ -27,6 +27,7 @@ export interface ConnectDeps {
   tunnels: Limit
   allowance: Allowance
   crowd: Crowd
+  cameFrom: CameFrom
   live: Live
   limits: EgressLimits
   inner: Inner
@@ -45,7 +46,7 @@ export function createConnectHandler(
     const caller = await identifyCaller(req, deps)
     const raw = askedRaw(saidBy(req), 'https')
     if (!caller.ok) {
-      socket.end(connectDenial(refuseCaller(req, raw, caller.why, deps.denier), raw))
+      socket.end(connectDenial(refuseCaller(req, raw, caller, deps.denier), raw))
       return
     }
     const { identity } = caller

@@ -3,7 +3,7 @@ import type { Log } from '../../core/index.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Leases } from '../leases/leases.ts'
 import { forwardTarget } from '../request/tuple.ts'
-import { identifyCaller, refuseCaller } from './caller.ts'
+import { type CameFrom, identifyCaller, refuseCaller } from './caller.ts'
 import { answerDenial, askedRaw, type Denier } from './deny.ts'
 import type { Exchange } from './exchange.ts'
 import type { Inbound } from './inbound.ts'
@@ -14,6 +14,7 @@ export function createForwardHandler(deps: {
   leases: Leases
   denier: Denier
   crowd: Crowd
+  cameFrom: CameFrom
   exchange: (exchange: Exchange) => Promise<void>
   log: Log
 }): (req: IncomingMessage, inbound: Inbound) => Promise<void> {
@@ -22,7 +23,7 @@ export function createForwardHandler(deps: {
     const caller = await identifyCaller(req, deps)
     if (!caller.ok) {
       const asked = askedRaw(inbound, 'http')
-      return answerDenial(inbound, refuseCaller(req, asked, caller.why, deps.denier), asked)
+      return answerDenial(inbound, refuseCaller(req, asked, caller, deps.denier), asked)
     }
     const { identity } = caller
     const full = deps.crowd.named(req.socket, identity.principalId)

@@ -9,6 +9,7 @@ import type { Leaves } from '../keys/certificates.ts'
 import type { Leases } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
 import type { EgressLimits } from '../types.ts'
+import type { CameFrom } from './caller.ts'
 import { createConnectHandler } from './connect.ts'
 import { askedRaw, connectDenial, type Denier } from './deny.ts'
 import type { Exchange } from './exchange.ts'
@@ -35,11 +36,12 @@ export interface FrontDeps {
  * What sandboxes speak to. `makeOuter` is a forward proxy's face: CONNECT, and absolute-form for plain http. All
  * tunnels' decrypted sockets share one inner server, which never listens.
  */
-export function createFront(deps: FrontDeps): { makeOuter(): Server } {
-  const forward = createForwardHandler(deps)
-  const connect = createConnectHandler({ ...deps, inner: createInner(deps) })
+export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): Server } {
+  const inner = createInner(deps)
 
-  function makeOuter(): Server {
+  function makeOuter(cameFrom: CameFrom): Server {
+    const forward = createForwardHandler({ ...deps, cameFrom })
+    const connect = createConnectHandler({ ...deps, inner, cameFrom })
     const server = makeServer(deps.limits)
     server.on('connection', (socket) => deps.crowd.arrived(socket))
     const start = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => {
