@@ -237,40 +237,6 @@ test('a person’s own refresh token makes their own token, and nobody else’s'
   expect(owners.map((row) => row.principal_id)).toEqual([null, bob.principalId])
 })
 
-test('a source that asks for the token itself gets one that is worth nothing, whatever its rules allow', async () => {
-  await using minting = await makeMintWorld()
-  const { world, server, auth, ask } = minting
-  const everything = rule(authHost, auth.port)
-  for (const rules of [[], [everything]]) {
-    await minting.mint({ ...clientCredentials }, rules)
-    for (const path of ['/oauth/token', '/oauth/token/', '/OAuth/Token']) {
-      const answer = await ask({
-        host: authHost,
-        port: auth.port,
-        path,
-        method: 'POST',
-        headers: ['Content-Type: application/x-www-form-urlencoded'],
-        body: 'grant_type=client_credentials&client_id=x&client_secret=y',
-      })
-      expect(answer).toMatch(/^HTTP\/1\.1 200[^]*cache-control: no-store/)
-      expect(JSON.parse(answer.slice(answer.indexOf('{')))).toEqual({
-        access_token: 'toolcrib-placeholder-for-API_TOKEN',
-        token_type: 'Bearer',
-        expires_in: 3_600,
-        scope: 'orders.read orders.write',
-      })
-    }
-  }
-  expect(server.asked).toEqual([])
-  expect(await ask({ headers: ['Authorization: Bearer toolcrib-placeholder-for-API_TOKEN'] })).toContain(
-    '****',
-  )
-  expect(minting.bearers()).toEqual(server.issued)
-  const stubs = (await world.events('egress.allowed', 7)).filter(({ data }) => data['stubbed'] === true)
-  expect(stubs).toHaveLength(6)
-  expect(stubs[0]?.data).toMatchObject({ host: authHost, rule: 'minted API_TOKEN', credentials: [] })
-})
-
 test('the tunnel to a token endpoint lets nothing else through', async () => {
   await using minting = await makeMintWorld()
   const { auth, ask } = minting

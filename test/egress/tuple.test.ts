@@ -15,7 +15,7 @@ const head = (over: Partial<Head> & { headers?: string[] } = {}): Head => ({
 })
 const reasonOf = (result: { ok: boolean; reason?: string }) => (result.ok ? 'ok' : result.reason)
 
-test('row 21: what Node lets through of ambiguous requests is refused, each with its reason', () => {
+test('what Node lets through of ambiguous requests is refused, each with its reason', () => {
   const inner: [string, Partial<Head> & { headers?: string[] }, string][] = [
     ['duplicate Host', { headers: ['host', 'api.example.com'] }, 'host_duplicate'],
     ['no Host', { rawHeaders: [] }, 'host_missing'],
@@ -95,7 +95,7 @@ test('row 21: what Node lets through of ambiguous requests is refused, each with
   }
 })
 
-test('row 29: a host has one spelling, and only its letters’ case is folded', () => {
+test('a host has one spelling, and only its letters’ case is folded', () => {
   const refused = [
     'example.com.',
     'example.com..',
@@ -139,7 +139,7 @@ test('row 29: a host has one spelling, and only its letters’ case is folded', 
   expect(canonicalHost('[2001:DB8::1]')).toEqual({ ok: true, host: '2001:db8::1' })
 })
 
-test('row 34: a path that two servers could read as two is refused', () => {
+test('a path that two servers could read as two is refused', () => {
   const ambiguous = [
     '/v1/../admin',
     '/v1/..',

@@ -1,0 +1,99 @@
+import { connect as connectTcp, type Socket } from 'node:net'
+import { expect, test } from 'vitest'
+import { armed, host } from '../../support/armed.ts'
+import { basic, connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
+import { until } from '../../support/until.ts'
+
+/** Slow, many and endless: what one person does costs bounded time and memory, and nobody else's. */
+
+test('row 38: one principal at their limit of tunnels or requests is told so, and others are served', async () => {
+  await using world = await makeWorld({ limits: { tunnelsPerPrincipal: 2, requestsPerPrincipal: 1 } })
+  const up = await world.upstream((req, res) => {
+    if (req.url !== '/hang') res.end('ok')
+  })
+  await world.setRules([rule(host, up.port)])
+  const first = await world.tunnel(host, up.port)
+  const second = await world.tunnel(host, up.port)
+  await expect(world.tunnel(host, up.port)).rejects.toThrow('too_many_tunnels')
+  first.write(request(host, up.port, '/hang'))
+  await expect.poll(() => up.seen.length).toBe(1)
+  expect(await sayAndRead(second, request(host, up.port, '/'))).toMatch(
+    /^HTTP\/1\.1 429 [\s\S]*too_many_requests/,
+  )
+  const other = await world.addLease({})
+  const theirs = await world.tunnel(host, up.port, { lease: other.lease })
+  expect(await sayAndRead(theirs, request(host, up.port, '/'))).toContain('ok')
+  first.destroy()
+  await expect.poll(async () => (await world.outcome())['failure']).not.toBeUndefined()
+  expect(await sayAndRead(second, request(host, up.port, '/'))).toContain('ok')
+  await expect(world.tunnel(host, up.port)).resolves.toBeDefined()
+})
+
+test('row 38: a tunnel without handshake, without requests, or with a head that never ends is closed', async () => {
+  await using world = await makeWorld({
+    limits: { handshakeTimeoutMs: 200, tunnelIdleTimeoutMs: 300, headersTimeoutMs: 300 },
+  })
+  await world.setRules([rule(host, 8443)])
+  const silent = await world.connect()
+  await sayAndRead(silent, connectRequest(host, 8443, 'orders', world.lease))
+  const idle = await world.tunnel(host, 8443)
+  const slow = await world.tunnel(host, 8443)
+  slow.write('GET / HTTP/1.1\r\n')
+  const drip = setInterval(() => slow.write('x: y\r\n'), 50)
+  const slowOuter = await world.connect()
+  slowOuter.write('CONNECT ')
+  for (const socket of [silent, idle, slow, slowOuter]) socket.resume()
+  await Promise.all(
+    [silent, idle, slow, slowOuter].map((socket) => new Promise((resolve) => socket.once('close', resolve))),
+  )
+  clearInterval(drip)
+  expect([silent, idle, slow, slowOuter].every((socket) => socket.destroyed)).toBe(true)
+})
+
+test('row 38: an upstream that does not answer is given up on, and the refusal says that it may have acted', async () => {
+  await using world = await makeWorld({ limits: { idleTimeoutMs: 300 } })
+  const up = await world.upstream(() => undefined)
+  await world.setRules([rule(host, up.port)])
+  const answer = await sayAndRead(
+    await world.tunnel(host, up.port),
+    request(host, up.port, '/', [], 'POST', 'x'),
+  )
+  expect(answer === '' || answer.includes('upstream_timeout')).toBe(true)
+  expect(up.seen).toHaveLength(1)
+  expect((await world.outcome())['failure']).toMatch(/upstream_timeout|client_closed/)
+})
+
+test('row 38: connections that say nothing make room for those that do', async () => {
+  await using world = await makeWorld({ limits: { namelessConnections: 20 } })
+  const { up } = await armed(world, (_req, res) => res.end('fine'), { paths: ['/v1'] })
+  const silent: Socket[] = []
+  for (let i = 0; i < 60; i += 1) {
+    const socket = connectTcp(world.egress.socketPath ?? '')
+    socket.on('error', () => undefined)
+    socket.write('CONNECT ')
+    silent.push(socket)
+  }
+  try {
+    await until(() => silent.filter((socket) => socket.destroyed).length >= 40)
+    const socket = await world.tunnel(host, up.port)
+    expect(await sayAndRead(socket, request(host, up.port, '/v1'))).toContain('200 OK')
+  } finally {
+    for (const socket of silent) socket.destroy()
+  }
+})
+
+test('row 38: a person holds only so many connections, idle ones too, and others are served', async () => {
+  await using world = await makeWorld({ limits: { tunnelsPerPrincipal: 5, requestsPerPrincipal: 5 } })
+  const { up } = await armed(world, (_req, res) => res.end('fine'), { paths: ['/v1'] })
+  const bob = await world.addLease({})
+  const ask = async () => {
+    const head = `GET http://nowhere.example.com/ HTTP/1.1\r\nHost: nowhere.example.com\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`
+    return await sayAndRead(await world.connect(), head)
+  }
+  for (let i = 0; i < 10; i += 1) expect(await ask()).toContain('host_not_allowed')
+  const eleventh = await ask()
+  expect(eleventh).toContain('too_many_requests')
+  expect(eleventh).toMatch(/connection: close/i)
+  const socket = await world.tunnel(host, up.port, { lease: bob.lease })
+  expect(await sayAndRead(socket, request(host, up.port, '/v1'))).toContain('200 OK')
+})

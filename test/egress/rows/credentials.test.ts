@@ -1,0 +1,219 @@
+import { expect, test } from 'vitest'
+import { Secret } from '../../../src/core/index.ts'
+import { armed, deniedAs, host } from '../../support/armed.ts'
+import {
+  basic,
+  connectRequest,
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  theSecret,
+} from '../../support/egress-world.ts'
+import { apiHost, authHost, clientCredentials, makeMintWorld } from '../../support/minting.ts'
+
+/** Who may use a credential, where it goes, and what of the caller's stands beside it. */
+
+test('row 2: a lease that ended, that names another source, or that is made up is answered 407', async () => {
+  await using world = await makeWorld()
+  await world.setRules([rule(host, 8443)])
+  await world.setRules([], 'other')
+  const other = await world.addLease({ principalId: world.principalId, source: 'other' })
+  const tries = [
+    connectRequest(host, 8443, 'orders', 'made-up-lease-0123456789'),
+    connectRequest(host, 8443, 'orders', other.lease),
+    connectRequest(host, 8443, 'other', world.lease),
+    connectRequest(host, 8443, 'orders', `${world.lease.slice(0, -1)}x`),
+    `CONNECT ${host}:8443 HTTP/1.1\r\nHost: ${host}:8443\r\n\r\n`,
+    connectRequest(host, 8443, 'orders', world.lease).replace(/(Proxy-Auth.*\r\n)/, '$1$1'),
+  ]
+  for (const text of tries) expect(await sayAndRead(await world.connect(), text)).toMatch(/^HTTP\/1\.1 407 /)
+  await world.store.db.updateTable('leases').set({ ended_at: new Date() }).execute()
+  await new Promise((resolve) => setTimeout(resolve, 550))
+  const ended = await sayAndRead(await world.connect(), connectRequest(host, 8443, 'orders', world.lease))
+  expect(ended).toMatch(/^HTTP\/1\.1 407 /)
+  const events = await world.events('egress.denied', 7)
+  expect(events.every((event) => event.data['reason'] === 'lease_invalid')).toBe(true)
+})
+
+test('row 2: a lease is one person’s: with another’s nobody gets that person’s own credential, and one of an earlier life none', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(world, (_req, res) => res.end('ok'))
+  const bob = await world.addLease({})
+  await world.vault.setCredential({
+    name: 'ORDERS_KEY',
+    scope: 'principal',
+    scopeId: bob.principalId,
+    value: new Secret('bobs-own-key-0123456789'),
+    by: 'test',
+  })
+  await new Promise((resolve) => setTimeout(resolve, 600))
+  expect(await say('/')).toContain('200 OK')
+  const bobs = await world.tunnel(host, up.port, { lease: bob.lease })
+  expect(await sayAndRead(bobs, request(host, up.port, '/'))).toContain('200 OK')
+  const sent = up.seen.map((seen) => seen.rawHeaders[seen.rawHeaders.indexOf('authorization') + 1])
+  expect(sent).toEqual([`Bearer ${theSecret}`, 'Bearer bobs-own-key-0123456789'])
+  await world.store.db.updateTable('runners').set({ generation: 2 }).execute()
+  await new Promise((resolve) => setTimeout(resolve, 600))
+  const late = await sayAndRead(await world.connect(), connectRequest(host, up.port, 'orders', world.lease))
+  expect(deniedAs(late)).toBe('lease_invalid')
+})
+
+test('row 11: the caller’s own credentials do not travel beside the injected one, in a trailer neither', async () => {
+  await using world = await makeWorld()
+  const { up, say, raw } = await armed(world, (req, res) => {
+    req.on('data', () => undefined)
+    req.on('end', () => res.end('ok'))
+  })
+  const own = [
+    'Authorization: Bearer mine',
+    'AUTHORIZATION: Bearer mine',
+    'X-Api-Key: mine',
+    'X_Api_Key: mine',
+    'Api-Key: mine',
+    'X-Auth-Token: mine',
+    'X-Goog-Api-Key: mine',
+    'Private-Token: mine',
+    'X-Amz-Security-Token: mine',
+    'Cookie: s=mine',
+    'Proxy-Authorization: Basic mine',
+    'X-Other: kept',
+  ]
+  expect(await say('/', own)).toMatch(/^HTTP\/1\.1 200/)
+  const head = up.seen[0]?.rawHeaders ?? []
+  expect(head.join()).not.toContain('mine')
+  expect(head).toContain('kept')
+  expect(head.filter((name) => name.toLowerCase() === 'authorization')).toHaveLength(1)
+  const start = `POST / HTTP/1.1\r\nHost: ${host}:${up.port}\r\nTransfer-Encoding: chunked\r\nTrailer: Authorization\r\n\r\n`
+  expect(
+    await raw(`${start}3\r\nabc\r\n0\r\nAuthorization: Bearer mine\r\nX-Api-Key: mine\r\n\r\n`),
+  ).toContain('200 OK')
+  expect(up.seen[1]?.rawHeaders.join()).not.toContain('mine')
+})
+
+test('row 12: a source that asks for the token itself gets one that is worth nothing, whatever its rules allow', async () => {
+  await using minting = await makeMintWorld()
+  const { world, server, auth, ask } = minting
+  for (const rules of [[], [rule(authHost, auth.port)]]) {
+    await minting.mint({ ...clientCredentials }, rules)
+    for (const path of ['/oauth/token', '/oauth/token/', '/OAuth/Token']) {
+      const answer = await ask({
+        host: authHost,
+        port: auth.port,
+        path,
+        method: 'POST',
+        headers: ['Content-Type: application/x-www-form-urlencoded'],
+        body: 'grant_type=client_credentials&client_id=x&client_secret=y',
+      })
+      expect(answer).toMatch(/^HTTP\/1\.1 200[^]*cache-control: no-store/)
+      expect(JSON.parse(answer.slice(answer.indexOf('{')))).toEqual({
+        access_token: 'toolcrib-placeholder-for-API_TOKEN',
+        token_type: 'Bearer',
+        expires_in: 3_600,
+        scope: 'orders.read orders.write',
+      })
+    }
+  }
+  expect(server.asked).toEqual([])
+  // The program then uses what it got, and the real token takes its place.
+  const used = await ask({
+    host: apiHost,
+    headers: ['Authorization: Bearer toolcrib-placeholder-for-API_TOKEN'],
+  })
+  expect(used).toContain('****')
+  expect(minting.bearers()).toEqual(server.issued)
+  const stubs = (await world.events('egress.allowed', 7)).filter(({ data }) => data['stubbed'] === true)
+  expect(stubs).toHaveLength(6)
+  expect(stubs[0]?.data).toMatchObject({ host: authHost, rule: 'minted API_TOKEN', credentials: [] })
+})
+
+test('row 13: http or another port of an allowed host gets nothing', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const plain = await world.upstream((_req, res) => res.end('ok'), 'http')
+  const absolute = async (port: number) => {
+    const text = `GET http://${host}:${port}/ HTTP/1.1\r\nHost: ${host}:${port}\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`
+    return deniedAs(await sayAndRead(await world.connect(), text))
+  }
+  expect(await absolute(up.port)).toBe('scheme_not_allowed')
+  expect(await absolute(plain.port)).toBe('port_not_allowed')
+  await expect(world.tunnel(host, plain.port)).rejects.toThrow('port_not_allowed')
+  // A rule for http that would inject is as a whole unusable, rather than half obeyed.
+  await world.setRules([{ ...rule(host, plain.port, { inject: injectBearer }), scheme: 'http' }])
+  expect(await absolute(plain.port)).toMatch(/injection_needs_https|host_not_allowed/)
+  expect(world.dialled).toEqual([])
+  expect(plain.seen).toEqual([])
+})
+
+test('row 14: a secret that could end a line is refused when it is set, and the refusal does not repeat it', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(world, (_req, res) => res.end('ok'))
+  const bad = [
+    'a\r\nX-Evil: 1',
+    'a\nb',
+    'a\rb',
+    'a\0b',
+    'from-a-file\n',
+    'from-a-file\r\n',
+    ' a',
+    'a ',
+    'a\u2028b',
+    'é€',
+    'a\x7fb',
+    '',
+  ]
+  for (const value of bad) {
+    const set = world.vault.setCredential({
+      name: 'ORDERS_KEY',
+      scope: 'global',
+      scopeId: '',
+      value: new Secret(value),
+      by: 'test',
+    })
+    const said = await set.then(
+      () => 'taken',
+      (error: unknown) => String(error),
+    )
+    expect([value, said]).toEqual([value, expect.stringMatching(/^(?!taken)/)])
+    expect(value.length > 1 && said.includes(value)).toBe(false)
+  }
+  expect(await say('/')).toContain('200 OK')
+  expect(up.seen[0]?.rawHeaders).toContain(`Bearer ${theSecret}`)
+})
+
+test('row 15: whatever fails, no answer, log, record or table shows the secret; nor does the proxy’s own command line', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(world, (req, res) => {
+    if (req.url === '/break') return void req.socket.destroy()
+    if (req.url === '/garbage') return void req.socket.end(`HTTP/1.1 200 OK\r\n${theSecret}\r\n\r\n`)
+    if (req.url === '/endless') return void res.writeHead(200, { x: theSecret.repeat(2_000) }).end()
+    res.writeHead(500, { 'x-debug-authorization': String(req.headers.authorization), server: theSecret })
+    res.end(`Traceback: Authorization=${req.headers.authorization}`)
+  })
+  let answers = ''
+  for (const path of ['/', '/break', '/garbage', '/endless', '/?debug=1']) answers += await say(path)
+  await world.vault.removeCredential({ name: 'ORDERS_KEY', scope: 'global', scopeId: '', by: 'test' })
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  const refused = await say('/')
+  expect(refused).toMatch(/credential_missing[^]*ORDERS_KEY/)
+  expect(up.seen).toHaveLength(5)
+  await world.events('egress.allowed', 5)
+  const rows = await Promise.all(
+    (['events', 'credentials', 'egress_keys', 'sources'] as const).map(
+      async (table) => await world.store.db.selectFrom(table).selectAll().execute(),
+    ),
+  )
+  const everything = [answers, refused, JSON.stringify(rows), world.logged(), process.argv.join(' ')].join(
+    '\n',
+  )
+  for (const form of [
+    theSecret,
+    theSecret.slice(0, 12),
+    Buffer.from(theSecret).toString('hex'),
+    Buffer.from(theSecret).toString('base64').slice(0, 20),
+    // Bytes printed one by one, as JSON shows a Buffer.
+    [...Buffer.from(theSecret.slice(0, 8))].join(','),
+  ])
+    expect(everything).not.toContain(form)
+})

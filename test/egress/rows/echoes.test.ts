@@ -1,0 +1,204 @@
+import {
+  brotliCompressSync,
+  brotliDecompressSync,
+  gunzipSync,
+  gzipSync,
+  zstdCompressSync,
+  zstdDecompressSync,
+} from 'node:zlib'
+import { expect, test } from 'vitest'
+import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
+import {
+  connectRequest,
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  theSecret,
+} from '../../support/egress-world.ts'
+import { makeRawWorld } from '../../support/raw-upstream.ts'
+
+/** An upstream that shows the credential it was given, in every way there is: nobody in the sandbox sees it. */
+const secretBytes = Buffer.from(theSecret)
+const echoes: [string, string][] = [
+  ['as it is', theSecret],
+  ['as Bearer', `Bearer ${theSecret}`],
+  ['as Basic', `Basic ${Buffer.from(`user:${theSecret}`).toString('base64')}`],
+  ['reversed', Array.from(theSecret).reverse().join('')],
+  ['in base64', secretBytes.toString('base64')],
+  ['in base64 inside a longer text', Buffer.from(`user:${theSecret}!`).toString('base64')],
+  ['in base64url', Buffer.from(`ab${theSecret}`).toString('base64url')],
+  ['in hex', secretBytes.toString('hex')],
+  ['percent-encoded', encodeURIComponent(theSecret)],
+  ['as a form', new URLSearchParams({ k: theSecret }).toString().slice(2)],
+  ['in JSON', JSON.stringify(theSecret).slice(1, -1)],
+  ['in HTML', theSecret.replaceAll('&', '&amp;').replaceAll('"', '&quot;')],
+]
+
+test.each(echoes)(
+  'row 7: a credential echoed %s comes back masked, in headers, trailers and split over chunks',
+  async (_, echo) => {
+    await using world = await makeWorld()
+    const { say } = await armed(world, (_req, res) => {
+      res.setHeader('x-echo', echo)
+      res.setHeader('location', `https://elsewhere.example.com/?k=${encodeURIComponent(theSecret)}`)
+      res.setHeader('set-cookie', 'session=worth-a-credential')
+      res.setHeader('alt-svc', 'h3=":443"')
+      res.setHeader('trailer', 'x-late')
+      let at = 0
+      const drip = () => {
+        if (at >= echo.length) {
+          res.addTrailers({ 'x-late': echo })
+          res.end(' end')
+          return
+        }
+        res.write(echo.slice(at, at + 7))
+        at += 7
+        setImmediate(drip)
+      }
+      res.write('begin ')
+      drip()
+    })
+    const answer = await say('/')
+    expect(answer).toContain('200 OK')
+    expect(answer).toContain('begin')
+    expect(answer).not.toContain(echo)
+    expect(answer).toMatch(/\r\n0\r\nx-late: .*\*{9}/)
+    expect(answer).not.toMatch(/worth-a-credential|alt-svc/i)
+    expect(answer).not.toContain(encodeURIComponent(theSecret))
+    expect((await world.outcome())['redactions']).toBeGreaterThan(0)
+    expect(world.logged()).not.toContain(theSecret)
+  },
+)
+
+test('row 7: pages of errors, names of headers and the reason phrase show it to nobody either', async () => {
+  await using world = await makeRawWorld()
+  const hex = secretBytes.toString('hex')
+  await using up = await world.start((socket) => {
+    const body = `you sent: Authorization: Bearer ${theSecret}`
+    socket.end(
+      `HTTP/1.1 418 ${theSecret.replaceAll('"', '')}\r\nX-${hex}: 1\r\nX-Debug: ${theSecret}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    )
+  })
+  await world.world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const answer = await sayAndRead(await world.world.tunnel(host, up.port), request(host, up.port, '/'))
+  expect(answer).toMatch(/^HTTP\/1\.1 418 [^]*you sent: Authorization: Bearer \*{9}/)
+  expect(answer).not.toContain(theSecret.slice(0, 12))
+  expect(answer).not.toContain(hex)
+  expect(
+    deniedAs(
+      await sayAndRead(await world.world.tunnel(host, up.port), request(host, up.port, '/', [], 'TRACE')),
+    ),
+  ).toBe('method_forbidden')
+})
+
+test('row 7: an event that is split between two writes is masked, and the events around it come at once', async () => {
+  await using world = await makeWorld()
+  let send: (text: string) => void = () => undefined
+  const { up } = await armed(world, (_req, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' })
+    res.flushHeaders()
+    send = (text) => void res.write(text)
+  })
+  const socket = await world.tunnel(host, up.port)
+  const heard = listenTo(socket)
+  socket.write(request(host, up.port, '/events'))
+  await expect.poll(() => heard.text).toContain('text/event-stream')
+  send('data: one\n\n')
+  await expect.poll(() => heard.text).toContain('data: one\n\n')
+  send(`data: ${theSecret.slice(0, 15)}`)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  send(`${theSecret.slice(15)} two\n\n`)
+  await expect.poll(() => heard.text).toContain('* two\n\n')
+  expect(heard.text).not.toContain(theSecret.slice(0, 8))
+})
+
+const codings = {
+  gzip: [gzipSync, gunzipSync],
+  br: [brotliCompressSync, brotliDecompressSync],
+  zstd: [zstdCompressSync, zstdDecompressSync],
+} as const
+test.each(Object.entries(codings))(
+  'row 7: an answer compressed with %s that nobody asked for shows it to nobody',
+  async (name, [pack, unpack]) => {
+    await using world = await makeWorld()
+    const packed = pack(Buffer.from(`key: ${theSecret} end`))
+    const { say } = await armed(world, (_req, res) => res.setHeader('content-encoding', name).end(packed))
+    const answer = Buffer.from(await say('/', [`Accept-Encoding: ${name}`]), 'latin1')
+    const at = answer.indexOf(packed.subarray(0, 4))
+    const shown = answer.toString('latin1') + (at === -1 ? '' : unpack(answer.subarray(at)).toString())
+    expect(shown).toMatch(/answer_encoded|key: \*{9}/)
+    expect(shown).not.toContain(theSecret.slice(0, 8))
+  },
+)
+
+test('row 7: a rule of the same host that injects nothing is searched all the same', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end(`last key seen: ${theSecret}`))
+  await world.setRules([
+    rule(host, up.port, { paths: ['/v1'], inject: injectBearer }),
+    rule(host, up.port, { paths: ['/log'] }),
+  ])
+  const answer = await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/log'))
+  expect(answer).toContain('last key seen: ***')
+  expect(answer).not.toContain(theSecret)
+  expect(up.seen[0]?.rawHeaders.join()).not.toContain(theSecret)
+})
+
+test('row 8: Range is dropped on an injected route, and a partial answer is refused, by HEAD as by GET', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(
+    world,
+    (_req, res) => {
+      res.writeHead(206, { 'content-range': 'bytes 0-3/40' })
+      res.end(theSecret.slice(0, 4))
+    },
+    { methods: ['GET', 'HEAD'] },
+  )
+  for (const method of ['GET', 'HEAD']) {
+    const answer = await say(
+      '/',
+      ['Range: bytes=0-3', 'If-Range: x', 'RANGE: bytes=4-7', 'Connection: close'],
+      method,
+    )
+    expect(answer).toMatch(/^HTTP\/1\.1 502/)
+    expect(deniedAs(answer)).toBe('answer_partial')
+  }
+  const sent = up.seen.flatMap((seen) => seen.rawHeaders.filter((_, index) => index % 2 === 0))
+  expect(sent.map((name) => name.toLowerCase()).filter((name) => /^(?:if-)?range$/.test(name))).toEqual([])
+})
+
+test('row 9: an upstream that breaks off in the middle of the secret gives none of it away', async () => {
+  await using world = await makeWorld()
+  const { say } = await armed(world, (_req, res) => {
+    res.writeHead(200, { 'content-length': '1000' })
+    res.write(`key: ${theSecret.slice(0, 20)}`)
+    setTimeout(() => res.destroy(), 50)
+  })
+  const answer = await say('/')
+  expect(answer).toContain('key: ')
+  expect(answer).not.toContain(theSecret.slice(0, 4))
+  expect(await world.outcome()).toMatchObject({ status: 200, failure: 'upstream_failed' })
+})
+
+test('row 10: the host in other letters is the same host and as masked, with a trailing dot it is none', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (req, res) => res.end(`seen ${req.headers.authorization}`))
+  const loud = 'ORDERS.Example.COM'
+  const socket = await world.tunnel(loud, up.port)
+  const answer = await sayAndRead(socket, request(loud, up.port, '/'))
+  expect(answer).toContain('seen Bearer ***')
+  expect(answer).not.toContain(theSecret)
+  expect(up.seen[0]).toMatchObject({ servername: host })
+  expect(up.seen[0]?.rawHeaders[1]).toBe(`${host}:${up.port}`)
+  for (const name of [`${host}.`, `${host}..`, `.${host}`]) {
+    const refused = await sayAndRead(
+      await world.connect(),
+      connectRequest(name, up.port, 'orders', world.lease),
+    )
+    expect([name, deniedAs(refused)]).toEqual([name, 'host_malformed'])
+    expect(deniedAs(await sayAndRead(socket, request(name, up.port, '/')))).toBe('host_malformed')
+  }
+  expect(up.seen).toHaveLength(1)
+})

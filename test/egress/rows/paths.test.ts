@@ -1,0 +1,109 @@
+import { expect, test } from 'vitest'
+import { armed, deniedAs, host } from '../../support/armed.ts'
+import { injectBearer, makeWorld, request, rule, sayAndRead, theSecret } from '../../support/egress-world.ts'
+
+/** Ways around a rule that names a path or a method. What reaches the upstream is what was matched, byte for byte. */
+
+test('row 34: no disguise of a path leads out of its rule', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'), { paths: ['/v1'] })
+  const socket = await world.tunnel(host, up.port)
+  const disguises: [string, RegExp][] = [
+    ['/v1/../admin', /path_ambiguous/],
+    ['/v1/..', /path_ambiguous/],
+    ['/v1/./../admin', /path_ambiguous/],
+    ['/v1/%2e%2e/admin', /path_ambiguous/],
+    ['/v1/.%2e/admin', /path_ambiguous/],
+    ['/v1/%252e%252e/admin', /path_ambiguous/],
+    ['/v1/%25252e%25252e/admin', /path_ambiguous/],
+    ['/v1/..;/admin', /path_ambiguous/],
+    ['/v1/..;x=y/admin', /path_ambiguous/],
+    ['/v1/;/admin', /path_ambiguous/],
+    ['/v1;a=b/x', /path_ambiguous/],
+    ['/v1%3b/x', /path_ambiguous/],
+    ['//v1', /path_ambiguous/],
+    ['/v1//admin', /path_ambiguous/],
+    ['/v1/..%2fadmin', /path_ambiguous/],
+    ['/v1%2f..%2fadmin', /path_ambiguous/],
+    ['/v1/..\\admin', /path_ambiguous|parse_error/],
+    ['/v1/..%5cadmin', /path_ambiguous/],
+    ['/v1/.', /path_ambiguous/],
+    ['/v1/%c0%ae%c0%ae/admin', /path_ambiguous/],
+    ['/v1/%e0%80%ae%e0%80%ae/admin', /path_ambiguous/],
+    ['/v1/%uff0e%uff0e/admin', /path_malformed/],
+    ['/v1%3f/../admin', /path_ambiguous/],
+    ['/v1%23/x', /path_ambiguous/],
+    ['/v1%00/x', /path_ambiguous/],
+    ['/v1%20', /path_not_allowed/],
+    ['/v1%09', /path_ambiguous/],
+    ['/V1/x', /path_not_allowed/],
+    ['/v10', /path_not_allowed/],
+    ['/v1.', /path_not_allowed/],
+    ['/v', /path_not_allowed/],
+    ['/', /path_not_allowed/],
+    ['/%76%31%2f', /path_ambiguous/],
+    ['/\xef\xbc\x8e/v1', /path_malformed|parse_error/],
+    ['?/v1', /target_malformed|parse_error/],
+    ['v1', /target_malformed|parse_error/],
+  ]
+  for (const [path, reason] of disguises) {
+    const answer = await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, path))
+    expect([path, deniedAs(answer)]).toEqual([path, expect.stringMatching(reason)])
+  }
+  expect(up.seen).toEqual([])
+  // The same path in other letters is one path, matched and sent in one spelling.
+  for (const path of ['/v1', '/v1/', '/%761/x', '/v1/%7Ea', '/v1/a%2Cb?q=/../admin']) {
+    expect(await sayAndRead(socket, request(host, up.port, path))).toContain('200 OK')
+  }
+  expect(up.seen.map((seen) => seen.url)).toEqual(['/v1', '/v1/', '/v1/x', '/v1/~a', '/v1/a%2Cb?q=/../admin'])
+})
+
+test('row 34: headers by which a server takes another method or path for the one that was judged are refused', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(world, (_req, res) => res.end('ok'))
+  const headers = [
+    'X-HTTP-Method-Override: DELETE',
+    'X-HTTP-Method: DELETE',
+    'X-Method-Override: DELETE',
+    'X_HTTP_METHOD_OVERRIDE: DELETE',
+  ]
+  headers.push(
+    'X-Original-URL: /admin',
+    'X-Rewrite-URL: /admin',
+    'X-Original-URI: /admin',
+    'X_Rewrite_Url: /admin',
+  )
+  headers.push('X-Forwarded-Host: evil.example.com', 'X-Host: evil.example.com', 'X-Forwarded-Uri: /admin')
+  for (const header of headers)
+    expect([header, deniedAs(await say('/', [header]))]).toEqual([header, 'override_forbidden'])
+  expect(up.seen).toEqual([])
+})
+
+test('row 35: an allowed host that relays for others is held to the method and path that its rule names', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([
+    rule(host, up.port, { methods: ['GET'], paths: ['/our-account/our-repository'], inject: injectBearer }),
+  ])
+  const say = async (method: string, path: string) =>
+    deniedAs(
+      await sayAndRead(
+        await world.tunnel(host, up.port),
+        request(host, up.port, path, ['Connection: close'], method),
+      ),
+    )
+  expect(await say('GET', '/somebody-else/paste')).toBe('path_not_allowed')
+  expect(await say('GET', '/our-account/our-repository2')).toBe('path_not_allowed')
+  expect(await say('GET', '/')).toBe('path_not_allowed')
+  for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS']) {
+    expect(await say(method, '/our-account/our-repository/files')).toBe('method_not_allowed')
+  }
+  expect(up.seen).toEqual([])
+  // The query is not matched: a host that fetches what a query names must not be allowed on that path.
+  expect(await say('GET', '/our-account/our-repository/fetch?url=http://169.254.169.254/')).toBe('')
+  expect(up.seen.map((seen) => seen.url)).toEqual([
+    '/our-account/our-repository/fetch?url=http://169.254.169.254/',
+  ])
+  expect((await world.events('egress.allowed'))[0]?.data['path']).toBe('/our-account/our-repository/fetch')
+  expect(world.logged()).not.toContain(theSecret)
+})

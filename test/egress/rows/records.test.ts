@@ -1,0 +1,65 @@
+import { expect, test } from 'vitest'
+import { armed, host } from '../../support/armed.ts'
+import { basic, connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
+
+/** What is written down of attacks: every one, without their own words, and never so much that it drowns the rest. */
+
+test('row 41: control characters in a request reach no record and no log as they are, and strangers cannot flood', async () => {
+  await using world = await makeWorld()
+  await world.setRules([rule(host, 8443)])
+  const socket = await world.connect()
+  const target = `http://${host}/\x1b[31m%0d%0aevil`
+  await sayAndRead(
+    socket,
+    `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`,
+  )
+  for (let i = 0; i < 40; i += 1) {
+    await sayAndRead(
+      await world.connect(),
+      connectRequest(host, 8443, '\x1b[31mx', `nobody-knows-this-lease-${i}`),
+    )
+  }
+  const events = await world.events('egress.denied', 30)
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  const text = JSON.stringify(await world.events('egress.denied', 30)) + world.logged()
+  expect(events.length).toBeLessThanOrEqual(31)
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  expect(text).not.toMatch(/\x1b|\\u001b/)
+})
+
+test('row 41: while records cannot be written nothing is let out, and what was let out is recorded after', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([rule(host, up.port)])
+  const socket = await world.tunnel(host, up.port)
+  await world.store.pool.query('ALTER TABLE events RENAME TO events_away')
+  expect(await sayAndRead(socket, request(host, up.port, '/1'))).toContain('ok')
+  await new Promise((resolve) => setTimeout(resolve, 5_200))
+  expect(await sayAndRead(socket, request(host, up.port, '/2'))).toMatch(
+    /^HTTP\/1\.1 503 [\s\S]*records_unavailable/,
+  )
+  expect(up.seen).toHaveLength(1)
+  await world.store.pool.query('ALTER TABLE events_away RENAME TO events')
+  expect((await world.events('egress.allowed'))[0]?.data['path']).toBe('/1')
+  await expect
+    .poll(() => sayAndRead(socket, request(host, up.port, '/3')), { timeout: 3_000 })
+    .toContain('ok')
+})
+
+test('row 41: a flood of refused requests is counted, not recorded one by one, and stops nobody else', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('fine'), { paths: ['/v1'] })
+  const bob = await world.addLease({})
+  const flood = async () => {
+    const socket = await world.tunnel(host, up.port)
+    for (let i = 0; i < 60; i += 1)
+      expect(await sayAndRead(socket, request(host, up.port, '/forbidden'))).toContain('path_not_allowed')
+  }
+  await Promise.all(Array.from({ length: 20 }, flood))
+  const bobs = await world.tunnel(host, up.port, { lease: bob.lease })
+  expect(await sayAndRead(bobs, request(host, up.port, '/v1'))).toContain('200 OK')
+  const denied = await world.events('egress.denied', 300)
+  // The minute may have turned once.
+  expect(denied.length).toBeGreaterThanOrEqual(300)
+  expect(denied.length).toBeLessThanOrEqual(600)
+})

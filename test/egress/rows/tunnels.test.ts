@@ -1,0 +1,148 @@
+import type { Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { expect, test } from 'vitest'
+import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
+import { clientHello } from '../../support/client-hello.ts'
+import {
+  connectRequest,
+  makeWorld,
+  request,
+  sayAndRead,
+  theSecret,
+  type World,
+} from '../../support/egress-world.ts'
+
+/** What is spoken in a tunnel, and to whom it claims to be: anything but TLS for its own host closes it. */
+
+async function opened(world: World, port: number) {
+  const socket = await world.connect()
+  const answer = await sayAndRead(socket, connectRequest(host, port, 'orders', world.lease))
+  expect(answer).toMatch(/^HTTP\/1\.1 200/)
+  return socket
+}
+
+/** Resolves once the other end has closed, with what it said before. */
+async function said(socket: Socket): Promise<string> {
+  let text = ''
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1')
+  })
+  socket.on('error', () => undefined)
+  await new Promise<void>((resolve) => socket.on('close', () => resolve()))
+  return text
+}
+
+const reasonsOf = async (world: World, count: number) =>
+  (await world.events('egress.denied', count)).map((event) => event.data['reason'])
+
+test('row 26: server name, CONNECT target and Host must be one', async () => {
+  await using world = await makeWorld()
+  const { up, raw } = await armed(world, (_req, res) => res.end('ok'))
+  for (const servername of ['evil.example.com', `a.${host}`, 'example.com', `${host}.evil.example.com`]) {
+    await expect(world.tunnel(host, up.port, { servername })).rejects.toThrow(
+      /closed|disconnected|ECONNRESET/,
+    )
+  }
+  expect(deniedAs(await raw(request('evil.example.com', up.port, '/')))).toBe('host_mismatch')
+  expect(deniedAs(await raw(request(host, up.port + 1, '/')))).toBe('host_mismatch')
+  expect(deniedAs(await raw(request(host, 443, '/')))).toBe('host_mismatch')
+  expect(await reasonsOf(world, 7)).toEqual([
+    ...Array(4).fill('sni_mismatch'),
+    ...Array(3).fill('host_mismatch'),
+  ])
+  expect(world.dialled).toEqual([])
+})
+
+test('row 27: no server name, or an address as one, closes the tunnel', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const nameless = connectTls({
+    socket: await opened(world, up.port),
+    ca: world.ca,
+    checkServerIdentity: () => undefined,
+  })
+  await said(nameless)
+  for (const name of ['127.0.0.1', '[::1]', '2130706433']) {
+    const socket = await opened(world, up.port)
+    socket.write(await clientHello(name))
+    expect(await said(socket)).not.toContain('\x16\x03')
+  }
+  expect(await reasonsOf(world, 4)).toEqual(Array(4).fill('sni_mismatch'))
+  expect(up.seen).toEqual([])
+})
+
+test('row 27: bytes that are no TLS, CONNECT inside, and TLS inside TLS close the tunnel; other ports are not opened', async () => {
+  await using world = await makeWorld({ limits: { handshakeTimeoutMs: 300 } })
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  for (const text of [
+    'SSH-2.0-OpenSSH_9.9\r\n',
+    `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
+    '\x00\x00\x00\x08\x04\xd2\x16\x2f',
+    '\x05\x01\x00',
+  ]) {
+    const socket = await opened(world, up.port)
+    socket.write(Buffer.from(text, 'latin1'))
+    socket.end()
+    expect(await said(socket)).not.toContain('HTTP/1.1 200')
+  }
+  const nested = await world.tunnel(host, up.port)
+  nested.write(connectRequest(host, up.port, 'orders', world.lease))
+  expect(await said(nested)).toBe('')
+  const outer = await world.tunnel(host, up.port)
+  const inner = connectTls({ socket: outer, servername: host, ca: world.ca })
+  expect(await said(inner)).toBe('')
+  for (const port of [22, 25, 3306, 5432, 6379])
+    await expect(world.tunnel(host, port)).rejects.toThrow('port_not_allowed')
+  const reasons = await reasonsOf(world, 11)
+  expect(reasons.filter((reason) => reason === 'connect_in_tunnel')).toHaveLength(1)
+  expect(reasons.filter((reason) => reason === 'parse_error')).toHaveLength(1)
+  expect(reasons.filter((reason) => /^(?:tunnel_not_tls|tls_failed)$/.test(String(reason)))).toHaveLength(4)
+  expect(up.seen).toEqual([])
+  expect(world.dialled).toEqual([])
+})
+
+test('row 27: SOCKS 4 and 5, with BIND and UDP, are no language of the proxy', async () => {
+  await using world = await makeWorld()
+  await armed(world, (_req, res) => res.end('ok'))
+  const greetings: number[][] = [
+    [5, 1, 0],
+    [5, 2, 0, 2],
+    [4, 1, 1, 187, 127, 0, 0, 1, 0],
+    [5, 1, 0, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0],
+    [5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0],
+  ]
+  for (const bytes of greetings) {
+    const socket = await world.connect()
+    const heard = listenTo(socket)
+    socket.write(Buffer.from(bytes))
+    await expect.poll(() => heard.closed).toBe(true)
+    expect(heard.text).toMatch(/^HTTP\/1\.1 400 /)
+  }
+  expect(world.dialled).toEqual([])
+})
+
+test('row 25: a client that offers HTTP/2 first gets a protocol in which the credential goes to nobody else', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const secured = connectTls({
+    socket: await opened(world, up.port),
+    servername: host,
+    ca: world.ca,
+    ALPNProtocols: ['http/1.1'],
+  })
+  await new Promise((resolve) => secured.once('secureConnect', resolve))
+  expect(secured.alpnProtocol).toBe('http/1.1')
+  // The preface of HTTP/2 where HTTP/1.1 was agreed on.
+  const answer = await sayAndRead(secured, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+  expect(answer).toMatch(/^HTTP\/1\.1 400 /)
+  // A protocol that nobody speaks is not guessed at.
+  const other = connectTls({
+    socket: await opened(world, up.port),
+    servername: host,
+    ca: world.ca,
+    ALPNProtocols: ['h3', 'spdy/3'],
+  })
+  expect(await said(other)).toBe('')
+  expect(up.seen).toEqual([])
+  expect(world.logged()).not.toContain(theSecret)
+})

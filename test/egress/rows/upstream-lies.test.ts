@@ -1,0 +1,210 @@
+import { request as askHttps } from 'node:https'
+import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net'
+import { expect, test } from 'vitest'
+import { armed, deniedAs, host } from '../../support/armed.ts'
+import { injectBearer, makeWorld, request, rule, sayAndRead, theSecret } from '../../support/egress-world.ts'
+import { makeRawWorld } from '../../support/raw-upstream.ts'
+
+/** What a server that a rule allows can answer to lead a client elsewhere, or to break what comes after. */
+
+test.each([301, 302, 303, 307, 308])(
+  'row 16: a redirect %i is passed on and never followed; who follows it is judged anew',
+  async (status) => {
+    await using world = await makeWorld()
+    const other = await world.upstream((_req, res) => res.end('trap'))
+    const places = [
+      `https://trap.example.com:${other.port}/`,
+      `http://${host}/`,
+      `https://${host}:1/`,
+      `//evil.example.com/`,
+      'https://evil.example.com/',
+    ]
+    const { up, say } = await armed(world, (req, res) =>
+      res.writeHead(status, { location: places[Number(req.url?.slice(1))] }).end(),
+    )
+    for (const [index, place] of places.entries()) {
+      const answer = await say(`/${index}`)
+      expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+      expect(answer).toContain(`location: ${place}\r\n`)
+    }
+    expect(other.seen).toEqual([])
+    expect(new Set(world.dialled.map(({ port }) => port))).toEqual(new Set([up.port]))
+    await expect(world.tunnel('evil.example.com', 443)).rejects.toThrow('host_not_allowed')
+    await expect(world.tunnel(host, 1)).rejects.toThrow('port_not_allowed')
+    await world.setRules([
+      rule(host, up.port, { inject: injectBearer }),
+      rule('trap.example.com', other.port),
+    ])
+    const followed = await world.tunnel('trap.example.com', other.port)
+    expect(await sayAndRead(followed, request('trap.example.com', other.port, '/'))).toContain('trap')
+    expect(other.seen[0]?.rawHeaders.join(' ')).not.toContain(theSecret)
+  },
+)
+
+test('row 17: Alt-Svc is stripped wherever it stands, and no request becomes h2c', async () => {
+  await using world = await makeWorld()
+  const { say } = await armed(world, (_req, res) => {
+    res.writeHead(200, { 'Alt-Svc': 'h3=":443"', Upgrade: 'h2c', Connection: 'Upgrade', Trailer: 'alt-svc' })
+    res.write('ok')
+    res.addTrailers({ 'alt-svc': 'h3=":443"' })
+    res.end()
+  })
+  const h2c = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__']
+  expect(deniedAs(await say('/', h2c))).toBe('upgrade_unsupported')
+  expect(deniedAs(await say('/', ['HTTP2-Settings: AAMAAABkAAQAAP__']))).toBe('upgrade_unsupported')
+  expect(deniedAs(await say('/', ['Upgrade: TLS/1.0', 'Connection: Upgrade']))).toBe('upgrade_unsupported')
+  expect(world.dialled).toEqual([])
+  expect(await say('/')).not.toMatch(/alt-svc|h2c/i)
+})
+
+test('row 18: a 101 that nobody asked for opens no pipe', async () => {
+  await using world = await makeWorld()
+  const { say } = await armed(world, (req) => {
+    req.socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nraw bytes')
+  })
+  const answer = await say('/')
+  expect(deniedAs(answer)).toBe('answer_switched')
+  expect(answer).not.toContain('raw bytes')
+})
+
+const lies: [string, (socket: Socket) => void, RegExp][] = [
+  [
+    'a head without end',
+    (s) => {
+      s.write('HTTP/1.1 200 OK\r\n')
+      const more = setInterval(() => s.write(`X-A: ${'a'.repeat(8_000)}\r\n`), 1)
+      s.once('close', () => clearInterval(more))
+    },
+    /upstream_failed/,
+  ],
+  [
+    'a flood of interim answers',
+    (s) => {
+      const more = setInterval(() => s.write('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'.repeat(50)), 1)
+      s.once('close', () => clearInterval(more))
+    },
+    /upstream_failed/,
+  ],
+  [
+    'both lengths',
+    (s) => s.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'),
+    /upstream_failed|answer_/,
+  ],
+  [
+    'two lengths',
+    (s) => s.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello'),
+    /upstream_failed/,
+  ],
+  ['what is not HTTP', (s) => s.write(`${theSecret}\r\n\r\n`), /upstream_failed/],
+  ['HTTP/2 in the clear', (s) => s.write('\x00\x00\x00\x04\x00\x00\x00\x00\x00'), /upstream_failed/],
+  [
+    'a gzip transfer coding',
+    (s) => s.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n'),
+    /answer_encoded|upstream_failed/,
+  ],
+]
+test.each(lies)('row 19: an answer that is %s is refused with a reason', async (_, answer, reason) => {
+  await using raw = await makeRawWorld()
+  const { world } = raw
+  await using server = await raw.start(answer)
+  await world.setRules([rule(host, server.port, { inject: injectBearer })])
+  const got = await sayAndRead(await world.tunnel(host, server.port), request(host, server.port, '/'))
+  expect(deniedAs(got)).toMatch(reason)
+  expect(got).not.toContain(theSecret)
+})
+
+test.each([
+  ['shorter than it says', (s: Socket) => s.end('HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhalf'), false],
+  [
+    'chunked and cut off',
+    (s: Socket) => s.end('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n'),
+    false,
+  ],
+  ['HTTP/1.0 until the end', (s: Socket) => s.end('HTTP/1.0 200 OK\r\n\r\nwhole'), true],
+  [
+    'longer than it says',
+    (s: Socket) =>
+      s.write(
+        `HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwholeHTTP/1.1 200 OK\r\nContent-Length: 44\r\n\r\n${theSecret}`,
+      ),
+    true,
+  ],
+])('row 19: a body %s is not taken for what it is not', async (_, answer, isWhole) => {
+  await using raw = await makeRawWorld()
+  const { world } = raw
+  await using server = await raw.start(answer)
+  await world.setRules([rule(host, server.port, { inject: injectBearer })])
+  const secured = await world.tunnel(host, server.port)
+  // A real client says whether it got a whole answer.
+  const ended = await new Promise<string>((resolve) => {
+    const asking = askHttps(
+      { createConnection: () => secured, host, port: server.port, path: '/' },
+      (answered) => {
+        let text = ''
+        answered.on('data', (chunk: Buffer) => (text += chunk.toString()))
+        answered.on('error', () => resolve('broken'))
+        answered.on('end', () => resolve(text))
+      },
+    )
+    asking.on('error', () => resolve('broken'))
+    asking.end()
+  })
+  // Cut off before its head was passed on, it is our own refusal instead; never a short body that seems whole.
+  expect(ended).toMatch(isWhole ? /^whole$/ : /^broken$|"reason":"upstream_failed"/)
+})
+
+test('row 19: an answer smuggled behind another is nobody’s: the connection it came on is not used again', async () => {
+  await using raw = await makeRawWorld()
+  const { world } = raw
+  const one = 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n'
+  await using server = await raw.start((socket) => socket.write(`${one}one${one}bad`))
+  await world.setRules([rule(host, server.port, { inject: injectBearer })])
+  const socket = await world.tunnel(host, server.port)
+  for (let i = 0; i < 3; i += 1) {
+    const answer = await sayAndRead(socket, request(host, server.port, `/${i}`))
+    expect(answer).toMatch(/one$/)
+    expect(answer).not.toContain('bad')
+  }
+  expect(server.heads).toHaveLength(3)
+})
+
+test.each([
+  ['of another name', { name: 'other.example.com' }, true],
+  ['that has expired', { at: Date.now() - 30 * 86_400_000 }, true],
+  ['of an unknown authority', {}, false],
+])(
+  'row 26: a server with a certificate %s is refused and sees no byte of the request',
+  async (_, options, trusted) => {
+    await using raw = await makeRawWorld({ trusted })
+    const { world } = raw
+    await using server = await raw.start((socket) => socket.end(), options)
+    await world.setRules([rule(host, server.port, { inject: injectBearer })])
+    const answer = await sayAndRead(await world.tunnel(host, server.port), request(host, server.port, '/'))
+    expect(deniedAs(answer)).toBe('upstream_untrusted')
+    expect(server.heads).toEqual([])
+    expect(await world.outcome()).toMatchObject({ status: null, failure: 'upstream_untrusted' })
+  },
+)
+
+test('row 26: a server that speaks no TLS where https is meant gets no credential', async () => {
+  await using world = await makeWorld()
+  let heard = ''
+  const server = createTcp((socket) => {
+    socket.on('error', () => undefined)
+    socket.on('data', (chunk) => {
+      heard += chunk.toString('latin1')
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  try {
+    await world.setRules([rule(host, port, { inject: injectBearer })])
+    const socket = await world.tunnel(host, port)
+    expect(deniedAs(await sayAndRead(socket, request(host, port, '/')))).toBe('upstream_failed')
+    expect(heard).not.toContain(theSecret)
+    expect(heard).not.toContain('GET /')
+  } finally {
+    server.close()
+  }
+})
