@@ -97,3 +97,52 @@ test('row 38: a person holds only so many connections, idle ones too, and others
   const socket = await world.tunnel(host, up.port, { lease: bob.lease })
   expect(await sayAndRead(socket, request(host, up.port, '/v1'))).toContain('200 OK')
 })
+
+test('row 38: a client that sends the end of its bytes in the middle of anything is let go', async () => {
+  await using world = await makeWorld({ limits: { handshakeTimeoutMs: 300, headersTimeoutMs: 300 } })
+  const { up } = await armed(world, (req, res) => {
+    req.on('data', () => undefined)
+    req.on('end', () => res.end('ok'))
+  })
+  const beforeHead = await world.connect()
+  beforeHead.end('CONNECT ord')
+  const afterConnect = await world.connect()
+  await sayAndRead(afterConnect, connectRequest(host, up.port, 'orders', world.lease))
+  afterConnect.end()
+  const inHead = await world.tunnel(host, up.port)
+  inHead.end('GET / HTTP/1.1\r\nHost:')
+  const inBody = await world.tunnel(host, up.port)
+  inBody.end(`POST / HTTP/1.1\r\nHost: ${host}:${up.port}\r\nContent-Length: 10\r\n\r\nabc`)
+  const sockets = [beforeHead, afterConnect, inHead, inBody]
+  for (const socket of sockets) socket.resume()
+  await until(() => sockets.every((socket) => socket.destroyed))
+  expect(up.seen.every((seen) => seen.body.length < 10)).toBe(true)
+  expect(await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/'))).toContain('200 OK')
+})
+
+test('row 39: a flood of server names and of hosts has no certificate made: only for a host that CONNECT was allowed, once', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const serials = new Set<string>()
+  const tunnel = async () => {
+    const socket = await world.tunnel(host, up.port)
+    serials.add(socket.getPeerCertificate().serialNumber)
+    socket.destroy()
+  }
+  await tunnel()
+  const random = () => `${Math.random().toString(36).slice(2)}.example.com`
+  const started = performance.now()
+  for (let i = 0; i < 200; i += 1) {
+    const refused = sayAndRead(await world.connect(), connectRequest(random(), 443, 'orders', world.lease))
+    expect(await refused).toContain('host_not_allowed')
+  }
+  for (let i = 0; i < 50; i += 1)
+    await expect(world.tunnel(host, up.port, { servername: random() })).rejects.toThrow(
+      /closed|disconnected|ECONNRESET/,
+    )
+  // Making 250 certificates takes longer than refusing; the bound is generous for a busy machine.
+  expect(performance.now() - started).toBeLessThan(15_000)
+  await tunnel()
+  expect(serials.size).toBe(1)
+  expect(up.seen).toEqual([])
+})

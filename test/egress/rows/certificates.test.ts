@@ -1,0 +1,166 @@
+import { X509Certificate } from 'node:crypto'
+import { readdir, stat } from 'node:fs/promises'
+import { createServer } from 'node:https'
+import { dirname, join } from 'node:path'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { expect, test } from 'vitest'
+import { createLeaves, generateAuthority, importAuthority } from '../../../src/egress/keys/certificates.ts'
+import { armed, deniedAs, host } from '../../support/armed.ts'
+import {
+  basic,
+  connectRequest,
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  theSecret,
+  type World,
+} from '../../support/egress-world.ts'
+
+/** What sandboxes are shown for a host, and what they could do with it. */
+
+/** Leaf and issuing certificate, as a tunnel shows them. */
+async function shown(
+  world: World,
+  port: number,
+): Promise<{ leaf: X509Certificate; issuer: X509Certificate }> {
+  const socket: TLSSocket = await world.tunnel(host, port)
+  const chain = socket.getPeerCertificate(true)
+  socket.destroy()
+  return { leaf: new X509Certificate(chain.raw), issuer: new X509Certificate(chain.issuerCertificate.raw) }
+}
+
+test('row 43: the certificates of a tunnel are good for its host as a server, for days, and for nothing else', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const { leaf, issuer } = await shown(world, up.port)
+  const root = new X509Certificate(world.ca)
+  expect([leaf.ca, issuer.ca, root.ca]).toEqual([false, true, true])
+  expect(leaf.verify(issuer.publicKey)).toBe(true)
+  expect(issuer.verify(root.publicKey)).toBe(true)
+  expect(leaf.checkHost(host)).toBe(host)
+  expect(leaf.checkHost('evil.example.com')).toBeUndefined()
+  // The CA's own certificate names no host, so it is nobody's server certificate.
+  expect([root.checkHost(host), issuer.checkHost(host), root.subjectAltName]).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ])
+  // serverAuth alone.
+  expect(leaf.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1'])
+  const days = (certificate: X509Certificate) =>
+    (Date.parse(certificate.validTo) - Date.parse(certificate.validFrom)) / 86_400_000
+  expect(days(leaf)).toBeLessThan(15)
+  expect(days(issuer)).toBeLessThan(15)
+  // Name constraints (2.5.29.30), as DER writes them.
+  expect(issuer.raw.includes(Buffer.from('0603551d1e', 'hex'))).toBe(true)
+  expect(issuer.raw.includes(Buffer.from(host))).toBe(true)
+})
+
+test('row 43: the keys are for their user alone, and neither they nor the gateway can be reached through the proxy', async () => {
+  await using world = await makeWorld()
+  await armed(world, (_req, res) => res.end('ok'))
+  const folder = join(dirname(dirname(world.egress.socketPath ?? '')), 'keys')
+  const modes = await Promise.all(
+    (await readdir(folder)).map(async (name) => (await stat(join(folder, name))).mode & 0o077),
+  )
+  expect(new Set(modes.concat((await stat(folder)).mode & 0o077))).toEqual(new Set([0]))
+  const authorization = `Proxy-Authorization: ${basic('orders', world.lease)}`
+  for (const target of [
+    '127.0.0.1:7400',
+    'localhost:7400',
+    '[::1]:7400',
+    '0.0.0.0:7400',
+    `127.0.0.1:${world.egress.tcpPort}`,
+  ]) {
+    const connected = await sayAndRead(
+      await world.connect(),
+      `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${authorization}\r\n\r\n`,
+    )
+    expect([target, deniedAs(connected)]).toEqual([target, 'host_not_allowed'])
+    const plain = await sayAndRead(
+      await world.connect(),
+      `GET http://${target}/admin/v1/tokens HTTP/1.1\r\nHost: ${target}\r\n${authorization}\r\n\r\n`,
+    )
+    expect([target, deniedAs(plain)]).toEqual([target, 'host_not_allowed'])
+  }
+  // The proxy itself has no page, no metrics and no keys to show.
+  for (const path of ['/', '/metrics', '/healthz', '/keys', '/debug', '/.well-known/x']) {
+    const answer = await sayAndRead(
+      await world.connect(),
+      `GET ${path} HTTP/1.1\r\nHost: proxy\r\n${authorization}\r\n\r\n`,
+    )
+    expect([path, deniedAs(answer)]).toEqual([path, 'target_malformed'])
+  }
+  expect(world.dialled).toEqual([])
+})
+
+test('row 44: a client that pins a certificate, or trusts other authorities, sends nothing, and nothing is dialled for it', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const open = async () => {
+    const socket = await world.connect()
+    expect(await sayAndRead(socket, connectRequest(host, up.port, 'orders', world.lease))).toContain('200')
+    return socket
+  }
+  const stranger = connectTls({ socket: await open(), servername: host, ca: world.upstreamCa })
+  const failed = await new Promise<Error>((resolve) => stranger.once('error', resolve))
+  expect(String(failed)).toMatch(/issuer|self.signed|verify/i)
+  const pins = connectTls({
+    socket: await open(),
+    servername: host,
+    ca: world.ca,
+    checkServerIdentity: (_host, certificate) =>
+      certificate.fingerprint256 === 'pinned'
+        ? undefined
+        : new Error('another certificate than the pinned one'),
+  })
+  const pinned = await new Promise<Error>((resolve) => pins.once('error', resolve))
+  expect(String(pinned)).toContain('pinned')
+  expect(up.seen).toEqual([])
+  expect(world.dialled).toEqual([])
+})
+
+test('row 44: both certificates say whose key signed them, as Python from 3.13 wants it', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const { leaf, issuer } = await shown(world, up.port)
+  // Authority and subject key identifiers (2.5.29.35, 2.5.29.14), as DER writes them.
+  for (const certificate of [leaf, issuer]) {
+    expect(certificate.raw.includes(Buffer.from('0603551d23', 'hex'))).toBe(true)
+    expect(certificate.raw.includes(Buffer.from('0603551d0e', 'hex'))).toBe(true)
+  }
+})
+
+test('row 44: an upstream that wants a certificate of the client gets no request, and the sandbox a reason', async () => {
+  const ca = await generateAuthority(Date.now())
+  await using world = await makeWorld({ trustedCas: [ca.certificatePem] })
+  const leaves = await createLeaves({
+    authority: await importAuthority(ca.certificatePem, ca.keyPem),
+    now: () => Date.now(),
+    cacheSize: 5,
+  })
+  const context = await leaves.contextFor(host)
+  let asked = 0
+  const server = createServer(
+    {
+      requestCert: true,
+      rejectUnauthorized: true,
+      ca: ca.certificatePem,
+      SNICallback: (_name, done) => done(null, context),
+    },
+    () => {
+      asked += 1
+    },
+  )
+  server.on('tlsClientError', () => undefined)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await world.setRules([rule(host, port, { inject: injectBearer })])
+  const answer = await sayAndRead(await world.tunnel(host, port), request(host, port, '/'))
+  expect(deniedAs(answer)).toMatch(/^upstream_(?:failed|untrusted|unreachable)$/)
+  expect(asked).toBe(0)
+  expect(world.logged()).not.toContain(theSecret)
+  await new Promise((resolve) => server.close(resolve))
+})
