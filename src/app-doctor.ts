@@ -73,6 +73,22 @@ export function doctorChecks(parts: {
             )
       },
     ),
+    check(
+      'warn mode',
+      '`toolcrib egress suggest <source>` prints its rules; write them down and take `egress_warn_until` out',
+      async () => {
+        const open = Object.entries(config.file.sources).filter(
+          ([, source]) => Date.parse(source.egress_warn_until ?? '') > Date.now(),
+        )
+        return open.length === 0
+          ? good('every source is held to its rules')
+          : bad(
+              open
+                .map(([id, source]) => `${id} may reach anything until ${source.egress_warn_until}`)
+                .join('; '),
+            )
+      },
+    ),
     check('disk', 'free some space, or move state_dir', async () => {
       await access(config.stateDir, constants.W_OK)
       const { bavail, bsize } = await statfs(config.stateDir)

@@ -51,6 +51,22 @@ export function addServers(program: Command, version: string): void {
       const { config } = start(command.optsWithGlobals<{ config?: string }>().config, 'egress')
       process.stdout.write(allowEgress(config, { source, method, url }))
     })
+  egress
+    .command('suggest')
+    .description('print rules for what a source asked for and none of its rules names')
+    .argument('<source>', 'id of the source')
+    .addOption(new Option('--days <days>', 'how far to look back').default(7).argParser(days))
+    .addOption(withConfig())
+    .addHelpText(
+      'after',
+      '\nGive the source `egress_warn_until`, use it, and look at what it asked for:\n  $ toolcrib egress suggest orders',
+    )
+    .action(async (source: string, _options: object, command: Command) => {
+      const { suggestEgress } = await import('./main-egress-rules.ts')
+      const given = command.optsWithGlobals<{ config?: string; days: number }>()
+      const { config, log } = start(given.config, 'egress')
+      process.stdout.write(await suggestEgress(config, log, { source, days: given.days }))
+    })
 }
 
 /** The commands that need the database and no server. */
@@ -189,6 +205,11 @@ function portNumber(text: string): number {
 function seconds(text: string): number {
   if (/^\d{1,5}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('Give a whole number of seconds.')
+}
+
+function days(text: string): number {
+  if (/^[1-9]\d{0,2}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('Give a whole number of days, 1 to 999.')
 }
 
 function keyName(text: string): string {

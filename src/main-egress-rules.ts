@@ -1,22 +1,63 @@
 import { stringify } from 'yaml'
 import type { Config } from './config.ts'
-import { AppError } from './core/index.ts'
-import { proposeRule } from './egress/index.ts'
+import { AppError, type Log } from './core/index.ts'
+import { type ProposedRule, proposeRule, suggestRules } from './egress/index.ts'
+import { demandMigrated, withStore } from './main-database.ts'
+import { unnamedRequests } from './store/index.ts'
 
 /** `toolcrib egress allow`: the rule to write down. The file is the truth, and its comments are a person's. */
 export function allowEgress(config: Config, asked: { source: string; method: string; url: string }): string {
-  const { sources } = config.file
-  const source = sources[asked.source]
-  if (source === undefined) {
-    const known = Object.keys(sources).join(', ')
-    throw new AppError(
-      'invalid_input',
-      `the configuration has no source "${asked.source}"; it has ${known === '' ? 'none' : known}`,
-    )
-  }
-  const proposal = proposeRule(asked.method, asked.url, source.egress)
+  const proposal = proposeRule(asked.method, asked.url, sourceOf(config, asked.source).egress)
   if ('allowedBy' in proposal)
     return `${proposal.allowedBy} of the source ${asked.source} allows this already; if it is still refused, run \`toolcrib apply\`.\n`
-  const rule = stringify({ sources: { [asked.source]: { egress: [proposal.rule] } } })
-  return `# Add this rule to the configuration, then run \`toolcrib apply\`:\n${rule}`
+  return toAdd(asked.source, [proposal.rule])
+}
+
+/** `toolcrib egress suggest`: the rules for all that a source asked for in the last days and none names. */
+export async function suggestEgress(
+  config: Config,
+  log: Log,
+  asked: { source: string; days: number },
+): Promise<string> {
+  const { egress } = sourceOf(config, asked.source)
+  const observed = await withStore(config, log, async (store) => {
+    await demandMigrated(store)
+    return await unnamedRequests(store.db, asked.source, asked.days)
+  })
+  const { rules, tunnels, impossible } = suggestRules(observed, egress)
+  const notes = [
+    ...rules.map(
+      ({ rule, times }) => `# ${times} x ${rule.host}: look at what is asked before you allow it.`,
+    ),
+    ...tunnels.map(
+      ({ host, port, times }) =>
+        `# ${times} x a tunnel to ${host}:${port} was refused: what would have been asked is learnt by \`egress_warn_until\`.`,
+    ),
+    ...impossible.map(({ method, host, path }) => `# No rule can allow ${method} ${host}${path}.`),
+  ]
+  if (notes.length === 0)
+    return `The rules of ${asked.source} name all that it asked for in the last ${asked.days} days.\n`
+  const text = notes.join('\n')
+  return rules.length === 0
+    ? `${text}\n`
+    : `${text}\n${toAdd(
+        asked.source,
+        rules.map(({ rule }) => rule),
+      )}`
+}
+
+function toAdd(source: string, rules: ProposedRule[]): string {
+  const text = stringify({ sources: { [source]: { egress: rules } } })
+  return `# Add to the configuration, then run \`toolcrib apply\`:\n${text}`
+}
+
+function sourceOf(config: Config, id: string) {
+  const { sources } = config.file
+  const source = sources[id]
+  if (source !== undefined) return source
+  const known = Object.keys(sources).join(', ')
+  throw new AppError(
+    'invalid_input',
+    `the configuration has no source "${id}"; it has ${known === '' ? 'none' : known}; --config names another file`,
+  )
 }

@@ -52,6 +52,13 @@ const sourceFields = z.strictObject({
   /** Plain values only; a secret here would be inside the sandbox. */
   environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).default({}),
   egress: z.array(egressRule).default([]),
+  /** Until then what no rule names goes out too, without a credential, and is recorded: to learn the rules. */
+  egress_warn_until: z.iso
+    .datetime({
+      offset: true,
+      error: 'write the end as a date and time with its zone, such as 2026-12-01T18:00:00Z',
+    })
+    .optional(),
   /** Credentials that the proxy makes out of stored ones; a rule names one as it names a stored one. */
   minted: mintedSpecs,
   /** `on_first_sight`: definitions found by the first discovery are accepted; any later change waits for a person. */

@@ -41,6 +41,12 @@ interface Kinds {
     stubbed?: true
     outcome: EgressOutcome | null
   }
+  /** As `egress.allowed`, of a source in warn mode: why it would have been refused. */
+  'egress.would_deny': EgressFacts & {
+    reason: string
+    credentials: CredentialUse[]
+    outcome: EgressOutcome | null
+  }
   /** How an allowed request ended whose record was written before that. */
   'egress.finished': { requestId: string; sourceId: string } & EgressOutcome
   /** `suppressed`: how many more refusals came since the last one recorded, of this person or of unknown leases. */

@@ -70,7 +70,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const rules = createRuleLoader({ store, log })
   const rulesAt = (version: number) => rules.at(version)
   const leases = createLeases({ store, maxAgeMs, log })
-  const live = createLive({ rulesAt, log })
+  const live = createLive({ rulesAt, now, log })
   const recorder = createRecorder({
     store,
     log,
@@ -127,7 +127,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const exchange = createExchange({
     allowance,
     inFlight,
-    judge: createJudge({ rulesAt, credentials, guard }),
+    judge: createJudge({ rulesAt, credentials, guard, now }),
     denier,
     recorder,
     upstream,
@@ -156,6 +156,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     live,
     exchange,
     limits,
+    now,
     log,
   })
 

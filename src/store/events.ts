@@ -69,11 +69,40 @@ export async function listEvents(db: Executor, filter: EventFilter): Promise<Sto
             '=',
             eb.selectFrom('calls').select('calls.principal_id').where('calls.id', '=', callId),
           ),
-          eb('kind', 'in', ['egress.allowed', 'egress.denied']),
+          eb('kind', 'in', ['egress.allowed', 'egress.would_deny', 'egress.denied']),
           sql<boolean>`data @> ${named}::jsonb`,
         ]),
       ]),
     )
   }
   return await query.execute()
+}
+
+/** What a source asked for that no rule named, and how often. */
+export interface UnnamedRequests {
+  scheme: string
+  host: string
+  port: number
+  method: string
+  path: string
+  times: number
+}
+
+/**
+ * Requests of a source that were refused for want of a rule, or would have been, in the last `days`; the most
+ * frequent first, at most 5,000 different ones.
+ */
+export async function unnamedRequests(
+  db: Executor,
+  sourceId: string,
+  days: number,
+): Promise<UnnamedRequests[]> {
+  const { rows } = await sql<UnnamedRequests>`
+    SELECT data->>'scheme' AS scheme, data->>'host' AS host, (data->>'port')::int AS port,
+      data->>'method' AS method, data->>'path' AS path, count(*)::int AS times
+    FROM events
+    WHERE kind IN ('egress.would_deny', 'egress.denied') AND data->>'sourceId' = ${sourceId}
+      AND data->>'reason' LIKE '%\_not\_allowed' AND at > now() - make_interval(days => ${days})
+    GROUP BY 1, 2, 3, 4, 5 ORDER BY times DESC, 1, 2, 3, 5, 4 LIMIT 5000`.execute(db)
+  return rows
 }

@@ -70,7 +70,14 @@ export {
   whileChangingKeys,
 } from './egress-keys.ts'
 export { type EmbeddedPostgres, removeEmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
-export { appendEvents, type EventFilter, listEvents, type StoredEvent } from './events.ts'
+export {
+  appendEvents,
+  type EventFilter,
+  listEvents,
+  type StoredEvent,
+  type UnnamedRequests,
+  unnamedRequests,
+} from './events.ts'
 export { type Heartbeat, startHeartbeat } from './heartbeat.ts'
 export { endLeases, insertLease } from './leases.ts'
 export { listen, Notice, type Notices, notify } from './listen.ts'

@@ -14,7 +14,7 @@ export type DecisionReason = 'allowed' | (typeof notAllowed)[number] | 'injectio
 
 /** `rule` names what decided: `egress[2]` of the source, or `default` when nothing named the destination. */
 export type Decision =
-  | { allow: true; reason: 'allowed'; rule: string; matched: EgressRule }
+  | { allow: true; reason: 'allowed'; rule: string; matched: EgressRule; wouldDeny?: DecisionReason }
   | { allow: false; reason: Exclude<DecisionReason, 'allowed'>; rule: string }
 
 /** The port that a rule means: its own, or its scheme's. */

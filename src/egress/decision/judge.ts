@@ -5,10 +5,11 @@ import type { Credentials } from '../secrets/credentials.ts'
 import type { Injection } from '../secrets/inject.ts'
 import type { ScrubForms } from '../secrets/scrub.ts'
 import type { Signer } from '../secrets/sign/signer.ts'
-import { decideEgress } from './decide.ts'
+import type { DecisionReason } from './decide.ts'
 import type { DenialReason } from './denial.ts'
 import type { Guard } from './guard.ts'
-import type { RuleBook } from './rules.ts'
+import { type RuleBook, rulesOf } from './rules.ts'
+import { decideRequest } from './warn.ts'
 
 /** Everything that was decided about a request before anything is dialled. */
 export type Verdict =
@@ -18,6 +19,8 @@ export type Verdict =
       rule: string
       matched: EgressRule
       version: number
+      /** Why it would have been refused, were its source not in warn mode. */
+      wouldDeny: DecisionReason | undefined
       addresses: string[]
       injections: Injection[]
       forms: ScrubForms | undefined
@@ -31,16 +34,17 @@ export function createJudge(options: {
   rulesAt: (version: number) => Promise<RuleBook>
   credentials: Credentials
   guard: Guard
+  now: () => number
 }): (tuple: Tuple, identity: Identity) => Promise<Verdict> {
   return async (tuple, identity) => {
     const book = await options.rulesAt(identity.catalogVersion)
-    const rules = book.rules.get(identity.sourceId) ?? []
-    const decision = decideEgress(tuple, rules)
+    const known = rulesOf(book, identity.sourceId, options.now())
+    const decision = decideRequest(tuple, known)
     if (!decision.allow) return { allow: false, reason: decision.reason, rule: decision.rule }
     const { rule, matched } = decision
 
     const minted = book.minted.get(identity.sourceId) ?? {}
-    const armed = await options.credentials.arm(matched, rules, minted, identity.principalId)
+    const armed = await options.credentials.arm(matched, known.rules, minted, identity.principalId)
     if (!armed.ok) return { allow: false, reason: armed.reason, rule: `${rule} ${armed.credential}` }
     const guarded = await options.guard.check(tuple, matched)
     if (!guarded.ok) return { allow: false, reason: guarded.reason, rule }
@@ -50,6 +54,7 @@ export function createJudge(options: {
       rule,
       matched,
       version: book.version,
+      wouldDeny: decision.wouldDeny,
       addresses: guarded.addresses,
       injections,
       forms,

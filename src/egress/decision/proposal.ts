@@ -3,7 +3,7 @@ import { AppError } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
 import { canonicalPath } from '../request/path.ts'
 import type { Tuple } from '../request/tuple.ts'
-import { decideEgress } from './decide.ts'
+import { decideEgress, rulePort, underPrefix } from './decide.ts'
 
 /** The rule that would let a request through, as a person writes it: without what goes without saying. */
 export type ProposedRule = Partial<EgressRule> & Pick<EgressRule, 'host' | 'methods' | 'paths'>
@@ -18,15 +18,7 @@ export function proposeRule(method: string, url: string, rules: readonly EgressR
   const tuple = wanted(method, url)
   const decision = decideEgress(tuple, rules)
   if (decision.allow) return { allowedBy: decision.rule }
-  const { scheme, host, port, path } = tuple
-  const usual = port === (scheme === 'https' ? 443 : 80)
-  const rule = {
-    ...(scheme === 'https' ? {} : { scheme }),
-    host,
-    ...(usual ? {} : { port }),
-    methods: [tuple.method] as EgressRule['methods'],
-    paths: [path],
-  }
+  const rule = shortRule(tuple, [{ ...tuple, times: 1 }])
   const checked = egressRule.safeParse(rule)
   if (checked.success) return { rule }
   const [issue] = checked.error.issues
@@ -34,6 +26,81 @@ export function proposeRule(method: string, url: string, rules: readonly EgressR
     'invalid_input',
     `no rule can allow ${method} ${url}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`,
   )
+}
+
+/** A request as it was recorded, and how often. */
+export interface Observed extends Pick<Tuple, 'host' | 'port' | 'method' | 'path'> {
+  scheme: string
+  times: number
+}
+
+export interface Suggestion {
+  rules: { rule: ProposedRule; times: number }[]
+  /** Hosts to which only a tunnel was asked for, and refused: what would have been asked inside is not known. */
+  tunnels: { host: string; port: number; times: number }[]
+  /** What no rule can allow, such as an address in place of a name. */
+  impossible: Observed[]
+}
+
+/** So many paths of one host are written out; of more, what they have in common. */
+const mostPaths = 5
+
+/** The rules that would have let through what was seen and `rules` do not name: one for each host. */
+export function suggestRules(observed: readonly Observed[], rules: readonly EgressRule[]): Suggestion {
+  const suggestion: Suggestion = { rules: [], tunnels: [], impossible: [] }
+  const places = Map.groupBy(
+    observed.filter((one) => one.method === 'CONNECT' || !named(one, rules)),
+    ({ scheme, host, port }) => `${scheme} ${host} ${port}`,
+  )
+  for (const seen of places.values()) {
+    const requests = seen.filter(({ method }) => method !== 'CONNECT')
+    const [first] = seen
+    if (first === undefined) continue
+    const times = seen.reduce((sum, one) => sum + one.times, 0)
+    const { host, port } = first
+    if (requests.length === 0) {
+      if (!rules.some((rule) => rule.host === host && rulePort(rule) === port))
+        suggestion.tunnels.push({ host, port, times })
+      continue
+    }
+    const rule = shortRule(first, requests)
+    if (egressRule.safeParse(rule).success) suggestion.rules.push({ rule, times })
+    else suggestion.impossible.push(...requests)
+  }
+  return suggestion
+}
+
+function named(one: Observed, rules: readonly EgressRule[]): boolean {
+  const scheme = one.scheme === 'https' ? 'https' : 'http'
+  return decideEgress({ ...one, scheme, query: '' }, rules).allow
+}
+
+function shortRule(
+  { scheme, host, port }: Pick<Observed, 'scheme' | 'host' | 'port'>,
+  requests: readonly Observed[],
+): ProposedRule {
+  const usual = port === (scheme === 'https' ? 443 : 80)
+  return {
+    ...(scheme === 'https' ? {} : { scheme: 'http' as const }),
+    host,
+    ...(usual ? {} : { port }),
+    methods: [...new Set(requests.map(({ method }) => method))].sort() as EgressRule['methods'],
+    paths: shortPaths(requests.map(({ path }) => path)),
+  }
+}
+
+/** At most `mostPaths` prefixes that cover all of `paths`, as long as they can be. */
+function shortPaths(paths: readonly string[]): string[] {
+  const parts = paths.map((path) => path.split('/').slice(1))
+  const deepest = Math.max(...parts.map(({ length }) => length))
+  for (let depth = deepest; depth > 0; depth--) {
+    const prefixes = new Set(parts.map((segments) => `/${segments.slice(0, depth).join('/')}`))
+    if (prefixes.size > mostPaths) continue
+    const covered = (path: string) =>
+      [...prefixes].some((other) => other !== path && underPrefix(path, other))
+    return [...prefixes].filter((path) => !covered(path)).sort()
+  }
+  return ['/']
 }
 
 function wanted(method: string, url: string): Tuple {

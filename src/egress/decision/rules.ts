@@ -2,6 +2,7 @@ import { type EgressRule, type MintedSpecs, sourceSpec } from '../../catalog/ind
 import { AppError, type Log } from '../../core/index.ts'
 import { configuredSources, type Store } from '../../store/index.ts'
 import { stubRules } from '../secrets/mint/stub.ts'
+import type { SourceRules } from './warn.ts'
 
 /** What each source may reach, as configured at one version of the catalog. */
 export interface RuleBook {
@@ -10,6 +11,8 @@ export interface RuleBook {
   rules: ReadonlyMap<string, readonly EgressRule[]>
   /** The credentials that are minted for a source. */
   minted: ReadonlyMap<string, MintedSpecs>
+  /** Until when, in milliseconds since 1970, what no rule of a source names goes out too. */
+  warnUntil: ReadonlyMap<string, number>
   /** Every host that some rule names for https: what certificates may be signed for. */
   hosts: readonly string[]
 }
@@ -28,15 +31,18 @@ export function createRuleLoader(options: { store: Store; log: Log }): {
     const { version, sources } = await configuredSources(options.store.pool)
     const rules = new Map<string, readonly EgressRule[]>()
     const minted = new Map<string, MintedSpecs>()
+    const warnUntil = new Map<string, number>()
     for (const { id, spec } of sources) {
       const parsed = sourceSpec.safeParse(spec)
       if (parsed.success) {
         rules.set(id, [...parsed.data.egress, ...stubRules(parsed.data.minted)])
         minted.set(id, parsed.data.minted)
+        const until = Date.parse(parsed.data.egress_warn_until ?? '')
+        if (!Number.isNaN(until)) warnUntil.set(id, until)
       } else options.log.error({ sourceId: id }, 'source configuration is not valid, it may reach nothing')
     }
     const secure = [...rules.values()].flat().filter((rule) => rule.scheme === 'https')
-    return { version, rules, minted, hosts: [...new Set(secure.map((rule) => rule.host))] }
+    return { version, rules, minted, warnUntil, hosts: [...new Set(secure.map((rule) => rule.host))] }
   }
 
   return {
@@ -57,4 +63,9 @@ export function createRuleLoader(options: { store: Store; log: Log }): {
       return book
     },
   }
+}
+
+/** What a source may reach at a time in milliseconds since 1970; one without rules nothing. */
+export function rulesOf(book: RuleBook, sourceId: string, now: number): SourceRules {
+  return { rules: book.rules.get(sourceId) ?? [], warn: now < (book.warnUntil.get(sourceId) ?? 0) }
 }

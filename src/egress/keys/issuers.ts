@@ -37,6 +37,8 @@ const lifetimeMs = 7 * day
 const renewAfterMs = lifetimeMs / 2
 /** So that the certificate, which goes out in every handshake, stays below 2 KiB. */
 const hostsEach = 40
+/** The group of the one that may sign for anything. */
+const unconstrained = -1
 
 /**
  * Issuing certificates: seven days, one kind of use, nothing below them but leaves, and name constraints. One for
@@ -54,10 +56,10 @@ export function createIssuers(options: {
   let sorted: string[] = []
   let groups = new Map<number, Promise<Issuer>>()
 
-  const use = (permitted: readonly string[] | undefined) => {
+  const use = (permitted: readonly string[]) => {
     if (permitted === hosts) return
     const wanted = [...new Set(permitted)].sort()
-    const same = (permitted === undefined) === (hosts === undefined) && wanted.join(' ') === sorted.join(' ')
+    const same = wanted.join(' ') === sorted.join(' ')
     hosts = permitted
     if (same) return
     sorted = wanted
@@ -66,9 +68,10 @@ export function createIssuers(options: {
 
   return {
     async for(host, permitted) {
-      use(permitted)
-      const at = permitted === undefined ? 0 : sorted.findIndex((one) => permits(one, host))
-      if (at === -1) throw new Error(`no rule names ${host}`)
+      if (permitted !== undefined) use(permitted)
+      const at =
+        permitted === undefined ? unconstrained * hostsEach : sorted.findIndex((one) => permits(one, host))
+      if (permitted !== undefined && at === -1) throw new Error(`no rule names ${host}`)
       const group = Math.floor(at / hostsEach)
       const constrained =
         permitted === undefined ? undefined : sorted.slice(group * hostsEach, (group + 1) * hostsEach)

@@ -1,14 +1,14 @@
-import type { EgressRule } from '../../catalog/index.ts'
 import type { Log } from '../../core/index.ts'
 import type { LeaseFacts } from '../../store/index.ts'
-import type { RuleBook } from '../decision/rules.ts'
+import { type RuleBook, rulesOf } from '../decision/rules.ts'
+import type { SourceRules } from '../decision/warn.ts'
 import type { Identity } from './leases.ts'
 
 /** Something under way on a lease: a tunnel or a request. */
 export interface LiveEntry {
   identity: Identity
   /** Whether the rules as they are now would still allow it. */
-  allowed(rules: readonly EgressRule[]): boolean
+  allowed(known: SourceRules): boolean
   /** Ends it at once. */
   end(): void
 }
@@ -22,7 +22,11 @@ export interface Live {
   readonly size: number
 }
 
-export function createLive(options: { rulesAt: (version: number) => Promise<RuleBook>; log: Log }): Live {
+export function createLive(options: {
+  rulesAt: (version: number) => Promise<RuleBook>
+  now: () => number
+  log: Log
+}): Live {
   const byDigest = new Map<string, Set<LiveEntry>>()
   const judged = new Map<string, number>()
 
@@ -32,8 +36,8 @@ export function createLive(options: { rulesAt: (version: number) => Promise<Rule
 
   const judgeAgain = async (digest: string, facts: LeaseFacts) => {
     const book = await options.rulesAt(facts.catalogVersion)
-    const rules = book.rules.get(facts.sourceId) ?? []
-    for (const entry of byDigest.get(digest) ?? []) if (!entry.allowed(rules)) entry.end()
+    const known = rulesOf(book, facts.sourceId, options.now())
+    for (const entry of byDigest.get(digest) ?? []) if (!entry.allowed(known)) entry.end()
     if (byDigest.has(digest)) judged.set(digest, facts.catalogVersion)
   }
 

@@ -1,7 +1,7 @@
 import type { AuditEvent, CallId, EgressOutcome, Log } from '../../core/index.ts'
 import { appendEvents, type Store } from '../../store/index.ts'
 
-type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' }>
+type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>
 type Denied = Extract<AuditEvent, { kind: 'egress.denied' }>
 
 /** The record of one request that was let out. */

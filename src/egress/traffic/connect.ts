@@ -4,9 +4,9 @@ import type { Log } from '../../core/index.ts'
 import { type Allowance, headBytes } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
-import { decideTunnel } from '../decision/decide.ts'
 import type { DenialReason } from '../decision/denial.ts'
-import type { RuleBook } from '../decision/rules.ts'
+import { type RuleBook, rulesOf } from '../decision/rules.ts'
+import { decideConnect } from '../decision/warn.ts'
 import type { Leaves } from '../keys/certificates.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
@@ -31,6 +31,7 @@ export interface ConnectDeps {
   live: Live
   limits: EgressLimits
   inner: Inner
+  now: () => number
   log: Log
 }
 
@@ -64,7 +65,7 @@ export function createConnectHandler(
     if (!canonical.ok) return refuse(canonical.reason, 'request')
     if (early.length > 0) return refuse('tunnel_early_data', 'request')
     const book = await deps.rulesAt(identity.catalogVersion)
-    const decision = decideTunnel(canonical.destination, book.rules.get(identity.sourceId) ?? [])
+    const decision = decideConnect(canonical.destination, rulesOf(book, identity.sourceId, deps.now()))
     if (!decision.allow) return refuse(decision.reason, decision.rule)
     await open(deps, { socket, identity, book, destination: canonical.destination, asked, refuse })
   }
@@ -86,7 +87,9 @@ async function open(
   if (typeof place === 'string') return options.refuse(fullReason(place), 'limit')
   let leave: (() => void) | undefined
   try {
-    const context = await deps.leaves.contextFor(destination.host, options.book.hosts)
+    // What warn mode lets out no rule names, and so no issuing certificate bound to the rules vouches for it.
+    const permitted = options.book.hosts.includes(destination.host) ? options.book.hosts : undefined
+    const context = await deps.leaves.contextFor(destination.host, permitted)
     if (socket.destroyed) return place()
     socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
     const tunnel = openTunnel({
@@ -105,7 +108,7 @@ async function open(
     })
     leave = deps.live.add({
       identity,
-      allowed: (rules) => decideTunnel(destination, rules).allow,
+      allowed: (known) => decideConnect(destination, known).allow,
       end: () => tunnel.end(),
     })
   } catch (err) {

@@ -1,8 +1,8 @@
 import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
-import { decideEgress } from '../decision/decide.ts'
 import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
+import { decideRequest } from '../decision/warn.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
@@ -56,18 +56,21 @@ export class Delivery {
     this.#deps = deps
     this.#asked = asked
     const { identity, tuple, verdict } = asked
-    this.#record = deps.recorder.allowed({
-      kind: 'egress.allowed',
-      principalId: identity.principalId,
-      data: {
-        ...factsOf(identity, tuple, verdict.rule),
-        credentials: [
-          ...verdict.injections.map(({ credential, header }) => ({ credential, slot: `header:${header}` })),
-          ...(verdict.signer?.credentials ?? []).map((credential) => ({ credential, slot: 'signature' })),
-        ],
-        outcome: null,
-      },
-    })
+    const data = {
+      ...factsOf(identity, tuple, verdict.rule),
+      credentials: [
+        ...verdict.injections.map(({ credential, header }) => ({ credential, slot: `header:${header}` })),
+        ...(verdict.signer?.credentials ?? []).map((credential) => ({ credential, slot: 'signature' })),
+      ],
+      outcome: null,
+    }
+    const { principalId } = identity
+    const { wouldDeny } = verdict
+    this.#record = deps.recorder.allowed(
+      wouldDeny === undefined
+        ? { kind: 'egress.allowed', principalId, data }
+        : { kind: 'egress.would_deny', principalId, data: { ...data, reason: wouldDeny } },
+    )
     void deps.inFlight.now(identity).then((callIds) => this.#record.calls(callIds))
   }
 
@@ -76,7 +79,7 @@ export class Delivery {
     const { identity, tuple, verdict, inbound } = this.#asked
     this.#leave = this.#deps.live.add({
       identity,
-      allowed: (rules) => decideEgress(tuple, rules).allow,
+      allowed: (known) => decideRequest(tuple, known).allow,
       end: () => this.#revoke(),
     })
     inbound.answer.onClosed((whole) => {

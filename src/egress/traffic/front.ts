@@ -29,6 +29,7 @@ export interface FrontDeps {
   live: Live
   exchange: (exchange: Exchange) => Promise<void>
   limits: EgressLimits
+  now: () => number
   log: Log
 }
 

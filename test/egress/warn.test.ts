@@ -1,0 +1,107 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type EgressRule, egressRule } from '../../src/catalog/index.ts'
+import { decideEgress } from '../../src/egress/decision/decide.ts'
+import { type Observed, suggestRules } from '../../src/egress/decision/proposal.ts'
+import { unnamedRequests } from '../../src/store/index.ts'
+import {
+  connectRequest,
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  theSecret,
+} from '../support/egress-world.ts'
+
+const host = 'orders.example.com'
+const soon = () => ({ egress_warn_until: new Date(Date.now() + 60_000).toISOString() })
+
+test('in warn mode what no rule names goes out without a credential, is recorded, and makes a rule', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((req, res) =>
+    res.end(`had ${req.headers.authorization ?? 'none'} ${theSecret}`),
+  )
+  const known = rule(host, up.port, { paths: ['/v1'], methods: ['GET'], inject: injectBearer })
+  await world.setRules([known], 'orders', soon())
+  const socket = await world.tunnel(host, up.port)
+  // The answer is searched, for it is the host of a credential; the request carried none.
+  expect(await sayAndRead(socket, request(host, up.port, '/other/1'))).toMatch(/had none \*+/)
+  expect(await sayAndRead(socket, request(host, up.port, '/v1/x'))).toMatch(/had Bearer \*+ \*+/)
+  await world.events(undefined, 2)
+  const [warned] = await world.events('egress.would_deny')
+  expect(warned?.data).toMatchObject({
+    reason: 'path_not_allowed',
+    rule: 'warn',
+    path: '/other/1',
+    credentials: [],
+  })
+  const observed = await unnamedRequests(world.store.db, 'orders', 1)
+  expect(observed).toMatchObject([
+    { scheme: 'https', host, port: up.port, method: 'GET', path: '/other/1', times: 1 },
+  ])
+  expect(suggestRules(observed, [egressRule.parse(known)])).toEqual({
+    rules: [{ rule: { host, port: up.port, methods: ['GET'], paths: ['/other/1'] }, times: 1 }],
+    tunnels: [],
+    impossible: [],
+  })
+})
+
+test('warn mode lets nothing in: inside addresses, addresses as hosts and ambiguous requests stay refused', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  world.names.set('inside.example.com', ['10.1.2.3'])
+  await world.setRules([], 'orders', soon())
+  const inside = await world.tunnel('inside.example.com', 443)
+  expect(await sayAndRead(inside, request('inside.example.com', 443, '/'))).toContain('address_private')
+  for (const address of ['169.254.169.254', '127.0.0.1'])
+    expect(
+      await sayAndRead(await world.connect(), connectRequest(address, up.port, 'orders', world.lease)),
+    ).toContain('host_not_allowed')
+  const twice = await world.tunnel('inside.example.com', 443)
+  expect(await sayAndRead(twice, request('inside.example.com', 443, '/a/../b'))).toContain('path_ambiguous')
+  expect(world.dialled).toEqual([])
+})
+
+test('warn mode ends by itself, and at once when it is taken out', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  const known = rule(host, up.port, { paths: ['/v1'] })
+  await world.setRules([known], 'orders', { egress_warn_until: new Date(Date.now() + 700).toISOString() })
+  const socket = await world.tunnel(host, up.port)
+  expect(await sayAndRead(socket, request(host, up.port, '/other'))).toContain('ok')
+  await expect
+    .poll(() => sayAndRead(socket, request(host, up.port, '/other')), { timeout: 3_000 })
+    .toContain('path_not_allowed')
+  await world.setRules([known], 'orders', soon())
+  expect(await sayAndRead(socket, request(host, up.port, '/other'))).toContain('ok')
+  await world.setRules([known])
+  expect(await sayAndRead(socket, request(host, up.port, '/other'))).toContain('path_not_allowed')
+})
+
+test('the rules suggested let through all that was seen, and nothing of another host, port or method', () => {
+  const segment = fc.stringMatching(/^[a-z0-9]{1,3}$/)
+  const seen: fc.Arbitrary<Observed> = fc.record({
+    scheme: fc.constantFrom('https', 'http'),
+    host: fc.constantFrom('a.example.com', 'b.example.com'),
+    port: fc.constantFrom(80, 443, 8443),
+    method: fc.constantFrom('GET', 'POST', 'DELETE'),
+    path: fc.array(segment, { maxLength: 4 }).map((segments) => `/${segments.join('/')}`),
+    times: fc.integer({ min: 1, max: 9 }),
+  })
+  fc.assert(
+    fc.property(fc.array(seen, { maxLength: 30 }), seen, (all, other) => {
+      const { rules, impossible } = suggestRules(all, [])
+      expect(impossible).toEqual([])
+      const whole: EgressRule[] = rules.map((one) => egressRule.parse(one.rule))
+      const allowed = (one: Observed) =>
+        decideEgress({ ...one, scheme: one.scheme === 'https' ? 'https' : 'http', query: '' }, whole).allow
+      expect(all.every(allowed)).toBe(true)
+      expect(whole.every(({ paths }) => paths.length <= 5)).toBe(true)
+      const alike = all.some(
+        (one) => one.scheme === other.scheme && one.host === other.host && one.port === other.port,
+      )
+      expect(alike || !allowed(other)).toBe(true)
+    }),
+  )
+})
