@@ -81,6 +81,7 @@ export const configFile = z.strictObject({
   egress: section({
     upstream_ca_files: z.array(z.string()).default([]),
     refused_ranges: z.array(addressRange).default([]),
+    metrics: section({ host: z.string().default('127.0.0.1'), port: port.nullable().default(null) }),
     limits: section({
       requests: count.default(128),
       requests_total: count.default(2_000),

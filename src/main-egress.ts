@@ -20,12 +20,18 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
     refusedRanges: config.file.egress.refused_ranges,
     listen: { unixSocketDir: egressSocketDir(config) },
     limits: limitsOf(config),
+    metrics: metricsOf(config),
     trustedCas: config.file.egress.upstream_ca_files.map((path) =>
       readFileSync(resolve(config.baseDir, path), 'utf8'),
     ),
   })
   process.stdout.write('ready\n')
   if (!options.stop.aborted) await once(options.stop, 'abort')
+}
+
+function metricsOf({ file }: Config): { host: string; port: number } | undefined {
+  const { host, port } = file.egress.metrics
+  return port === null ? undefined : { host, port }
 }
 
 function limitsOf({ file }: Config): Partial<EgressLimits> {

@@ -14,6 +14,8 @@ import { createLeaves } from './keys/certificates.ts'
 import { createInFlight } from './leases/in-flight.ts'
 import { createLeases, watchLeases } from './leases/leases.ts'
 import { createLive } from './leases/live.ts'
+import { createMetrics } from './records/metrics.ts'
+import { serveMetrics } from './records/metrics-server.ts'
 import { createRecorder } from './records/record.ts'
 import { createCredentials } from './secrets/credentials.ts'
 import { createMint } from './secrets/mint/mint.ts'
@@ -71,8 +73,10 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const rulesAt = (version: number) => rules.at(version)
   const leases = createLeases({ store, maxAgeMs, log })
   const live = createLive({ rulesAt, now, log })
+  const metrics = createMetrics()
   const recorder = createRecorder({
     store,
+    metrics,
     log,
     delayMs: 50,
     patienceMs: 5_000,
@@ -97,6 +101,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const denier = createDenier({
     leases,
     recorder,
+    metrics,
     now,
     tell: (callIds, sentence) =>
       void notify(store.db, { kind: 'egress_denied', callIds, sentence }).catch((err: unknown) =>
@@ -125,6 +130,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const hold = createBodyHold({ totalBytes: heldBytes })
   const allowance = createAllowance({ ...limits, now })
   const exchange = createExchange({
+    metrics,
     allowance,
     inFlight,
     judge: createJudge({ rulesAt, credentials, guard, now }),
@@ -159,6 +165,19 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     now,
     log,
   })
+
+  metrics.gauge('live', 'Tunnels and requests under way.', () => live.size)
+  metrics.gauge('records_waiting', 'Audit records not yet written.', () => recorder.waiting)
+  let metricsPort: number | undefined
+  if (options.metrics !== undefined) {
+    const ready = async () => {
+      await store.pool.query('SELECT 1')
+      if (!recorder.healthy('')) throw new AppError('unavailable', 'records cannot be written')
+    }
+    const served = stack.use(await serveMetrics({ ...options.metrics, metrics, ready, log }))
+    listeningAt.push(served)
+    metricsPort = served.port
+  }
 
   const watch = watchLeases({
     leases,
@@ -211,7 +230,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     port = at.port
   }
   log.info(
-    { socket: unixSocketDir, tcpPort: port, keys: [...keys.opening.keys()], ca: signs },
+    { socket: unixSocketDir, tcpPort: port, metricsPort, keys: [...keys.opening.keys()], ca: signs },
     'egress proxy ready',
   )
 
@@ -219,6 +238,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   return {
     socketPath: unixSocketDir === undefined ? undefined : join(unixSocketDir, socketName),
     tcpPort: port,
+    metricsPort,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   }
 }

@@ -61,6 +61,8 @@ export interface EgressOptions {
   /** Ranges in CIDR that no name may lead to, besides those that are never public. */
   refusedRanges?: readonly string[] | undefined
   limits?: Partial<EgressLimits> | undefined
+  /** Where metrics are served; left out, nowhere. */
+  metrics?: { host: string; port: number } | undefined
   log: Log
   clock?: Clock | undefined
   /** Stands in for DNS, in tests. */
@@ -73,4 +75,5 @@ export interface Egress extends AsyncDisposable {
   /** Where it listens; `tcpPort` is the one it got. */
   readonly socketPath: string | undefined
   readonly tcpPort: number | undefined
+  readonly metricsPort: number | undefined
 }

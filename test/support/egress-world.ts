@@ -101,6 +101,7 @@ export interface World extends AsyncDisposable {
 export async function makeWorld(
   options: {
     limits?: Partial<EgressLimits>
+    metrics?: { host: string; port: number }
     dial?: Dial
     systemRoots?: boolean
     trustedCas?: string[]
@@ -139,7 +140,8 @@ export async function makeWorld(
         dialled.push({ address: to.address, port: to.port })
         return (options.dial ?? systemDial)(to)
       },
-      ...(options.limits === undefined ? {} : { limits: options.limits }),
+      limits: options.limits,
+      metrics: options.metrics,
     })
   const egress = stack.use(await startProxy(join(folder, 'socket')))
 

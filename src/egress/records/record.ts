@@ -1,5 +1,6 @@
 import type { AuditEvent, CallId, EgressOutcome, Log } from '../../core/index.ts'
 import { appendEvents, type Store } from '../../store/index.ts'
+import type { Metrics } from './metrics.ts'
 
 type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>
 type Denied = Extract<AuditEvent, { kind: 'egress.denied' }>
@@ -20,6 +21,8 @@ export interface Recorder {
   healthy(principalId: string): boolean
   allowed(event: Allowed): OpenRecord
   denied(event: Denied): void
+  /** How many wait to be written. */
+  readonly waiting: number
   /** Writes what is still to be written, trying for at most `graceMs`. */
   close(graceMs: number): Promise<void>
 }
@@ -44,6 +47,7 @@ const batchSize = 500
  */
 export function createRecorder(options: {
   store: Store
+  metrics: Metrics
   log: Log
   delayMs: number
   patienceMs: number
@@ -131,6 +135,7 @@ export function createRecorder(options: {
       return first === undefined || performance.now() - first.since <= options.patienceMs
     },
     allowed(event) {
+      options.metrics.allowed(event)
       const entry = add(event, false)
       let finished = false
       return {
@@ -144,6 +149,7 @@ export function createRecorder(options: {
         finish(outcome) {
           if (finished) return
           finished = true
+          options.metrics.finished(event.data.sourceId, outcome)
           if (entry.taken) {
             const { requestId, sourceId } = event.data
             const { principalId } = event
@@ -158,6 +164,9 @@ export function createRecorder(options: {
     },
     denied(event) {
       add(event, true)
+    },
+    get waiting() {
+      return queue.length + writing.length
     },
     async close(graceMs) {
       if (timer !== undefined) clearTimeout(timer)

@@ -6,6 +6,7 @@ import { decideRequest } from '../decision/warn.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
+import type { Metrics } from '../records/metrics.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { forwardedHeaders } from '../secrets/inject.ts'
@@ -22,6 +23,7 @@ export interface DeliveryDeps {
   allowance: Allowance
   inFlight: InFlight
   recorder: Recorder
+  metrics: Metrics
   upstream: Upstream
   live: Live
   now: () => number
@@ -49,6 +51,7 @@ export class Delivery {
   #sent: UpstreamRequest | undefined
   #status: number | null = null
   #bytesOut = 0
+  readonly #began = performance.now()
   #over = false
 
   /** Queues the record: from here on the request may go out. */
@@ -142,6 +145,7 @@ export class Delivery {
 
   #answered(answer: UpstreamAnswer): void {
     this.#status = answer.status
+    this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
     if (answer.status === 401) this.#asked.verdict.rejected()
     if (this.#over) {
       answer.body.destroy()

@@ -11,6 +11,7 @@ import {
   printable,
 } from '../decision/denial.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
+import type { Metrics } from '../records/metrics.ts'
 import type { Recorder } from '../records/record.ts'
 import { formatAuthority } from '../request/host.ts'
 import type { Inbound } from './inbound.ts'
@@ -83,6 +84,7 @@ export interface Denier {
 export function createDenier(options: {
   leases: Leases
   recorder: Recorder
+  metrics: Metrics
   now: () => number
   /** Says to whoever runs these calls what was refused, so that their results can. */
   tell: (callIds: CallId[], sentence: string) => void
@@ -106,6 +108,7 @@ export function createDenier(options: {
   const place = (asked: Asked) => (asked.port === 0 ? asked.host : `${asked.host}:${asked.port}`)
   return {
     deny(identity, asked, reason, rule, retryAfterSeconds) {
+      options.metrics.denied(identity.sourceId, reason)
       const { principalId } = identity
       const denial: Denial = {
         status: denialStatus(reason),
@@ -140,6 +143,7 @@ export function createDenier(options: {
       return denial
     },
     denyStranger(asked, claimedSource) {
+      options.metrics.denied(undefined, 'lease_invalid')
       const source = printable(claimedSource, 40)
       const suppressed = strangers.pass()
       if (suppressed !== undefined) {
