@@ -35,6 +35,7 @@ const refuse = (reason: TupleRefusal) => ({ ok: false, reason }) as const
 export function connectTarget(head: Head): Canonical<{ destination: Destination }> {
   const wrong = refuseHead(head)
   if (wrong !== undefined) return refuse(wrong)
+  if (head.method !== 'CONNECT') return refuse('method_forbidden')
   const authority = parseAuthority(head.target)
   if (!authority.ok) return refuse(authority.userinfo ? 'userinfo_forbidden' : 'host_malformed')
   if (authority.port === undefined) return refuse('port_missing')
@@ -52,6 +53,7 @@ export function connectTarget(head: Head): Canonical<{ destination: Destination 
 export function forwardTarget(head: Head): Canonical<{ tuple: Tuple }> {
   const wrong = refuseHead(head)
   if (wrong !== undefined) return refuse(wrong)
+  if (head.method === 'CONNECT') return refuse('method_forbidden')
   const match = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([^#]*)$/.exec(head.target)
   if (match === null) return refuse('target_malformed')
   const [, scheme = '', rawAuthority = '', rest = ''] = match
