@@ -182,8 +182,8 @@ test('row 14: a secret that could end a line is refused when it is set, and the 
   expect(up.seen[0]?.rawHeaders).toContain(`Bearer ${theSecret}`)
 })
 
-test('row 15: whatever fails, no answer, log, record or table shows the secret; nor does the proxy’s own command line', async () => {
-  await using world = await makeWorld()
+test('row 15: whatever fails, no answer, log, record, table or metric shows the secret; nor does the proxy’s own command line', async () => {
+  await using world = await makeWorld({ metrics: { host: '127.0.0.1', port: 0 } })
   const { up, say } = await armed(world, (req, res) => {
     if (req.url === '/break') return void req.socket.destroy()
     if (req.url === '/garbage') return void req.socket.end(`HTTP/1.1 200 OK\r\n${theSecret}\r\n\r\n`)
@@ -204,9 +204,16 @@ test('row 15: whatever fails, no answer, log, record or table shows the secret; 
       async (table) => await world.store.db.selectFrom(table).selectAll().execute(),
     ),
   )
-  const everything = [answers, refused, JSON.stringify(rows), world.logged(), process.argv.join(' ')].join(
-    '\n',
-  )
+  const metrics = await (await fetch(`http://127.0.0.1:${world.egress.metricsPort}/metrics`)).text()
+  expect(metrics).toContain('toolcrib_egress_redactions_total')
+  const everything = [
+    metrics,
+    answers,
+    refused,
+    JSON.stringify(rows),
+    world.logged(),
+    process.argv.join(' '),
+  ].join('\n')
   for (const form of [
     theSecret,
     theSecret.slice(0, 12),

@@ -8,7 +8,7 @@ import {
   rule,
   sayAndRead,
   type World,
-} from '../support/egress-world.ts'
+} from '../../support/egress-world.ts'
 
 const host = 'orders.example.com'
 
@@ -21,7 +21,7 @@ async function over(world: World, localAddress: string): Promise<Socket> {
   return socket
 }
 
-test('row 37: a lease is good from its own sandbox’s address, and a stolen one from nowhere else', async () => {
+test('rows 2 and 37: a lease is good from its own sandbox’s address, and a stolen one from nowhere else', async () => {
   await using world = await makeWorld()
   const up = await world.upstream((_req, res) => res.end('ok'), 'http')
   await world.setRules([{ ...rule(host, up.port), scheme: 'http' }, rule(host, 8443)])
