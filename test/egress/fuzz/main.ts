@@ -7,7 +7,7 @@ import type { Fuzz } from './fuzz.ts'
 /** Every file beside this one that can be fuzzed exports `fuzz`. */
 export const targets = globSync('*.ts', { cwd: import.meta.dirname })
   .map((file) => basename(file, '.ts'))
-  .filter((name) => !['fuzz', 'main'].includes(name))
+  .filter((name) => !['fuzz', 'main', 'strict-http1'].includes(name))
   .toSorted()
 
 export async function loadTarget(name: string): Promise<Fuzz> {

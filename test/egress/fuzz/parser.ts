@@ -15,6 +15,7 @@ import { headOf } from '../../../src/egress/traffic/inbound-http1.ts'
 import { makeServer } from '../../../src/egress/traffic/server.ts'
 import { defaultLimits } from '../../../src/egress/types.ts'
 import { Chance, Finding, type Fuzz } from './fuzz.ts'
+import { readStrictly, type StrictRequest } from './strict-http1.ts'
 
 const destination = { host: 'api.example.com', port: 443 }
 
@@ -24,9 +25,12 @@ export const fuzz: Fuzz = async ({ seed, deadline }) => {
   const parser = startParser()
   while (performance.now() < deadline) {
     const bytes = chance.once(2) ? writeRequest(chance) : chance.mutate(writeRequest(chance), 3)
-    for (const head of await parser.heads(bytes)) {
+    const strictly = readStrictly(bytes)
+    for (const [index, head] of (await parser.heads(bytes)).entries()) {
       try {
-        tally.accepted += judge(head)
+        const accepted = head === undefined ? 0 : judge(head)
+        if (head !== undefined && accepted > 0) checkSame(head, strictly[index])
+        tally.accepted += accepted
       } catch (cause) {
         throw new Finding(cause instanceof Error ? cause.message : 'it threw', bytes, seed, cause)
       }
@@ -117,6 +121,17 @@ function judge(head: Head): number {
   return accepted
 }
 
+/** A strict server finds the same request in the same bytes, however many came before it. */
+function checkSame(head: Head, strict: StrictRequest | undefined): void {
+  demand(strict !== undefined, `a strict server finds no such request: ${head.method} ${head.target}`)
+  const { method, target, version, headers } = strict ?? { method: '', target: '', version: '', headers: [] }
+  const same = method === head.method && target === head.target && version === head.httpVersion
+  demand(
+    same && JSON.stringify(headers) === JSON.stringify(head.rawHeaders),
+    'a strict server finds another request',
+  )
+}
+
 /** What was accepted is one request to one place, written one way, however it is read again. */
 function checkTuple(tuple: Tuple, head: Head): void {
   const { scheme, host, port, method, path, query } = tuple
@@ -183,9 +198,10 @@ function demand(holds: boolean, what: string): void {
 }
 
 /** Node's server as the proxy makes it, fed with bytes instead of listening. */
-function startParser(): { heads: (bytes: string) => Promise<Head[]> } {
+function startParser(): { heads: (bytes: string) => Promise<(Head | undefined)[]> } {
   const server = makeServer(defaultLimits)
-  let heads: Head[] = []
+  /** Undefined: Node refused it by itself. */
+  let heads: (Head | undefined)[] = []
   const note = (req: IncomingMessage) => {
     heads.push(headOf(req))
     req.resume()
@@ -197,6 +213,11 @@ function startParser(): { heads: (bytes: string) => Promise<Head[]> } {
   server.on('checkContinue', (req, res) => {
     note(req)
     res.end()
+  })
+  server.on('checkExpectation', (req, res) => {
+    heads.push(undefined)
+    req.resume()
+    res.writeHead(417).end()
   })
   server.on('connect', (req, socket) => {
     note(req)
