@@ -40,8 +40,8 @@ test('Ctrl-C leaves no process: the whole group hears it, and npm passes it on o
   await client.call('workspace_write_file', { path: 'kept.txt', content: 'yesterday' })
   // Something in the background and something in mid-call, as on any evening.
   await client.call('workspace_run', { command: 'setsid sleep 300 >/dev/null 2>&1 & echo started' })
-  const running = client.call('workspace_run', { command: 'sleep 300' }).catch(() => undefined)
-  await until(async () => (await processes()).some(({ commandLine }) => commandLine.startsWith('sleep 300')))
+  const running = client.call('workspace_run', { command: 'sleep 3117' }).catch(() => undefined)
+  await until(async () => (await processes()).some(({ commandLine }) => commandLine.startsWith('sleep 3117')))
   before = { url: dev.ready.mcp, adminKey: dev.ready.adminKey, audit: await audit(dev) }
   const pids = await ours(root)
   expect(pids).toEqual(expect.arrayContaining(Object.values(dev.ready.pids)))
