@@ -7,6 +7,15 @@ export { addressRange } from './addresses.ts'
 
 export { aliasFor, reservedAliases } from './alias.ts'
 export type { CatalogConfig } from './apply.ts'
+export {
+  type Binding,
+  hopHeaders,
+  parseSlot,
+  queryKey,
+  type Slot,
+  searchHazards,
+  slotsOverlap,
+} from './binding.ts'
 
 export { type CatalogKeeper, createCatalog } from './keeper.ts'
 export {
@@ -23,6 +32,7 @@ export {
   type EgressRule,
   egressRule,
   type Source,
+  type SourceSpec,
   slug,
   sourceSpec,
   type Tool,

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { canonicalAddress } from './addresses.ts'
+import { binding, parseSlot, slotsOverlap } from './binding.ts'
 import { mintedSpecs, mintInputs, signInputs, signSpec } from './minted.ts'
 
 /** Lower-case letters, digits and hyphens: names that people type. */
@@ -27,18 +28,7 @@ export const egressRule = z.strictObject({
   paths: z.array(pathPrefix).min(1),
   /** Where the host really is; allows this one otherwise refused address for this rule and its `port` only. */
   address: canonicalAddress.optional(),
-  inject: z
-    .array(
-      z.strictObject({
-        credential: z
-          .string()
-          .regex(/^[A-Z][A-Z0-9_]*$/, 'use capitals, digits and underscores, e.g. ORDERS_KEY'),
-        header: z.string().regex(/^[a-z0-9-]+$/, 'use a lower-case header name, e.g. authorization'),
-        /** `{value}` stands for the secret. */
-        format: z.string().includes('{value}').default('{value}'),
-      }),
-    )
-    .default([]),
+  inject: z.array(binding).default([]),
   /** A signature over the request, made after everything else is in place; https only. */
   sign: signSpec.optional(),
 })
@@ -66,11 +56,20 @@ const sourceFields = z.strictObject({
   timeout_seconds: z.number().int().min(1).max(3600).default(300),
 })
 /** What only the parts of a source together can get wrong. */
-export const sourceSpec = sourceFields.superRefine(({ egress, minted }, context) => {
+export const sourceSpec = sourceFields.superRefine(({ egress, minted, environment }, context) => {
   const issue = (path: PropertyKey[], message: string) => context.addIssue({ code: 'custom', path, message })
   const stored = (path: PropertyKey[], names: readonly string[]) => {
     for (const name of names) {
       if (Object.hasOwn(minted, name)) issue(path, `${name} is itself minted; name a stored credential`)
+    }
+  }
+  const standIns = new Set(
+    egress.flatMap(({ inject }) => inject.filter((each) => each.placeholder).map((each) => each.credential)),
+  )
+  for (const [name, value] of Object.entries(environment)) {
+    for (const [whole, credential = ''] of value.matchAll(/\$\{placeholder:([^}]*)\}/g)) {
+      if (!standIns.has(credential))
+        issue(['environment', name], `${whole}: no rule of this source has \`placeholder: true\` for it`)
     }
   }
   for (const [name, spec] of Object.entries(minted)) {
@@ -79,7 +78,22 @@ export const sourceSpec = sourceFields.superRefine(({ egress, minted }, context)
       issue(['minted', name], 'no rule injects it; name it as the `credential` of one, or leave it out')
     }
   }
-  for (const [index, { scheme, sign, address, port }] of egress.entries()) {
+  for (const [index, { scheme, sign, address, port, inject }] of egress.entries()) {
+    if (scheme !== 'https' && inject.length > 0) issue(['egress', index, 'inject'], 'inject on https only')
+    const slots = inject.map(({ into }) => parseSlot(into))
+    for (const [at, slot] of slots.entries()) {
+      const other = slots.findIndex((each, i) => i < at && slot && each && slotsOverlap(slot, each))
+      if (other === -1) continue
+      issue(
+        ['egress', index, 'inject', at, 'into'],
+        `${inject[at]?.credential} would stand where ${inject[other]?.credential} does; give each a place of its own, or each a rule of its own`,
+      )
+    }
+    if (sign !== undefined && slots.some((slot) => slot?.kind === 'body'))
+      issue(
+        ['egress', index, 'sign'],
+        'a signature is over the body as the program sends it; inject elsewhere',
+      )
     if (address !== undefined && port === undefined) {
       issue(['egress', index, 'address'], 'name the `port` too: an exception is one address and one port')
     }

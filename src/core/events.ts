@@ -115,6 +115,8 @@ export interface EgressOutcome {
   bytesOut: number
   /** How many copies of a credential were masked in the answer. */
   redactions: number
+  /** Credentials whose placeholders the request carried where they are not replaced; left out when none. */
+  inert?: string[]
   /** Why the request ended without a whole answer, as a code; null when all went well. */
   failure: string | null
 }

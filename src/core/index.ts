@@ -12,6 +12,7 @@ export { editDistance } from './edit-distance.ts'
 export { AppError, type ErrorCode, errorCodes, toAppError } from './errors.ts'
 export {
   type AuditEvent,
+  type CredentialUse,
   type EgressOutcome,
   type Outcome,
 } from './events.ts'

@@ -138,6 +138,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     recorder,
     upstream,
     requests: createLimit({ perPrincipal: limits.requestsPerPrincipal, total: limits.requests }),
+    bodyLimit: limits.bodyBytes,
     live,
     stubs: createStubs({ rulesAt, recorder, hold, now }),
     hold,

@@ -21,6 +21,8 @@ export interface EgressLimits {
   namelessConnections: number
   /** Largest head of a request or an answer, in bytes. */
   headerBytes: number
+  /** Largest body that is held back, because a credential is put into it, in bytes. */
+  bodyBytes: number
   headersTimeoutMs: number
   handshakeTimeoutMs: number
   dialTimeoutMs: number
@@ -43,6 +45,7 @@ export const defaultLimits: EgressLimits = {
   sentPerHour: 64 * 1024 ** 3,
   namelessConnections: 512,
   headerBytes: 32 * 1024,
+  bodyBytes: 1024 * 1024,
   headersTimeoutMs: 10_000,
   handshakeTimeoutMs: 10_000,
   dialTimeoutMs: 10_000,

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { AppError, digestJson, newId, sha256 } from '../core/index.ts'
 import { insertLease } from '../store/index.ts'
+import { fillPlaceholders } from '../vault/index.ts'
 import type { ToolhostDial } from './driver.ts'
 import type { Held } from './held.ts'
 import type { Context } from './options.ts'
@@ -42,7 +43,7 @@ const digests = new WeakMap<SourceToRun, string>()
 function digestOf(source: SourceToRun): string {
   let digest = digests.get(source)
   if (digest === undefined) {
-    digest = digestJson([source.id, source.command, source.args, source.environment])
+    digest = digestJson([source.id, source.command, source.args, source.environment, source.prefixes ?? {}])
     digests.set(source, digest)
   }
   return digest
@@ -67,7 +68,8 @@ async function put(
     throw databaseAway(cause)
   })
   if (!live) throw new Unsent(new Error('the generation ended before its source was put'))
-  const { id, command, args, environment, digest } = source
+  const { id, command, args, digest } = source
+  const environment = fillPlaceholders(source.environment, source.prefixes ?? {}, held.principalId)
   const launch = { id, command, args, environment, digest, lease: secret }
   const signal = AbortSignal.any([held.ended, AbortSignal.timeout(putMs)])
   let answer: Awaited<ReturnType<typeof context.toolhost.putSource>>

@@ -3,7 +3,10 @@ import type { CallFrame, SourceLaunch, ToolDefinition } from '../wire/index.ts'
 import type { Isolation } from './driver.ts'
 
 /** A source as the runner needs it; its lease is made by this room, per source and generation. */
-export type SourceToRun = Omit<SourceLaunch, 'lease' | 'digest'>
+export type SourceToRun = Omit<SourceLaunch, 'lease' | 'digest'> & {
+  /** How the placeholders begin that `environment` may ask for by `${placeholder:NAME}`, by credential. */
+  prefixes?: Readonly<Record<string, string>>
+}
 
 export interface RunnerCall {
   callId: CallId

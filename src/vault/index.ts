@@ -4,6 +4,7 @@
  * applies to whom, and never where on the wire it goes. Nothing here logs, returns or records a value.
  */
 export { chooseCredential, openCredential } from './choose.ts'
+export { fillPlaceholders, placeholderFor } from './placeholder.ts'
 export {
   generateSealingKey,
   importOpeningKey,

@@ -25,7 +25,7 @@ test('a call reaches its source by remote name, and its result comes back with n
     {
       callId: answer.callId,
       principalId: w.caller.principalId,
-      source: { id: 'demo', command: 'demo', args: ['-x'], environment: {} },
+      source: { id: 'demo', command: 'demo', args: ['-x'], environment: {}, prefixes: {} },
       tool: 'echo',
       arguments: { text: 'hi' },
       timeoutMs: 300_000,

@@ -62,7 +62,7 @@ test('a prefix ends on a segment border', () => {
 })
 
 test('row 13: a cleartext rule that injects is refused whole, and a tunnel needs an https rule for its port', () => {
-  const inject = [{ credential: 'K', header: 'authorization' }]
+  const inject = [{ credential: 'K', into: 'header:authorization' }]
   const rules = [make({ scheme: 'http', inject })]
   expect(decideEgress(ask({ scheme: 'http', port: 80 }), rules)).toMatchObject({
     reason: 'injection_needs_https',

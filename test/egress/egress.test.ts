@@ -132,10 +132,8 @@ test('curl works through the proxy as programs in a sandbox use it', needing('cu
 test('plain http goes out where a rule says http, and never with a credential', async () => {
   await using world = await makeWorld()
   const up = await world.upstream((_req, res) => res.end('plain'), 'http')
-  await world.setRules([
-    { ...rule('plain.example.com', up.port), scheme: 'http' },
-    { ...rule('armed.example.com', up.port, { inject: injectBearer }), scheme: 'http' },
-  ])
+  const plain = { ...rule('plain.example.com', up.port), scheme: 'http' }
+  await world.setRules([plain])
   const say = async (name: string) => {
     const auth = Buffer.from(`orders:${world.lease}`).toString('base64')
     const socket = await world.connect()
@@ -144,8 +142,12 @@ test('plain http goes out where a rule says http, and never with a credential', 
       `GET http://${name}:${up.port}/a HTTP/1.1\r\nHost: ${name}:${up.port}\r\nProxy-Authorization: Basic ${auth}\r\n\r\n`,
     )
   }
-  expect(await say('plain.example.com')).toContain('plain')
-  expect(await say('armed.example.com')).toContain('injection_needs_https')
+  expect(await say('plain.example.com')).toMatch(/^HTTP\/1\.1 200 [^]*plain$/)
+  // Such a rule cannot be written; a source that has one all the same reaches nothing.
+  const armedInClear = { ...rule('armed.example.com', up.port, { inject: injectBearer }), scheme: 'http' }
+  await world.setRules([plain, armedInClear])
+  expect(await say('armed.example.com')).toContain('host_not_allowed')
+  expect(await say('plain.example.com')).toContain('host_not_allowed')
   expect(up.seen).toHaveLength(1)
   expect(up.seen[0]?.rawHeaders.join()).not.toContain('orders')
 })
@@ -153,7 +155,7 @@ test('plain http goes out where a rule says http, and never with a credential', 
 test('a missing credential refuses the request and names the credential', async () => {
   await using world = await makeWorld()
   await world.setRules([
-    rule(host, 8443, { inject: [{ credential: 'OTHER_KEY', header: 'x-key', format: '{value}' }] }),
+    rule(host, 8443, { inject: [{ credential: 'OTHER_KEY', into: 'header:x-key', format: '{value}' }] }),
   ])
   const socket = await world.tunnel(host, 8443)
   const answer = await sayAndRead(socket, request(host, 8443, '/'))

@@ -261,7 +261,7 @@ test('an upstream that no longer takes a token makes the next request mint anoth
     res.end(`${req.headers.authorization} ${server.issued.join(' ')}`)
   })
   await minting.mint(clientCredentials)
-  const inject = [{ credential: 'API_TOKEN', header: 'authorization', format: 'Bearer {value}' }]
+  const inject = [{ credential: 'API_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }]
   const spec = await world.store.db.selectFrom('sources').select('spec').executeTakeFirstOrThrow()
   await world.setRules([rule(apiHost, echo.port, { inject } as never)], 'orders', {
     minted: (spec.spec as { minted: object }).minted,

@@ -291,7 +291,7 @@ function defaultConfig(ordersPort: number, caFile: string) {
             methods: ['GET', 'POST'],
             paths: ['/v1/orders'],
             address: '127.0.0.1',
-            inject: [{ credential: 'ORDERS_KEY', header: 'authorization', format: 'Bearer {value}' }],
+            inject: [{ credential: 'ORDERS_KEY', into: 'header:authorization', format: 'Bearer {value}' }],
           },
         ],
       },

@@ -12,7 +12,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { sql } from 'kysely'
-import type { EgressRule } from '../../src/catalog/index.ts'
 import {
   type CallId,
   createLog,
@@ -42,7 +41,11 @@ export { basic, connectRequest, request, sayAndRead } from './raw-http.ts'
 export const theSecret = 'S3cr3t+Value/for=orders&"quoted"-0123456789'
 
 /** A rule with what most tests want: https at `host`, pinned to loopback. */
-export function rule(host: string, port: number, extra: Partial<EgressRule> = {}): Record<string, unknown> {
+export function rule(
+  host: string,
+  port: number,
+  extra: Record<string, unknown> = {},
+): Record<string, unknown> {
   return {
     scheme: 'https',
     host,
@@ -54,8 +57,8 @@ export function rule(host: string, port: number, extra: Partial<EgressRule> = {}
   }
 }
 
-export const injectBearer: EgressRule['inject'] = [
-  { credential: 'ORDERS_KEY', header: 'authorization', format: 'Bearer {value}' },
+export const injectBearer = [
+  { credential: 'ORDERS_KEY', into: 'header:authorization', format: 'Bearer {value}' },
 ]
 
 export interface World extends AsyncDisposable {

@@ -57,7 +57,7 @@ export async function makeMintWorld(options: Parameters<typeof makeWorld>[0] = {
     api,
     set,
     async mint(spec, rules = []) {
-      const inject = [{ credential: 'API_TOKEN', header: 'authorization', format: 'Bearer {value}' }]
+      const inject = [{ credential: 'API_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }]
       await world.setRules([rule(apiHost, api.port, { inject } as never), ...rules], 'orders', {
         minted: {
           API_TOKEN: {

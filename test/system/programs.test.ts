@@ -63,7 +63,7 @@ async function makeWorkshop() {
     methods: ['GET', 'HEAD', 'POST'],
     paths: ['/'],
     address: '127.0.0.1',
-    inject: [{ credential: 'ORDERS_KEY', header: 'authorization', format: 'Bearer {value}' }],
+    inject: [{ credential: 'ORDERS_KEY', into: 'header:authorization', format: 'Bearer {value}' }],
   }
   const workspace = {
     kind: 'stdio',

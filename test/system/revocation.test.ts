@@ -17,7 +17,7 @@ const wayOut = `
         methods: [POST]
         paths: [/v1/orders]
         address: 127.0.0.1
-        inject: [{ credential: ORDERS_KEY, header: authorization, format: 'Bearer {value}' }]`
+        inject: [{ credential: ORDERS_KEY, into: 'header:authorization', format: 'Bearer {value}' }]`
 
 /** Workspace may also reach the demo API, so that a command of ours can hold a request open. */
 const dev = await startDev({

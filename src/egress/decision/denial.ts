@@ -33,7 +33,27 @@ const others = {
     403,
     'the request asks for a region, a service or a form of signature that the rule does not allow',
   ],
-  body_too_long_to_sign: [413, 'the body is longer than the rule lets the proxy hold back to sign it'],
+  body_too_large: [
+    413,
+    'the body must be held back, to be signed or to have a credential put into it, and is longer than the proxy may hold',
+  ],
+  slot_missing: [
+    400,
+    'the request has no place for the credential: a path segment, or a JSON object in the body, is not there',
+  ],
+  placeholder_missing: [
+    403,
+    'the place of the credential must hold the placeholder that the sandbox was given and nothing else, or be left out',
+  ],
+  placeholder_repeated: [
+    403,
+    'send the placeholder once, in its place, and nowhere else in the same request',
+  ],
+  body_encoded: [415, 'send the body without Content-Encoding: a credential is put into it'],
+  body_malformed: [
+    400,
+    'a credential is put into the body: send strict JSON without repeated keys, or a form, in UTF-8, and say which in Content-Type',
+  ],
   injection_forbidden: [403, 'ask an admin: the rule injects into a header that belongs to the proxy'],
   too_many_requests: [429, 'this person has too many requests in flight; wait for some to end'],
   request_rate_exceeded: [

@@ -1,10 +1,8 @@
 import type { EgressRule } from '../../catalog/index.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Tuple } from '../request/tuple.ts'
+import type { Arms } from '../secrets/arrange.ts'
 import type { Credentials } from '../secrets/credentials.ts'
-import type { Injection } from '../secrets/inject.ts'
-import type { ScrubForms } from '../secrets/scrub.ts'
-import type { Signer } from '../secrets/sign/signer.ts'
 import type { DecisionReason } from './decide.ts'
 import type { DenialReason } from './denial.ts'
 import type { Guard } from './guard.ts'
@@ -22,11 +20,7 @@ export type Verdict =
       /** Why it would have been refused, were its source not in warn mode. */
       wouldDeny: DecisionReason | undefined
       addresses: string[]
-      injections: Injection[]
-      forms: ScrubForms | undefined
-      signer: Signer | undefined
-      /** An upstream said that it does not know who asks: what was minted for it is no longer good. */
-      rejected: () => void
+      arms: Arms
     }
 
 /** Decides, opens what is to be injected, and judges where the host leads, in that order; nothing is sent. */
@@ -48,7 +42,6 @@ export function createJudge(options: {
     if (!armed.ok) return { allow: false, reason: armed.reason, rule: `${rule} ${armed.credential}` }
     const guarded = await options.guard.check(tuple, matched)
     if (!guarded.ok) return { allow: false, reason: guarded.reason, rule }
-    const { injections, forms, signer, rejected } = armed
     return {
       allow: true,
       rule,
@@ -56,10 +49,7 @@ export function createJudge(options: {
       version: book.version,
       wouldDeny: decision.wouldDeny,
       addresses: guarded.addresses,
-      injections,
-      forms,
-      signer,
-      rejected,
+      arms: armed.arms,
     }
   }
 }

@@ -1,36 +1,29 @@
 import { LRUCache } from 'lru-cache'
 import {
+  type Binding,
   type EgressRule,
   type MintedSpec,
   type MintedSpecs,
   mintInputs,
+  parseSlot,
   signInputs,
+  slotsOverlap,
 } from '../../catalog/index.ts'
 import { AppError, isPrivateKeyPem, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
 import { type CredentialRow, credentialsFor, type Store } from '../../store/index.ts'
-import { chooseCredential, type OpeningKey, openCredential } from '../../vault/index.ts'
-import { type Injection, injectable, renderInjection } from './inject.ts'
+import { chooseCredential, type OpeningKey, openCredential, placeholderFor } from '../../vault/index.ts'
+import type { Arms } from './arrange.ts'
 import type { Mint } from './mint/mint.ts'
 import { mintOrder } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
 import { compileSecrets, type ScrubForms } from './scrub.ts'
 import { armSigner } from './sign/arm.ts'
-import type { Signer } from './sign/signer.ts'
+import { type Bound, filled, type StandIn } from './slot.ts'
 
-/** What a route needs of the vault: what to put on the wire, and what must never come back. */
+/** What a route needs of the vault, or why it cannot be had; then the request is refused, never sent without. */
 export type Armed =
-  | {
-      ok: true
-      injections: Injection[]
-      forms: ScrubForms | undefined
-      signer: Signer | undefined
-      rejected: () => void
-    }
-  | {
-      ok: false
-      reason: 'credential_missing' | 'injection_forbidden' | MintFailure
-      credential: string
-    }
+  | { ok: true; arms: Arms }
+  | { ok: false; reason: 'credential_missing' | 'injection_forbidden' | MintFailure; credential: string }
 
 export interface Credentials {
   /**
@@ -58,6 +51,7 @@ export function createCredentials(options: {
   // Keyed by the sealed text, so a replaced credential is never served from here.
   const opened = new LRUCache<string, Secret>({ max: 500 })
   const compiled = new LRUCache<string, ScrubForms>({ max: 500 })
+  const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
   const rowsFor = (names: string[], principalId: PrincipalId): Promise<CredentialRow[]> => {
     const key = [principalId, ...names].join(' ')
@@ -83,62 +77,51 @@ export function createCredentials(options: {
 
   return {
     async arm(rule, rules, minted, principalId) {
+      const standIns = standInsOf(rules, principalId)
       const atHost = rules.filter((other) => other.host === rule.host).flatMap((other) => other.inject)
-      if (atHost.length === 0 && rule.sign === undefined) return nothingArmed
-      const bound = atHost.map((binding) => binding.credential).flatMap((name) => storedNames(minted, name))
-      const names = [...new Set([...bound, ...(rule.sign === undefined ? [] : signInputs(rule.sign))])].sort()
+      if (atHost.length === 0 && rule.sign === undefined) return { ok: true, arms: { ...unarmed, standIns } }
+      const stores = atHost.flatMap(({ credential }) => storedNames(minted, credential))
+      const names = [
+        ...new Set([...stores, ...(rule.sign === undefined ? [] : signInputs(rule.sign))]),
+      ].sort()
       const rows = await rowsFor(names, principalId)
       const mintedIds: string[] = []
-      const injections: Injection[] = []
+      const bound: Bound[] = []
       const secrets: string[] = []
-      const sealed: string[] = []
-      const slots = new Set<string>()
+      const keys: string[] = []
       for (const binding of atHost) {
+        const { credential } = binding
         const wanted = rule.inject.includes(binding)
-        const refuse = (reason: Exclude<Armed, { ok: true }>['reason']): Armed => ({
-          ok: false,
-          reason,
-          credential: binding.credential,
-        })
-        if (wanted && (!injectable(binding.header) || slots.has(binding.header))) {
-          return refuse('injection_forbidden')
-        }
-        const spec = Object.hasOwn(minted, binding.credential) ? minted[binding.credential] : undefined
+        const spec = Object.hasOwn(minted, credential) ? minted[credential] : undefined
         const value = await (spec === undefined
-          ? stored(binding.credential, rows, principalId)
-          : minting(binding.credential, spec, rows, principalId, wanted))
+          ? stored(credential, rows, principalId)
+          : minting(credential, spec, rows, principalId, wanted))
         if (value === undefined) {
-          if (wanted) return refuse('credential_missing')
+          if (wanted) return { ok: false, reason: 'credential_missing', credential }
           continue
         }
-        if (typeof value === 'string') return refuse(value)
-        const { secret } = value
-        const injection = renderInjection(binding, secret)
-        if (injection === undefined) {
-          if (wanted) return refuse('credential_unreadable')
-          continue
-        }
-        secrets.push(...readings(binding.format, secret.reveal()), ...value.former)
-        sealed.push(value.key)
+        // One that is stored and cannot be opened could come back unrecognised.
+        if (typeof value === 'string') return { ok: false, reason: value, credential }
+        secrets.push(...readings(binding, value.secret.reveal()), ...value.former)
+        keys.push(binding.into, value.key)
         if (!wanted) continue
+        const each = bind(binding, value.secret, principalId)
+        if (each === undefined || bound.some(({ slot }) => slotsOverlap(slot, each.slot)))
+          return { ok: false, reason: 'injection_forbidden', credential }
+        if (!fits(each)) return { ok: false, reason: 'credential_unreadable', credential }
         if (value.mintedId !== undefined) mintedIds.push(value.mintedId)
-        slots.add(binding.header)
-        injections.push(injection)
+        bound.push(each)
       }
       const signing =
         rule.sign === undefined ? undefined : await armSigner(rule.sign, rows, principalId, openRow)
       if (signing?.ok === false) return signing
       for (const { row, secret } of signing?.sent ?? []) {
         secrets.push(secret.reveal())
-        sealed.push(row.sealed)
+        keys.push(row.sealed)
       }
-      return {
-        ok: true,
-        injections,
-        forms: secrets.length === 0 ? undefined : formsOf(sealed, secrets),
-        signer: signing?.signer,
-        rejected: () => mintedIds.forEach((id) => options.mint.rejected(id)),
-      }
+      const forms = secrets.length === 0 ? undefined : formsOf(keys, secrets)
+      const rejected = () => mintedIds.forEach((id) => options.mint.rejected(id))
+      return { ok: true, arms: { bound, forms, standIns, signer: signing?.signer, rejected } }
     },
     invalidate: () => rowsKept.clear(),
   }
@@ -180,6 +163,17 @@ export function createCredentials(options: {
     return { secret: token.secret, key: token.key, former, mintedId: token.id }
   }
 
+  function standInsOf(rules: readonly EgressRule[], principalId: PrincipalId): readonly StandIn[] {
+    const byPerson = standInsKept.get(rules) ?? new LRUCache({ max: 1_000 })
+    standInsKept.set(rules, byPerson)
+    let standIns = byPerson.get(principalId)
+    if (standIns === undefined) {
+      standIns = standInsFor(rules, principalId)
+      byPerson.set(principalId, standIns)
+    }
+    return standIns
+  }
+
   function formsOf(sealed: string[], secrets: string[]): ScrubForms {
     const key = sealed.join(' ')
     let forms = compiled.get(key)
@@ -199,9 +193,8 @@ interface Value {
   mintedId: string | undefined
 }
 
-const nothingArmed: Armed = {
-  ok: true,
-  injections: [],
+const unarmed: Omit<Arms, 'standIns'> = {
+  bound: [],
   forms: undefined,
   signer: undefined,
   rejected: () => undefined,
@@ -213,10 +206,40 @@ function storedNames(minted: MintedSpecs, name: string): string[] {
   return spec === undefined ? [name] : mintInputs(spec)
 }
 
-/** The secret, and what an upstream reads out of it when it is a user and password in base64. */
-function readings(format: string, secret: string): string[] {
-  if (!/^basic /i.test(format) || !/^[A-Za-z0-9+/]+={0,2}$/.test(secret)) return [secret]
-  const decoded = Buffer.from(secret, 'base64').toString('latin1')
-  const password = decoded.slice(decoded.indexOf(':') + 1)
-  return [secret, decoded, password].filter((text) => text.length >= 4)
+function bind(binding: Binding, secret: Secret, principalId: PrincipalId): Bound | undefined {
+  const slot = parseSlot(binding.into)
+  if (slot === undefined) return undefined
+  return { binding, slot, secret, placeholder: placeholderOf(binding, principalId) }
+}
+
+function placeholderOf(binding: Binding, principalId: PrincipalId): string | undefined {
+  return binding.placeholder ? placeholderFor(binding.credential, principalId, binding.prefix) : undefined
+}
+
+/** Whether the slot can carry the value whole; nothing is altered to make it fit. */
+function fits(bound: Bound): boolean {
+  const value = filled(bound)
+  // No control character but the tab.
+  if (!/^[\t\x20-\x7e\x80-\u{10ffff}]*$/u.test(value)) return false
+  const { kind } = bound.slot
+  if (kind === 'header') return /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+  if (kind === 'basic') return value.includes(':')
+  return kind !== 'path' || !/^\.{0,2}$/.test(value)
+}
+
+function standInsFor(rules: readonly EgressRule[], principalId: PrincipalId): StandIn[] {
+  const byText = new Map<string, StandIn>()
+  for (const binding of rules.flatMap((rule) => rule.inject)) {
+    const text = placeholderOf(binding, principalId)
+    if (text !== undefined) byText.set(text, { credential: binding.credential, text })
+  }
+  return [...byText.values()]
+}
+
+/** The secret, and what an upstream reads out of it when it is a user and password. */
+function readings({ into, format }: Binding, secret: string): string[] {
+  const inBase64 = /^basic /i.test(format) && /^[A-Za-z0-9+/]+={0,2}$/.test(secret)
+  const pair = inBase64 ? Buffer.from(secret, 'base64').toString('latin1') : into === 'basic' ? secret : ''
+  const password = pair.slice(pair.indexOf(':') + 1)
+  return [secret, ...[pair, password].filter((text) => text.length >= 4)]
 }

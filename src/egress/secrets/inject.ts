@@ -1,22 +1,6 @@
-import type { EgressRule } from '../../catalog/index.ts'
-import { Secret } from '../../core/index.ts'
+import { hopHeaders, searchHazards } from '../../catalog/index.ts'
+import type { Bound } from './slot.ts'
 
-// Hop-by-hop (RFC 9110 section 7.6.1), what is the proxy's own, and what it frames or answers itself.
-const neverForwarded = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authorization',
-  'proxy-authenticate',
-  'proxy-authentication-info',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'content-length',
-  'upgrade',
-  'host',
-  'expect',
-])
 // Where a caller could carry a credential or an identity of its own beside the injected one.
 const identities = new Set([
   'authorization',
@@ -30,31 +14,6 @@ const identities = new Set([
   'private-token',
   'x-amz-security-token',
 ])
-// A part of an answer, or a compressed one, cannot be searched for what was injected.
-const searchHazards = new Set(['accept-encoding', 'range', 'if-range'])
-
-/** Whether a rule may inject into this header; the proxy's own and the framing are not for rules. */
-export function injectable(header: string): boolean {
-  return !neverForwarded.has(header) && !searchHazards.has(header) && !header.startsWith('proxy-')
-}
-
-/** A credential ready for the wire. */
-export interface Injection {
-  credential: string
-  header: string
-  value: Secret
-}
-
-/** The header's value; undefined when the result could not be sent as it is. */
-export function renderInjection(
-  binding: EgressRule['inject'][number],
-  secret: Secret,
-): Injection | undefined {
-  const value = binding.format.split('{value}').join(secret.reveal())
-  if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) return undefined
-  return { credential: binding.credential, header: binding.header, value: new Secret(value) }
-}
-
 /**
  * The headers to send: the caller's without hop-by-hop ones and whatever `Connection` names, then, on a route
  * that is searched, without any identity of the caller's own, and last what is injected: nothing that the caller
@@ -64,25 +23,26 @@ export function forwardedHeaders(options: {
   rawHeaders: readonly string[]
   authority: string
   searched: boolean
-  injections: readonly Injection[]
+  bound: readonly Bound[]
   /** It will be signed, which speaks for the caller as a credential does. */
   signed: boolean
+  placed: readonly (readonly [name: string, value: string])[]
 }): string[] {
-  const { rawHeaders, searched, injections } = options
+  const { rawHeaders, searched, bound, placed } = options
   const dropped = new Set(connectionNamed(rawHeaders))
-  for (const { header } of injections) dropped.add(header)
+  for (const { slot } of bound) if (slot.kind === 'header') dropped.add(slot.name)
   const headers = ['Host', options.authority]
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''
     // CGI, WSGI and their like read `X_Api_Key` as `X-Api-Key`.
     const lower = name.toLowerCase().replaceAll('_', '-')
-    if (neverForwarded.has(lower) || dropped.has(lower) || lower.startsWith('proxy-')) continue
+    if (hopHeaders.has(lower) || dropped.has(lower) || lower.startsWith('proxy-')) continue
     if (searched && searchHazards.has(lower)) continue
-    if ((injections.length > 0 || options.signed) && identities.has(lower)) continue
+    if ((bound.length > 0 || options.signed) && identities.has(lower)) continue
     headers.push(name, rawHeaders[i + 1] ?? '')
   }
   if (searched) headers.push('Accept-Encoding', 'identity')
-  for (const { header, value } of injections) headers.push(header, value.reveal())
+  for (const [name, value] of placed) headers.push(name, value)
   return headers
 }
 
@@ -98,7 +58,7 @@ export function connectionNamed(rawHeaders: readonly string[]): string[] {
 
 /** Headers of an answer that go on to the sandbox; framing is left to the server that writes it. */
 export function answeredHeaders(rawHeaders: readonly string[], searched: boolean): string[] {
-  const dropped = new Set([...connectionNamed(rawHeaders), ...neverForwarded, 'alt-svc'])
+  const dropped = new Set([...connectionNamed(rawHeaders), ...hopHeaders, 'alt-svc'])
   dropped.delete('content-length')
   // A session made with the company's credential is a credential.
   if (searched) dropped.add('set-cookie').add('set-cookie2')

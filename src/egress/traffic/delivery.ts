@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import { type DenialReason, denialStatus } from '../decision/denial.ts'
@@ -9,13 +10,13 @@ import type { Live } from '../leases/live.ts'
 import type { Metrics } from '../records/metrics.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
 import type { Tuple } from '../request/tuple.ts'
-import { forwardedHeaders } from '../secrets/inject.ts'
+import { StandInWatch } from '../secrets/stand-ins.ts'
 import { passAnswer, unsearchable } from './answer.ts'
 import type { Channel, UpstreamAnswer, UpstreamRequest } from './channel.ts'
 import { answerDenial, factsOf } from './deny.ts'
 import { forwardedTrailers } from './fields.ts'
 import type { Inbound } from './inbound.ts'
-import type { Signing } from './signing.ts'
+import type { Outgoing } from './outgoing.ts'
 import { authorityOf, type Upstream } from './upstream.ts'
 import { failureCode, upstreamFailure } from './upstream-error.ts'
 
@@ -36,8 +37,7 @@ export interface Allowed {
   identity: Identity
   tuple: Tuple
   verdict: Extract<Verdict, { allow: true }>
-  /** How it is signed as it leaves, and the body if that was held back for it. */
-  signing?: Signing
+  outgoing: Outgoing
 }
 
 /** Takes one allowed request out and its answer back, once, and records how it went. */
@@ -45,6 +45,7 @@ export class Delivery {
   readonly #deps: DeliveryDeps
   readonly #asked: Allowed
   readonly #record: OpenRecord
+  readonly #watch: StandInWatch | undefined
   readonly #passed = { bytes: 0, redactions: 0 }
   readonly #done = Promise.withResolvers<void>()
   #leave: () => void = () => undefined
@@ -58,13 +59,12 @@ export class Delivery {
   constructor(deps: DeliveryDeps, asked: Allowed) {
     this.#deps = deps
     this.#asked = asked
-    const { identity, tuple, verdict } = asked
+    const { identity, tuple, verdict, outgoing } = asked
+    const { standIns } = verdict.arms
+    this.#watch = standIns.length === 0 ? undefined : new StandInWatch(standIns)
     const data = {
       ...factsOf(identity, tuple, verdict.rule),
-      credentials: [
-        ...verdict.injections.map(({ credential, header }) => ({ credential, slot: `header:${header}` })),
-        ...(verdict.signer?.credentials ?? []).map((credential) => ({ credential, slot: 'signature' })),
-      ],
+      credentials: outgoing.uses,
       outcome: null,
     }
     const { principalId } = identity
@@ -103,18 +103,16 @@ export class Delivery {
 
   #open(channel: Channel): void {
     if (this.#over) return
-    const { inbound, tuple, verdict, signing } = this.#asked
-    const content = signing?.content ?? inbound.content
-    const unsigned = forwardedHeaders({
-      rawHeaders: inbound.rawHeaders,
-      authority: authorityOf(tuple),
-      searched: verdict.forms !== undefined,
-      injections: verdict.injections,
-      signed: signing !== undefined,
-    })
-    const headers = signing === undefined ? unsigned : signing.sign(unsigned, this.#deps.now())
+    const { inbound, tuple, outgoing } = this.#asked
+    const { path, query, body } = outgoing
+    const { content } = inbound
+    const length = body === undefined ? (content?.length ?? 'chunked') : body.length
     this.#sent = channel.open(
-      { tuple, headers, content: content === undefined ? undefined : (content.length ?? 'chunked') },
+      {
+        tuple: { ...tuple, path, query },
+        headers: outgoing.headersAt(this.#deps.now()),
+        content: content === undefined ? undefined : length,
+      },
       {
         answered: (answer) => this.#answered(answer),
         failed: (err) => this.#failed(err),
@@ -122,36 +120,37 @@ export class Delivery {
         switched: () => this.#fail('answer_switched'),
       },
     )
-    if (content !== undefined) {
-      // A body that was held back has been asked for already.
-      if (content === inbound.content) inbound.proceed()
-      content.body.on('data', (chunk: Buffer) => {
-        this.#bytesOut += chunk.length
-        const over = this.#deps.allowance.send(this.#asked.identity.principalId, chunk.length)
-        if (over !== undefined) this.#fail(over.reason, over.retryAfterSeconds)
-      })
-      content.body.on('error', () => this.#finish('client_closed'))
-    }
-    this.#sent.send(content?.body, () => this.#trailers())
+    // A body that was held back has been asked for already.
+    if (body === undefined && content !== undefined) inbound.proceed()
+    const sending = body === undefined ? content?.body : Readable.from([body], { objectMode: false })
+    sending?.on('data', (chunk: Buffer) => this.#sending(chunk))
+    content?.body.on('error', () => this.#finish('client_closed'))
+    this.#sent.send(content === undefined ? undefined : sending, () => this.#trailers())
+  }
+
+  #sending(chunk: Buffer): void {
+    this.#bytesOut += chunk.length
+    this.#watch?.push(chunk)
+    const over = this.#deps.allowance.send(this.#asked.identity.principalId, chunk.length)
+    if (over !== undefined) this.#fail(over.reason, over.retryAfterSeconds)
   }
 
   /** Beside an injected credential nothing of the caller's may stand, and some servers read trailers as headers. */
   #trailers(): string[] {
     const { inbound, verdict } = this.#asked
-    return verdict.injections.length > 0 || verdict.signer !== undefined
-      ? []
-      : forwardedTrailers(inbound.trailers())
+    const { bound, signer } = verdict.arms
+    return bound.length > 0 || signer !== undefined ? [] : forwardedTrailers(inbound.trailers())
   }
 
   #answered(answer: UpstreamAnswer): void {
     this.#status = answer.status
     this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
-    if (answer.status === 401) this.#asked.verdict.rejected()
+    if (answer.status === 401) this.#asked.verdict.arms.rejected()
     if (this.#over) {
       answer.body.destroy()
       return
     }
-    const { forms } = this.#asked.verdict
+    const { forms } = this.#asked.verdict.arms
     const reason = forms === undefined ? undefined : unsearchable(answer)
     if (reason !== undefined) return this.#fail(reason)
     passAnswer({
@@ -204,7 +203,15 @@ export class Delivery {
     this.#over = true
     this.#leave()
     const { bytes: bytesIn, redactions } = this.#passed
-    this.#record.finish({ status: this.#status, bytesIn, bytesOut: this.#bytesOut, redactions, failure })
+    const inert = [...new Set([...this.#asked.outgoing.inert, ...(this.#watch?.seen() ?? [])])]
+    this.#record.finish({
+      status: this.#status,
+      bytesIn,
+      bytesOut: this.#bytesOut,
+      redactions,
+      ...(inert.length === 0 ? {} : { inert }),
+      failure,
+    })
     if (failure !== null || !this.#asked.inbound.complete()) this.#sent?.abort()
     this.#done.resolve()
   }

@@ -10,7 +10,7 @@ import { Delivery, type DeliveryDeps } from './delivery.ts'
 import { type Asked, answerDenial, askedRaw, type Denier } from './deny.ts'
 import type { BodyHold } from './held.ts'
 import type { Inbound } from './inbound.ts'
-import { holdForSigning, signingOf } from './signing.ts'
+import { type Composed, compose, holdForOutgoing } from './outgoing.ts'
 import type { Stubs } from './stub.ts'
 
 /** One request of a known sandbox, understood or not. */
@@ -28,6 +28,8 @@ export interface ExchangeDeps extends DeliveryDeps {
   requests: Limit
   stubs: Stubs
   hold: BodyHold
+  /** The largest body that is held back to have a credential put into it, in bytes. */
+  bodyLimit: number
   log: Log
 }
 
@@ -54,21 +56,19 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       if (stub !== undefined) return await deps.stubs.answer(inbound, stub, tuple, identity)
       const verdict = await deps.judge(tuple, identity)
       if (!verdict.allow) return refuse(verdict.reason, verdict.rule)
-      if (verdict.signer === undefined) {
-        if (inbound.answer.gone()) return
-        return await new Delivery(deps, { inbound, identity, tuple, verdict }).run()
-      }
-      const held = await holdForSigning(deps.hold, verdict.signer, inbound, tuple, identity)
+      const held = await holdForOutgoing(deps.hold, deps.bodyLimit, verdict, inbound, tuple, identity)
       if (held === 'client_closed') return
       if (typeof held === 'string') return refuse(held, verdict.rule)
+      if (held !== undefined && 'ok' in held) return refuse(held.reason, ruleOf(verdict.rule, held))
       try {
         // A body may have been long in coming: what holds is what is decided now.
         const now = held === undefined ? verdict : await deps.judge(tuple, identity)
         if (!now.allow) return refuse(now.reason, now.rule)
-        const signing = signingOf(now.signer, held, inbound, tuple)
-        if (signing === undefined) return refuse('signing_refused', now.rule)
+        const composed = compose(now, held, inbound, tuple)
+        if (!composed.ok) return refuse(composed.reason, ruleOf(now.rule, composed))
         if (inbound.answer.gone()) return
-        await new Delivery(deps, { inbound, identity, tuple, verdict: now, signing }).run()
+        const { outgoing } = composed
+        await new Delivery(deps, { inbound, identity, tuple, verdict: now, outgoing }).run()
       } finally {
         held?.release()
       }
@@ -79,4 +79,9 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       place()
     }
   }
+}
+
+/** The rule, and which of its credentials has no place. */
+function ruleOf(rule: string, { credential }: Extract<Composed, { ok: false }>): string {
+  return credential === undefined ? rule : `${rule} ${credential}`
 }

@@ -12,9 +12,7 @@ export interface BodyHold {
   hold(inbound: Inbound, limit: number, principalId: string): Promise<HeldBody | HoldFailure>
 }
 
-export type HoldFailure =
-  | Extract<DenialReason, 'body_too_long_to_sign' | 'proxy_overloaded'>
-  | 'client_closed'
+export type HoldFailure = Extract<DenialReason, 'body_too_large' | 'proxy_overloaded'> | 'client_closed'
 
 /** Bodies held back at the same time take at most `totalBytes` of memory, those of one person a quarter of it. */
 export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold {
@@ -38,7 +36,7 @@ export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold
     async hold(inbound, limit, principalId) {
       const { content } = inbound
       if (content === undefined) return { bytes: Buffer.alloc(0), release: () => undefined }
-      if ((content.length ?? 0) > limit) return 'body_too_long_to_sign'
+      if ((content.length ?? 0) > limit) return 'body_too_large'
       inbound.proceed()
       const chunks: Buffer[] = []
       let size = 0
@@ -47,7 +45,7 @@ export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold
         content.body.on('error', () => resolve('client_closed'))
         content.body.on('end', () => resolve('whole'))
         content.body.on('data', (chunk: Buffer) => {
-          if (size + chunk.length > limit) resolve('body_too_long_to_sign')
+          if (size + chunk.length > limit) resolve('body_too_large')
           else if (!take(principalId, chunk.length)) resolve('proxy_overloaded')
           else {
             size += chunk.length

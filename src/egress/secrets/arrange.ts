@@ -1,0 +1,145 @@
+import type { CredentialUse } from '../../core/index.ts'
+import { forwardedHeaders } from './inject.ts'
+import { type BodyForm, bodyForm, placeInBody } from './place-body.ts'
+import { placeInHeader } from './place-header.ts'
+import { placeInPairs, placeInPath } from './place-target.ts'
+import type { ScrubForms } from './scrub.ts'
+import type { Signer } from './sign/signer.ts'
+import type { Bound, Placed, PlacementRefusal, StandIn } from './slot.ts'
+import { copiesIn, readableHead } from './stand-ins.ts'
+
+/** What a route has of credentials: what goes where, what must not come back, what may stand for what. */
+export interface Arms {
+  bound: readonly Bound[]
+  forms: ScrubForms | undefined
+  /** Every placeholder that this source may hold; a copy that was not replaced is recorded. */
+  standIns: readonly StandIn[]
+  signer: Signer | undefined
+  /** An upstream said that it does not know who asks: what was minted for it is no longer good. */
+  rejected: () => void
+}
+
+/** A request as it goes out, credentials and all: nothing of it may be shown, logged or recorded but `uses` and `inert`. */
+export interface Arranged {
+  headers: string[]
+  path: string
+  query: string
+  /** The whole body in place of the caller's; undefined: the caller's, as it streams. */
+  body: Buffer | undefined
+  uses: CredentialUse[]
+  /** Credentials whose placeholders stand in it unreplaced, as far as it was read. */
+  inert: string[]
+}
+
+export type Arrangement =
+  | { ok: true; arranged: Arranged }
+  | { ok: false; reason: PlacementRefusal; credential: string }
+type Failed = Extract<Arrangement, { ok: false }>
+
+/** A request as the caller sent it. */
+interface Asked {
+  rawHeaders: readonly string[]
+  path: string
+  query: string
+  authority: string
+}
+
+/** How a body is written that a credential is put into; undefined: none is, and it may stream. */
+export type BodyPlan = { ok: true; form: BodyForm | undefined } | Failed
+
+/** What the head alone says about putting a credential into the body, before any of it is read. */
+export function planBody(
+  asked: Pick<Asked, 'rawHeaders'> & { hasBody: boolean },
+  { bound }: Pick<Arms, 'bound'>,
+): BodyPlan {
+  const inBody = bound.filter(({ slot }) => slot.kind === 'body')
+  const needed = inBody.find(({ placeholder }) => placeholder === undefined)
+  const credential = (needed ?? inBody[0])?.binding.credential
+  if (credential === undefined) return { ok: true, form: undefined }
+  if (!asked.hasBody)
+    return needed === undefined
+      ? { ok: true, form: undefined }
+      : { ok: false, reason: 'slot_missing', credential }
+  const form = bodyForm(asked.rawHeaders)
+  return form.ok ? form : { ...form, credential }
+}
+
+/**
+ * Puts every credential of a route into its slot of this request; nothing has been sent by then. `body` is the whole
+ * of it where `planBody` named a form or the signature takes it, and everything else streams.
+ */
+export function arrange(
+  asked: Asked,
+  arms: Pick<Arms, 'bound' | 'forms' | 'standIns' | 'signer'>,
+  body: { bytes: Buffer; form: BodyForm | undefined } | undefined,
+): Arrangement {
+  const head = placeInHead(asked, arms.bound)
+  if (!head.ok) return head
+  const placed =
+    body?.form === undefined
+      ? { ok: true as const, body: body?.bytes, used: [], strings: [] }
+      : placeInBody(
+          body.bytes,
+          body.form,
+          arms.bound.filter(({ slot }) => slot.kind === 'body'),
+        )
+  if (!placed.ok) return { ok: false, reason: placed.reason, credential: placed.bound.binding.credential }
+  const used = [...head.used, ...placed.used]
+
+  const texts = arms.standIns.length === 0 ? [] : [...readableHead(asked), ...placed.strings]
+  const inert: string[] = []
+  for (const { credential, text } of arms.standIns) {
+    const copies = texts.reduce((sum, each) => sum + copiesIn(each, text), 0)
+    const replaced = used.filter(({ placeholder }) => placeholder === text)
+    const cap = Math.max(...replaced.map(({ binding }) => binding.at_most))
+    // A second copy, where others can read what was sent, is how a placeholder would be traded for the secret.
+    if (replaced.length > 0 && copies > cap) return { ok: false, reason: 'placeholder_repeated', credential }
+    if (copies > replaced.length) inert.push(credential)
+  }
+  const headers = forwardedHeaders({
+    rawHeaders: asked.rawHeaders,
+    authority: asked.authority,
+    searched: arms.forms !== undefined,
+    bound: arms.bound,
+    signed: arms.signer !== undefined,
+    placed: head.headers,
+  })
+  const uses = [
+    ...used.map(({ binding }) => ({ credential: binding.credential, slot: binding.into })),
+    ...(arms.signer?.credentials ?? []).map((credential) => ({ credential, slot: 'signature' })),
+  ]
+  const { path, query } = head
+  return { ok: true, arranged: { headers, path, query, body: placed.body, uses, inert } }
+}
+
+function placeInHead(
+  asked: Asked,
+  bound: readonly Bound[],
+): { ok: true; headers: [string, string][]; path: string; query: string; used: Bound[] } | Failed {
+  const headers: [string, string][] = []
+  const used: Bound[] = []
+  let { path } = asked
+  let pairs = asked.query.slice(1)
+  for (const each of bound) {
+    const { slot } = each
+    let placed: Placed<unknown>
+    if (slot.kind === 'path') {
+      const now = placeInPath(path, slot.segment, each)
+      if (now.ok) path = now.now
+      placed = now
+    } else if (slot.kind === 'query') {
+      const now = placeInPairs(pairs, slot.name, each)
+      if (now.ok) pairs = now.now
+      placed = now
+    } else if (slot.kind === 'body') continue
+    else {
+      const now = placeInHeader(asked.rawHeaders, each)
+      if (now.ok && now.now !== undefined) headers.push([now.now.name, now.now.value])
+      placed = now
+    }
+    if (!placed.ok) return { ok: false, reason: placed.reason, credential: each.binding.credential }
+    if (placed.used) used.push(each)
+  }
+  const query = pairs === '' && asked.query === '' ? '' : `?${pairs}`
+  return { ok: true, headers, path, query, used }
+}

@@ -1,0 +1,99 @@
+import { headerValues } from '../request/head.ts'
+import { findInJson, type JsonPlace } from './json-slots.ts'
+import { placeInPairs } from './place-target.ts'
+import { type Bound, filled, type PlacementRefusal, refused, replaces } from './slot.ts'
+
+/** How a body is written, by its Content-Type; undefined for one that no credential can be put into. */
+export type BodyForm = 'json' | 'form'
+
+export type PlacedBody =
+  | { ok: true; body: Buffer; used: Bound[]; strings: string[] }
+  | { ok: false; reason: PlacementRefusal; bound: Bound }
+
+/** What the head says about the body, or why no credential can be put into it. */
+export function bodyForm(
+  rawHeaders: readonly string[],
+): { ok: true; form: BodyForm } | ReturnType<typeof refused> {
+  if (headerValues(rawHeaders, 'content-encoding').length > 0) return refused('body_encoded')
+  const types = headerValues(rawHeaders, 'content-type')
+  const match = /^([a-z0-9.+/-]+)[ \t]*(?:;[ \t]*charset="?utf-8"?)?$/i.exec(types[0] ?? '')
+  const type = match?.[1]?.toLowerCase()
+  if (types.length !== 1 || type === undefined) return refused('body_malformed')
+  if (type === 'application/x-www-form-urlencoded') return { ok: true, form: 'form' }
+  if (type === 'application/json' || /^application\/[a-z0-9.-]+\+json$/.test(type))
+    return { ok: true, form: 'json' }
+  return refused('body_malformed')
+}
+
+/** The body with every credential in its place, everything else of it byte for byte as it was. */
+export function placeInBody(body: Buffer, form: BodyForm, bound: readonly Bound[]): PlacedBody {
+  const [first] = bound
+  if (first === undefined) return { ok: true, body, used: [], strings: [] }
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body)
+  } catch {
+    return { ok: false, reason: 'body_malformed', bound: first }
+  }
+  return form === 'form' ? placeInForm(text, bound) : placeInJson(text, bound, first)
+}
+
+function placeInForm(text: string, bound: readonly Bound[]): PlacedBody {
+  const used: Bound[] = []
+  let now = text
+  for (const each of bound) {
+    const pointer = pointerOf(each)
+    // A form has no depth.
+    if (pointer.length !== 1) return { ok: false, reason: 'slot_missing', bound: each }
+    const placed = placeInPairs(now, pointer[0] ?? '', each)
+    if (!placed.ok) return { ok: false, reason: placed.reason, bound: each }
+    now = placed.now
+    if (placed.used) used.push(each)
+  }
+  return { ok: true, body: Buffer.from(now), used, strings: [unescaped(text)] }
+}
+
+function placeInJson(text: string, bound: readonly Bound[], first: Bound): PlacedBody {
+  const found = findInJson(text, bound.map(pointerOf))
+  if (found === undefined) return { ok: false, reason: 'body_malformed', bound: first }
+  const edits: { start: number; end: number; text: string }[] = []
+  const used: Bound[] = []
+  for (const [i, each] of bound.entries()) {
+    const place = found.places[i]
+    if (place === undefined || (place.kind === 'room' && each.placeholder !== undefined)) {
+      if (each.placeholder !== undefined) continue
+      return { ok: false, reason: 'slot_missing', bound: each }
+    }
+    if (place.kind === 'value' && each.placeholder !== undefined && !replaces(each, place.text ?? '')) {
+      return { ok: false, reason: 'placeholder_missing', bound: each }
+    }
+    // The second of two members for one empty object comes before the first.
+    const empty = place.kind === 'room' && place.empty && !edits.some(({ start }) => start === place.at)
+    edits.push(editOf(place.kind === 'room' ? { ...place, empty } : place, each))
+    used.push(each)
+  }
+  // From the end, so that what comes before keeps its place.
+  let now = text
+  for (const edit of edits.sort((a, b) => b.start - a.start)) {
+    now = now.slice(0, edit.start) + edit.text + now.slice(edit.end)
+  }
+  return { ok: true, body: Buffer.from(now), used, strings: found.strings }
+}
+
+function editOf(place: JsonPlace, bound: Bound): { start: number; end: number; text: string } {
+  const value = JSON.stringify(filled(bound))
+  if (place.kind === 'value') return { start: place.start, end: place.end, text: value }
+  const member = `${JSON.stringify(pointerOf(bound).at(-1))}:${value}`
+  return { start: place.at, end: place.at, text: place.empty ? member : `${member},` }
+}
+
+function pointerOf({ slot }: Bound): string[] {
+  return slot.kind === 'body' ? slot.pointer : []
+}
+
+/** Each octet as a character: enough to find ASCII in. */
+function unescaped(text: string): string {
+  return text.replace(/%[0-9A-Fa-f]{2}/g, (escape) =>
+    String.fromCharCode(Number.parseInt(escape.slice(1), 16)),
+  )
+}

@@ -1,0 +1,55 @@
+import { queryKey } from '../../catalog/index.ts'
+import { type Bound, filled, type Placed, refused, replaces } from './slot.ts'
+
+/** The path with the credential as its nth segment, percent-encoded: it can become no other path. */
+export function placeInPath(path: string, segment: number, bound: Bound): Placed<string> {
+  const segments = path.split('/')
+  const own = segments[segment]
+  if (own === undefined || own === '') {
+    return bound.placeholder === undefined ? refused('slot_missing') : { ok: true, now: path, used: false }
+  }
+  if (!replaces(bound, decoded(own, decodeURIComponent))) return refused('placeholder_missing')
+  segments[segment] = encodeURIComponent(filled(bound))
+  return { ok: true, now: segments.join('/'), used: true }
+}
+
+/**
+ * `name=value` pairs, of a query without its `?` or of a form, with the credential as the last; every pair of the
+ * caller's that some server takes for the same is left out.
+ */
+export function placeInPairs(pairs: string, name: string, bound: Bound): Placed<string> {
+  const key = queryKey(name)
+  const own: string[] = []
+  const others: string[] = []
+  for (const pair of pairs === '' ? [] : pairs.split('&')) {
+    // Some servers part pairs at ";" too.
+    const isOwn = pair.split(';').some((part) => queryKey(decoded(nameOf(part), formDecode)) === key)
+    ;(isOwn ? own : others).push(pair)
+  }
+  if (bound.placeholder !== undefined) {
+    if (own.length === 0) return { ok: true, now: pairs, used: false }
+    const [only = ''] = own
+    const value = decoded(only.slice(nameOf(only).length + 1), formDecode)
+    if (own.length > 1 || !replaces(bound, value)) return refused('placeholder_missing')
+  }
+  others.push(`${encodeURIComponent(name)}=${encodeURIComponent(filled(bound))}`)
+  return { ok: true, now: others.join('&'), used: true }
+}
+
+function nameOf(pair: string): string {
+  const mark = pair.indexOf('=')
+  return mark === -1 ? pair : pair.slice(0, mark)
+}
+
+export function formDecode(text: string): string {
+  return decodeURIComponent(text.replaceAll('+', ' '))
+}
+
+/** The text as a server reads it; as it stands where its escapes are broken. */
+export function decoded(text: string, decode: (text: string) => string): string {
+  try {
+    return decode(text)
+  } catch {
+    return text
+  }
+}

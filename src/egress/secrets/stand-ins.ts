@@ -1,0 +1,47 @@
+import { headerValues } from '../request/head.ts'
+import { basicText } from './place-header.ts'
+import { decoded, formDecode } from './place-target.ts'
+import type { StandIn } from './slot.ts'
+
+/** How often `needle` stands in `text`. */
+export function copiesIn(text: string, needle: string): number {
+  return text.split(needle).length - 1
+}
+
+/** Everything of a head where a placeholder could stand, as a server would read it. */
+export function readableHead(head: { rawHeaders: readonly string[]; path: string; query: string }): string[] {
+  const texts = head.rawHeaders.filter((_, i) => i % 2 === 1)
+  for (const value of headerValues(head.rawHeaders, 'authorization')) {
+    const basic = basicText(value)
+    if (basic !== undefined) texts.push(basic)
+  }
+  texts.push(decoded(head.path, decodeURIComponent))
+  for (const pair of head.query.slice(1).split('&')) texts.push(decoded(pair, formDecode))
+  return texts
+}
+
+/** Looks for placeholders in a body that streams by; it changes nothing. */
+export class StandInWatch {
+  readonly #standIns: readonly (StandIn & { bytes: Buffer })[]
+  readonly #longest: number
+  readonly #seen = new Set<string>()
+  #tail: Buffer = Buffer.alloc(0)
+
+  constructor(standIns: readonly StandIn[]) {
+    this.#standIns = standIns.map((each) => ({ ...each, bytes: Buffer.from(each.text, 'latin1') }))
+    this.#longest = Math.max(1, ...this.#standIns.map(({ bytes }) => bytes.length))
+  }
+
+  push(chunk: Buffer): void {
+    const text = this.#tail.length === 0 ? chunk : Buffer.concat([this.#tail, chunk])
+    for (const { credential, bytes } of this.#standIns) {
+      if (!this.#seen.has(credential) && text.includes(bytes)) this.#seen.add(credential)
+    }
+    this.#tail = Buffer.from(text.subarray(Math.max(0, text.length - this.#longest + 1)))
+  }
+
+  /** The credentials whose placeholders came by. */
+  seen(): readonly string[] {
+    return [...this.#seen]
+  }
+}
