@@ -94,12 +94,14 @@ test('curl sends, with a credential that it never has', needing('curl'), async (
 
 test('Node’s fetch sends', async () => {
   await using client = await makeClient(() => hello)
+  // A program of its own; what it prints is its answer to this test.
   const script = `fetch(process.argv[1], { method: 'POST', body: 'body' }).then(async (r) => console.log(await r.text()))`
   expect(await client.run(process.execPath, ['-e', script, client.url])).toBe('hello POST body\n')
 })
 
 test('Deno’s fetch sends', needing('deno'), async () => {
   await using client = await makeClient(() => hello)
+  // A program of its own as well, and it has no other way to answer.
   const script = `console.log(await (await fetch(Deno.args[0], { method: 'POST', body: 'body' })).text())`
   await writeFile(join(client.folder, 'client.ts'), script)
   expect(await client.run('deno', ['run', '--allow-net', 'client.ts', client.url])).toBe('hello POST body\n')
@@ -228,6 +230,7 @@ test(
     const elsewhere = 'https://elsewhere.example'
     await expect(client.run('curl', ['-sS', elsewhere])).rejects.toThrow(/403/)
     await expect(client.run('git', ['ls-remote', elsewhere])).rejects.toThrow(/403/)
+    // A program of its own: it prints what Node says of the refusal, as `curl` and `git` above do of themselves.
     const script = `fetch(process.argv[1]).then(() => process.exit(0), (e) => { console.error(require('node:util').inspect(e, { depth: 9 })); process.exit(1) })`
     await expect(client.run(process.execPath, ['-e', script, elsewhere])).rejects.toThrow(/403/)
   },

@@ -14,6 +14,7 @@ const identities = new Set([
   'private-token',
   'x-amz-security-token',
 ])
+
 /**
  * The headers to send: the caller's without hop-by-hop ones and whatever `Connection` names, then, on a route
  * that is searched, without any identity of the caller's own, and last what is injected: nothing that the caller

@@ -5,9 +5,12 @@ import { expect, test } from 'vitest'
 import { sandboxSpec, World } from '../../runners/local/gateway.ts'
 import { kinds } from '../../runners/local/kinds.ts'
 
-/** Ways past the proxy from inside a real sandbox. 192.0.2.0/24 and 2001:db8::/32 are nobody's: nothing is sent. */
+/**
+ * Ways past the proxy from inside a real sandbox. Nothing is sent: its network namespace has no interface but its own
+ * loopback, so the kernel has no route, and 192.0.2.0/24 and 2001:db8::/32 are nobody's besides.
+ */
 
-/** A program that tries one way out and prints what came of it. */
+/** Programs of their own, each for one way out; what one prints, `open` or the error's code, is its answer to the test. */
 const tries = {
   tcp: `require('net').connect({host:'192.0.2.1',port:443}).on('connect',()=>console.log('open')).on('error',(e)=>console.log(e.code))`,
   ipv6: `require('net').connect({host:'2001:db8::1',port:443}).on('connect',()=>console.log('open')).on('error',(e)=>console.log(e.code))`,
@@ -45,6 +48,7 @@ for (const { title, isolation, userId, options } of kinds) {
       await new Promise<void>((resolve) => host.listen(0, '127.0.0.1', resolve))
       await new Promise<void>((resolve) => datagrams.bind(0, '127.0.0.1', resolve))
       const { port } = host.address() as AddressInfo
+      // Prints what it met, as the programs above.
       const dial = `require('net').connect(${port},'127.0.0.1').on('connect',()=>console.log('open')).on('error',(e)=>console.log(e.code))`
       expect(await inside(`node -e "${dial}"`)).toBe('ECONNREFUSED')
       const datagram = `const s=require('dgram').createSocket('udp4');s.send('x',${datagrams.address().port},'127.0.0.1',()=>s.close())`
