@@ -10,7 +10,7 @@ import type { RequestListener } from 'node:http'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
 import { sql } from 'kysely'
 import {
   type CallId,
@@ -76,6 +76,8 @@ export interface World extends AsyncDisposable {
   logged(): string
   names: Map<string, string[]>
   upstream(handle: RequestListener, scheme?: 'http' | 'https'): Promise<Upstream>
+  /** What an upstream shows for this name; the proxy trusts it. */
+  upstreamContext: (host: string) => Promise<SecureContext>
   setRules(rules: Record<string, unknown>[], source?: string, more?: object): Promise<void>
   /** Another proxy of the same deployment. */
   replica(): Promise<Egress>
@@ -90,7 +92,13 @@ export interface World extends AsyncDisposable {
   tunnel(
     host: string,
     port: number,
-    options?: { lease?: string; source?: string; servername?: string; egress?: Egress | undefined },
+    options?: {
+      lease?: string
+      source?: string
+      servername?: string
+      protocols?: string[]
+      egress?: Egress | undefined
+    },
   ): Promise<TLSSocket>
   events(
     kind?: string,
@@ -237,6 +245,7 @@ export async function makeWorld(
     setRules,
     addLease,
     connect,
+    upstreamContext: (host) => upstreamLeaves.contextFor(host),
     async replica() {
       const made = await startProxy(await mkdtemp(join(folder, 'socket-')))
       stack.use(made)
@@ -287,7 +296,7 @@ export async function makeWorld(
         socket,
         servername: asked.servername ?? host,
         ca: world.ca,
-        ALPNProtocols: ['http/1.1'],
+        ALPNProtocols: asked.protocols ?? ['http/1.1'],
       })
       await new Promise<void>((resolve, reject) => {
         secured.once('secureConnect', resolve)

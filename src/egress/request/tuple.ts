@@ -27,6 +27,7 @@ export type TupleRefusal =
   | 'port_missing'
   | 'https_needs_connect'
   | 'connect_in_tunnel'
+  | 'http2_malformed'
 
 export type Canonical<T> = ({ ok: true } & T) | { ok: false; reason: TupleRefusal }
 const refuse = (reason: TupleRefusal) => ({ ok: false, reason }) as const

@@ -22,6 +22,8 @@ export interface Arms {
 /** A request as it goes out, credentials and all: nothing of it may be shown, logged or recorded but `uses` and `inert`. */
 export interface Arranged {
   headers: string[]
+  /** The fields among them that carry a credential, in lower case. */
+  secretFields: string[]
   path: string
   query: string
   /** The whole body in place of the caller's; undefined: the caller's, as it streams. */
@@ -108,8 +110,9 @@ export function arrange(
     ...used.map(({ binding }) => ({ credential: binding.credential, slot: binding.into })),
     ...(arms.signer?.credentials ?? []).map((credential) => ({ credential, slot: 'signature' })),
   ]
+  const secretFields = head.headers.map(([name]) => name.toLowerCase())
   const { path, query } = head
-  return { ok: true, arranged: { headers, path, query, body: placed.body, uses, inert } }
+  return { ok: true, arranged: { headers, secretFields, path, query, body: placed.body, uses, inert } }
 }
 
 function placeInHead(

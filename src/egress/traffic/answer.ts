@@ -68,7 +68,7 @@ export function passAnswer(options: {
     if (!whole) end('upstream_failed')
   })
   guarded(() => {
-    to.head(from.status, clean(answeredHeaders(from.rawHeaders, scrubber !== undefined)))
+    to.head(from.status, clean(answeredHeaders(from.rawHeaders, scrubber !== undefined)), from.headOnly)
     // A stream's head goes out before its first event; a short answer leaves in one piece.
     setImmediate(() => {
       if (!over && !to.gone()) to.flush()

@@ -8,6 +8,8 @@ export interface Outgoing {
   headers: readonly string[]
   /** The body's length where it was declared, `chunked` where it was not, undefined without a body. */
   content: number | 'chunked' | undefined
+  /** The fields among `headers` that carry a credential, in lower case. */
+  secretFields: readonly string[]
 }
 
 /** The head of an answer, and its body as it comes. */
@@ -15,6 +17,8 @@ export interface UpstreamAnswer {
   status: number
   rawHeaders: readonly string[]
   body: Readable
+  /** Whether nothing comes after the head: what gRPC reads as "these fields are the trailers". */
+  headOnly: boolean
   /** Whether the body reads as it was meant: no transfer coding but chunked. */
   plain(): boolean
   /** Whether a body that has ended was not cut off. */
@@ -43,4 +47,6 @@ export interface UpstreamRequest {
 /** One way to a place, good for one request at a time or for many. */
 export interface Channel {
   open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest
+  /** Gives it back without having sent anything. */
+  release(): void
 }

@@ -17,7 +17,8 @@ import { answerDenial, factsOf } from './deny.ts'
 import { forwardedTrailers } from './fields.ts'
 import type { Inbound } from './inbound.ts'
 import type { Outgoing } from './outgoing.ts'
-import { authorityOf, type Upstream } from './upstream.ts'
+import type { Upstream } from './upstream.ts'
+import { authorityOf } from './upstream-connection.ts'
 import { failureCode, upstreamFailure } from './upstream-error.ts'
 
 export interface DeliveryDeps {
@@ -102,7 +103,7 @@ export class Delivery {
   }
 
   #open(channel: Channel): void {
-    if (this.#over) return
+    if (this.#over) return channel.release()
     const { inbound, tuple, outgoing } = this.#asked
     const { path, query, body } = outgoing
     const { content } = inbound
@@ -112,6 +113,7 @@ export class Delivery {
         tuple: { ...tuple, path, query },
         headers: outgoing.headersAt(this.#deps.now()),
         content: content === undefined ? undefined : length,
+        secretFields: outgoing.secretFields,
       },
       {
         answered: (answer) => this.#answered(answer),

@@ -184,7 +184,7 @@ export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, las
   // Nor does a stranger keep a connection that others may need.
   if (last || !inbound.complete() || denial.status === 407) headers.push('connection', 'close')
   answer.head(denial.status, headers)
-  answer.sink.write(body)
+  if (inbound.method !== 'HEAD') answer.sink.write(body)
   answer.end([])
 }
 

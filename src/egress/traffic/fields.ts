@@ -47,3 +47,25 @@ export function forwardedTrailers(flat: readonly string[]): string[] {
     })
     .flat()
 }
+
+// RFC 9113 section 8.2.2: fields of one hop of HTTP/1.1 have no place in HTTP/2.
+const oneHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+])
+
+/** The same fields as HTTP/2 has them: in lower case, without Host and what concerns one hop of HTTP/1.1. */
+export function http2Headers(flat: readonly string[]): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = Object.create(null)
+  for (const [name, value] of pairsOf(flat)) {
+    const lower = name.toLowerCase()
+    if (oneHop.has(lower) || lower === 'host' || lower.startsWith(':')) continue
+    const before = headers[lower]
+    headers[lower] = before === undefined ? value : [before, value].flat()
+  }
+  return headers
+}

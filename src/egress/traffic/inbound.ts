@@ -31,8 +31,11 @@ export interface InboundAnswer {
   begun(): boolean
   /** Whether nobody reads it any more. */
   gone(): boolean
-  /** Writes a head; fields that belong to one hop of HTTP/1.1 must not be among `headers`. */
-  head(status: number, headers: readonly string[]): void
+  /**
+   * Writes a head; fields that belong to one hop of HTTP/1.1 must not be among `headers`. `headOnly` says that
+   * nothing will follow but `end([])`.
+   */
+  head(status: number, headers: readonly string[], headOnly?: boolean): void
   /** Lets a head go out before the first byte of the body. */
   flush(): void
   /** The body is whole. What the client still sends of its own is not read. */

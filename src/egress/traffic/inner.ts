@@ -1,13 +1,11 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { TLSSocket } from 'node:tls'
-import type { Log } from '../../core/index.ts'
-import type { Leases } from '../leases/leases.ts'
 import { tunnelTarget } from '../request/tuple.ts'
-import type { EgressLimits } from '../types.ts'
-import { answerDenial, askedRaw, type Denier } from './deny.ts'
-import type { Exchange } from './exchange.ts'
+import { askedRaw } from './deny.ts'
 import { Http1Inbound, headOf } from './inbound-http1.ts'
-import { makeServer, refuseBytes, saidBy, unavailable } from './server.ts'
+import { serveHttp2 } from './inner-http2.ts'
+import { type InnerDeps, serveRequest } from './inner-request.ts'
+import { makeServer, refuseBytes, saidBy } from './server.ts'
 import { createTunnelTable, type Tunnel } from './tunnel.ts'
 
 /** What serves the decrypted side of every tunnel; it never listens. */
@@ -15,19 +13,12 @@ export interface Inner {
   serve(secured: TLSSocket, tunnel: Tunnel): void
 }
 
-export interface InnerDeps {
-  leases: Leases
-  denier: Denier
-  exchange: (exchange: Exchange) => Promise<void>
-  limits: EgressLimits
-  log: Log
-}
-
 export function createInner(deps: InnerDeps): Inner {
   const table = createTunnelTable()
   const server = makeInnerServer(deps, table)
   return {
     serve(secured, tunnel) {
+      if (secured.alpnProtocol === 'h2') return serveHttp2(deps, tunnel, secured)
       table.set(secured, tunnel)
       server.emit('connection', secured)
     },
@@ -64,27 +55,4 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
     refuseBytes(socket)
   })
   return server
-}
-
-/** Has one request of a tunnel handled under the lease as it is now; without one the tunnel ends. */
-export function serveRequest(
-  deps: InnerDeps,
-  tunnel: Tunnel,
-  { inbound, canonical }: Pick<Exchange, 'inbound' | 'canonical'>,
-): void {
-  tunnel.began()
-  deps.leases
-    .current(tunnel.identity.secretSha256)
-    .then(
-      async (identity) => {
-        if (identity === undefined) return tunnel.end()
-        await deps.exchange({ inbound, identity, canonical, scheme: 'https' })
-      },
-      () => answerDenial(inbound, unavailable(tunnel.identity.sourceId), askedRaw(inbound, 'https')),
-    )
-    .catch((err: unknown) => {
-      deps.log.error({ err }, 'egress request failed')
-      tunnel.end()
-    })
-    .finally(() => tunnel.ended())
 }

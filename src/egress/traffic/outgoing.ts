@@ -5,7 +5,7 @@ import { type Arranged, arrange, planBody } from '../secrets/arrange.ts'
 import type { PlacementRefusal } from '../secrets/slot.ts'
 import type { BodyHold, HeldBody, HoldFailure } from './held.ts'
 import type { Inbound } from './inbound.ts'
-import { authorityOf } from './upstream.ts'
+import { authorityOf } from './upstream-connection.ts'
 
 type Allowing = Extract<Verdict, { allow: true }>
 

@@ -41,7 +41,7 @@ export function openTunnel(options: {
   const secured = new TLSSocket(socket, {
     isServer: true,
     secureContext: options.context,
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: ['h2', 'http/1.1'],
     SNICallback: (name, done) => {
       named = name.toLowerCase() === destination.host
       mismatch = !named

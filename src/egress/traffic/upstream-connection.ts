@@ -6,6 +6,8 @@ import {
   type SecureContext,
   type TLSSocket,
 } from 'node:tls'
+import { formatAuthority } from '../request/host.ts'
+import type { Tuple } from '../request/tuple.ts'
 import type { Dial } from './dial.ts'
 import { UpstreamError } from './upstream-error.ts'
 
@@ -23,6 +25,11 @@ export interface Place {
 /** Equal for two places whose requests may share a connection. No connection is ever shared by two hosts. */
 export function poolName({ secure, host, port, addresses, poolKey }: Place): string {
   return JSON.stringify([secure, host, port, [...addresses].sort(), poolKey])
+}
+
+/** The Host header, and how a refusal names the place. */
+export function authorityOf(tuple: Pick<Tuple, 'scheme' | 'host' | 'port'>): string {
+  return formatAuthority(tuple.scheme, tuple.host, tuple.port)
 }
 
 /** One trust store, built once: the system's roots and the operator's. Building it costs milliseconds. */

@@ -8,7 +8,8 @@ import { type Connect, type Place, poolName } from './upstream-connection.ts'
 const maxInterim = 16
 
 export interface Http1 {
-  channel(place: Place): Channel
+  /** `ready` is a connection to use for the first request that needs one. */
+  channel(place: Place, ready?: Duplex): Channel
   drop(): void
   close(): void
 }
@@ -21,7 +22,8 @@ export function createHttp1(options: {
 }): Http1 {
   const agent = new PinnedAgent(options.connect)
   return {
-    channel: (place) => ({
+    channel: (place, ready) => ({
+      release: () => void ready?.destroy(),
       open(outgoing, events) {
         const { tuple, headers } = outgoing
         const settings: RequestOptions & PinnedOptions = {
@@ -33,9 +35,12 @@ export function createHttp1(options: {
           headers: [...headers, ...framing(outgoing)],
           maxHeaderSize: options.maxHeaderSize,
           timeout: options.idleTimeoutMs,
-          pinned: place,
+          pinned: { place, ready },
         }
-        return new Http1Request(request(settings), events)
+        const sent = new Http1Request(request(settings), events)
+        // A kept one had become free in the meantime.
+        if (settings.pinned.ready !== undefined) ready?.destroy()
+        return sent
       },
     }),
     drop: () => agent.dropIdle(),
@@ -90,6 +95,7 @@ class Http1Request implements UpstreamRequest {
 class Http1UpstreamAnswer implements UpstreamAnswer {
   readonly status: number
   readonly rawHeaders: readonly string[]
+  readonly headOnly = false
   readonly body: IncomingMessage
 
   constructor(answer: IncomingMessage) {
@@ -121,7 +127,7 @@ function framing({ tuple, content }: Outgoing): string[] {
 }
 
 interface PinnedOptions {
-  pinned: Place
+  pinned: { place: Place; ready: Duplex | undefined }
 }
 
 class PinnedAgent extends Agent {
@@ -134,14 +140,20 @@ class PinnedAgent extends Agent {
   }
 
   override getName(options?: object): string {
-    return poolName((options as PinnedOptions).pinned)
+    return poolName((options as PinnedOptions).pinned.place)
   }
 
   override createConnection(
     options: object,
     callback?: (error: Error | null, stream: Duplex) => void,
-  ): undefined {
-    this.#connect((options as PinnedOptions).pinned, ['http/1.1']).then(
+  ): Duplex | undefined {
+    const { pinned } = options as PinnedOptions
+    const { ready } = pinned
+    if (ready !== undefined) {
+      pinned.ready = undefined
+      return ready
+    }
+    this.#connect(pinned.place, ['http/1.1']).then(
       (socket) => callback?.(null, socket),
       // The types want a stream beside the error; the caller looks at the error first.
       (error: unknown) => callback?.(error as Error, undefined as unknown as Duplex),

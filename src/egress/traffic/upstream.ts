@@ -1,30 +1,67 @@
-import { formatAuthority } from '../request/host.ts'
-import type { Tuple } from '../request/tuple.ts'
+import { TLSSocket } from 'node:tls'
+import { LRUCache } from 'lru-cache'
 import type { Channel } from './channel.ts'
-import { type Connect, type Place } from './upstream-connection.ts'
+import { type Connect, type Place, poolName } from './upstream-connection.ts'
 import { createHttp1 } from './upstream-http1.ts'
+import { createHttp2 } from './upstream-http2.ts'
 
 export interface Upstream {
+  /** A way to this place, on which one request may be sent; rejects with an `UpstreamError`. */
   channel(place: Place): Promise<Channel>
   /** Closes every idle connection, so that none outlives a change of rules. */
   drop(): void
   close(): void
 }
 
+/**
+ * Ways to upstreams. Which version of HTTP one speaks is agreed in TLS on the first connection to it, and remembered
+ * for a while where it is HTTP/1.1; who comes meanwhile waits for that one connection.
+ */
 export function createUpstream(options: {
   connect: Connect
   idleTimeoutMs: number
   maxHeaderSize: number
 }): Upstream {
   const http1 = createHttp1(options)
+  const http2 = createHttp2(options)
+  const onlyHttp1 = new LRUCache<string, true>({ max: 5_000, ttl: 300_000 })
+  const agreeing = new Map<string, Promise<unknown>>()
+
+  const agree = async (place: Place, name: string): Promise<Channel> => {
+    const socket = await options.connect(place, ['h2', 'http/1.1'])
+    if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') return http2.adopt(name, socket)
+    onlyHttp1.set(placeName(place), true)
+    return http1.channel(place, socket)
+  }
+
   return {
-    channel: async (place) => http1.channel(place),
-    drop: () => http1.drop(),
-    close: () => http1.close(),
+    async channel(place) {
+      if (!place.secure) return http1.channel(place)
+      const name = poolName(place)
+      for (;;) {
+        const free = http2.free(name)
+        if (free !== undefined) return free
+        if (onlyHttp1.has(placeName(place))) return http1.channel(place)
+        const others = agreeing.get(name)
+        if (others === undefined) break
+        await others
+      }
+      const mine = agree(place, name).finally(() => agreeing.delete(name))
+      agreeing.set(name, mine)
+      return await mine
+    },
+    drop() {
+      http1.drop()
+      http2.drop()
+    },
+    close() {
+      http1.close()
+      http2.close()
+    },
   }
 }
 
-/** The Host header, and how a refusal names the place. */
-export function authorityOf(tuple: Pick<Tuple, 'scheme' | 'host' | 'port'>): string {
-  return formatAuthority(tuple.scheme, tuple.host, tuple.port)
+/** One server's, whoever asks. */
+function placeName({ host, port, addresses }: Place): string {
+  return `${host} ${port} ${addresses.join(' ')}`
 }

@@ -1,0 +1,102 @@
+import { constants, type ServerHttp2Stream } from 'node:http2'
+import { headerValues } from '../request/head.ts'
+import type { Http2Fields } from '../request/tuple-http2.ts'
+import { http2Headers } from './fields.ts'
+import type { Inbound, InboundAnswer } from './inbound.ts'
+
+/** A request by HTTP/2, in a tunnel. */
+export class Http2Inbound implements Inbound {
+  readonly method: string
+  readonly target: string
+  readonly claimedHost: string
+  readonly rawHeaders: readonly string[]
+  readonly content: Inbound['content']
+  readonly answer: InboundAnswer
+  readonly #stream: ServerHttp2Stream
+  #trailers: readonly string[] = []
+
+  constructor(stream: ServerHttp2Stream, { pseudo, regular }: Http2Fields, hasBody: boolean) {
+    this.#stream = stream
+    this.method = pseudo.get(':method') ?? ''
+    this.target = pseudo.get(':path') ?? ''
+    this.claimedHost = pseudo.get(':authority') ?? ''
+    this.rawHeaders = regular
+    const [length] = headerValues(regular, 'content-length')
+    this.content = hasBody
+      ? { body: stream, length: length === undefined ? undefined : Number(length) }
+      : undefined
+    this.answer = new Http2Answer(stream, () => this.complete())
+    stream.on('trailers', (...[, , raw]: [unknown, unknown, string[]?]) => {
+      this.#trailers = raw ?? []
+    })
+  }
+
+  complete(): boolean {
+    if (this.content === undefined) return true
+    return this.#stream.readableEnded && !this.#stream.aborted && this.#stream.rstCode === 0
+  }
+
+  trailers(): readonly string[] {
+    return this.#trailers
+  }
+
+  proceed(): void {
+    if (headerValues(this.rawHeaders, 'expect').length === 0 || this.answer.gone()) return
+    this.#stream.additionalHeaders({ ':status': 100 })
+  }
+}
+
+class Http2Answer implements InboundAnswer {
+  readonly sink: ServerHttp2Stream
+  readonly #requestComplete: () => boolean
+  #trailers: readonly string[] = []
+  #cut = false
+
+  constructor(stream: ServerHttp2Stream, requestComplete: () => boolean) {
+    this.sink = stream
+    this.#requestComplete = requestComplete
+    stream.on('wantTrailers', () => {
+      if (!this.#cut) stream.sendTrailers(http2Headers(this.#trailers))
+    })
+  }
+
+  begun(): boolean {
+    return this.sink.headersSent
+  }
+
+  gone(): boolean {
+    return this.sink.destroyed || this.sink.closed
+  }
+
+  head(status: number, headers: readonly string[], headOnly = false): void {
+    this.sink.respond(
+      { ...http2Headers(headers), ':status': status },
+      headOnly ? { endStream: true } : { waitForTrailers: true },
+    )
+  }
+
+  flush(): void {
+    // A HEADERS frame waits for nothing.
+  }
+
+  end(trailers: readonly string[]): void {
+    this.#trailers = trailers
+    // RFC 9113 section 8.1: the rest of the request is not needed, and that is no error.
+    const leaveRest = () => {
+      if (!this.#requestComplete()) this.sink.close(constants.NGHTTP2_NO_ERROR)
+    }
+    if (this.sink.writableFinished) leaveRest()
+    else this.sink.once('finish', leaveRest)
+    this.sink.end()
+  }
+
+  abort(): void {
+    // Closing ends the stream first, which alone would look like a whole answer: hence no trailers after a cut.
+    this.#cut = true
+    this.sink.close(constants.NGHTTP2_INTERNAL_ERROR)
+  }
+
+  onClosed(listener: (whole: boolean) => void): void {
+    this.sink.once('close', () => listener(this.sink.writableFinished && this.sink.rstCode === 0))
+  }
+}

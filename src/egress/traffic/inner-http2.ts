@@ -1,0 +1,102 @@
+import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+import { http2Fields, http2Target } from '../request/tuple-http2.ts'
+import type { EgressLimits } from '../types.ts'
+import { Http2Inbound } from './inbound-http2.ts'
+import { type InnerDeps, serveRequest } from './inner-request.ts'
+import type { Tunnel } from './tunnel.ts'
+
+/** Streams that a client takes back before their answer, beyond which it only means to make work (Rapid Reset). */
+const resetBurst = 100
+const resetsPerSecond = 20
+
+/**
+ * Bounds of one session. Header blocks are bounded as HTTP/1.1's heads are, CONTINUATION frames with them by
+ * nghttp2; memory is in megabytes. Extended CONNECT (RFC 8441) is not offered.
+ */
+function bounds(limits: EgressLimits) {
+  return {
+    maxSessionMemory: 4,
+    maxSessionInvalidFrames: 50,
+    maxSessionRejectedStreams: 50,
+    maxOutstandingPings: 5,
+    maxOutstandingSettings: 5,
+    maxSettings: 16,
+    streamResetBurst: resetBurst,
+    streamResetRate: resetsPerSecond,
+    settings: {
+      enablePush: false,
+      enableConnectProtocol: false,
+      maxConcurrentStreams: Math.min(100, limits.requestsPerPrincipal),
+      maxHeaderListSize: limits.headerBytes,
+    },
+  }
+}
+
+/** Serves HTTP/2 on the decrypted side of a tunnel, each stream decided like a request by HTTP/1.1. */
+export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket): void {
+  const session = performServerHandshake(secured, bounds(deps.limits))
+  // A session waits for this; a TLS socket that no TLS server made, and that is long secure, does not say it.
+  secured.emit('secureConnect')
+  const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
+  let refused = false
+  const refuse = () => {
+    if (!refused) deps.denier.deny(tunnel.identity, asked, 'http2_abuse', 'tunnel')
+    refused = true
+    tunnel.end()
+  }
+  session.setTimeout(deps.limits.idleTimeoutMs, () => tunnel.end())
+  // Node gives up a session for a breach of the protocol or of the bounds; a client that just goes is none.
+  session.on('error', (err) => {
+    if ((err as NodeJS.ErrnoException).code?.startsWith('ERR_HTTP2_') === true) refuse()
+    else tunnel.end()
+  })
+  session.on('close', () => tunnel.end())
+  const taken = createBucket(resetBurst, resetsPerSecond)
+  session.on('stream', (stream, _headers, flags, raw: string[]) => {
+    stream.on('error', () => undefined)
+    stream.setTimeout(deps.limits.idleTimeoutMs, () => stream.close(constants.NGHTTP2_CANCEL))
+    stream.once('aborted', () => {
+      if (!taken()) refuse()
+    })
+    serveStream(deps, tunnel, stream, { flags, raw })
+  })
+}
+
+function serveStream(
+  deps: InnerDeps,
+  tunnel: Tunnel,
+  stream: ServerHttp2Stream,
+  { flags, raw }: { flags: number; raw: string[] },
+): void {
+  // Until the client has acknowledged the setting, Node takes twice as much.
+  if (listSize(raw) > deps.limits.headerBytes) {
+    const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
+    deps.denier.deny(tunnel.identity, asked, 'parse_error', 'request')
+    stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    return
+  }
+  const fields = http2Fields(raw)
+  const hasBody = (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0
+  serveRequest(deps, tunnel, {
+    inbound: new Http2Inbound(stream, fields, hasBody),
+    canonical: http2Target(fields, tunnel.destination, hasBody),
+  })
+}
+
+/** As RFC 9113 section 6.5.2 counts it. */
+function listSize(fields: readonly string[]): number {
+  return fields.reduce((size, text) => size + text.length, (fields.length / 2) * 32)
+}
+
+/** Whether one more may be: `size` at once, `perSecond` over time. */
+function createBucket(size: number, perSecond: number): () => boolean {
+  let level = 0
+  let at = performance.now()
+  return () => {
+    const now = performance.now()
+    level = Math.max(0, level - ((now - at) / 1_000) * perSecond) + 1
+    at = now
+    return level <= size
+  }
+}

@@ -1,0 +1,211 @@
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  constants,
+  type OutgoingHttpHeaders,
+  sensitiveHeaders,
+} from 'node:http2'
+import type { Readable } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import type { Channel, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
+import { http2Headers } from './fields.ts'
+import { authorityOf } from './upstream-connection.ts'
+
+/** Streams of one connection, whatever more the upstream would take. */
+const maxStreams = 100
+const maxInterim = 16
+/** As with HTTP/1.1: shorter than what most servers grant an idle connection. */
+const idleMs = 4_000
+
+export interface Http2 {
+  /** A session of this name that has room for one more stream. */
+  free(name: string): Channel | undefined
+  /** Takes over a connection on which HTTP/2 was agreed, for requests of this name and no other. */
+  adopt(name: string, socket: TLSSocket): Channel
+  drop(): void
+  close(): void
+}
+
+/** Sessions by name: principal, source, rule, host and address. What a certificate names besides opens nothing. */
+export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: number }): Http2 {
+  const pooled = new Map<string, Session[]>()
+  const all = new Set<ClientHttp2Session>()
+  return {
+    free: (name) => pooled.get(name)?.find((session) => session.hasRoom()),
+    adopt(name, socket) {
+      const inner = connectHttp2(`https://${socket.servername || 'upstream'}`, {
+        createConnection: () => socket,
+        maxSessionMemory: 8,
+        maxReservedRemoteStreams: 0,
+        peerMaxConcurrentStreams: maxStreams,
+        settings: {
+          enablePush: false,
+          initialWindowSize: 256 * 1024,
+          maxHeaderListSize: options.maxHeaderSize,
+        },
+      })
+      inner.once('connect', () => inner.setLocalWindowSize(1024 * 1024))
+      const session = new Session(inner, options.idleTimeoutMs)
+      all.add(inner)
+      pooled.set(name, [...(pooled.get(name) ?? []), session])
+      const leave = () => {
+        const rest = (pooled.get(name) ?? []).filter((other) => other !== session)
+        if (rest.length === 0) pooled.delete(name)
+        else pooled.set(name, rest)
+      }
+      inner.on('error', leave)
+      inner.on('goaway', leave)
+      inner.on('close', () => {
+        leave()
+        all.delete(inner)
+      })
+      return session
+    },
+    drop() {
+      pooled.clear()
+      for (const session of all) session.close()
+    },
+    close() {
+      for (const session of all) session.destroy()
+    },
+  }
+}
+
+/** One connection by HTTP/2; it closes itself after having idled. */
+class Session implements Channel {
+  readonly #session: ClientHttp2Session
+  readonly #idleTimeoutMs: number
+  #streams = 0
+  #idle: NodeJS.Timeout | undefined
+
+  constructor(session: ClientHttp2Session, idleTimeoutMs: number) {
+    this.#session = session
+    this.#idleTimeoutMs = idleTimeoutMs
+    this.#rest()
+  }
+
+  release(): void {
+    // It stays for others, and closes itself when none comes.
+  }
+
+  #rest(): void {
+    this.#idle = setTimeout(() => this.#session.close(), idleMs).unref()
+  }
+
+  hasRoom(): boolean {
+    if (this.#session.closed || this.#session.destroyed) return false
+    return (
+      this.#streams < Math.min(maxStreams, this.#session.remoteSettings.maxConcurrentStreams ?? maxStreams)
+    )
+  }
+
+  open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest {
+    const hasBody = outgoing.content !== undefined
+    const stream = this.#session.request(requestHeaders(outgoing), {
+      endStream: !hasBody,
+      waitForTrailers: hasBody,
+    })
+    this.#streams += 1
+    clearTimeout(this.#idle)
+    stream.once('close', () => {
+      this.#streams -= 1
+      if (this.#streams === 0) this.#rest()
+    })
+    stream.setTimeout(this.#idleTimeoutMs, () => events.timedOut())
+    return new Http2Request(stream, events)
+  }
+}
+
+class Http2Request implements UpstreamRequest {
+  readonly #stream: ClientHttp2Stream
+  #trailers: () => readonly string[] = () => []
+  #aborted = false
+
+  constructor(stream: ClientHttp2Stream, events: UpstreamEvents) {
+    this.#stream = stream
+    let answered = false
+    let interim = 0
+    stream.on('error', (err) => events.failed(err))
+    stream.on('close', () => {
+      if (!answered) events.failed(new Error('the stream was closed before an answer'))
+    })
+    stream.on('headers', () => {
+      interim += 1
+      if (interim > maxInterim) stream.destroy(new Error('too many interim answers'))
+    })
+    stream.on('response', (...[headers, flags, raw]: [{ ':status'?: number }, number, string[]?]) => {
+      answered = true
+      const headOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
+      const head = { status: headers[':status'] ?? 502, rawHeaders: withoutPseudo(raw ?? []), headOnly }
+      events.answered(new Http2UpstreamAnswer(stream, head))
+    })
+    stream.on('wantTrailers', () => {
+      if (!this.#aborted) stream.sendTrailers(http2Headers(this.#trailers()))
+    })
+  }
+
+  send(body: Readable | undefined, trailers: () => readonly string[]): void {
+    if (body === undefined) return
+    this.#trailers = trailers
+    body.pipe(this.#stream, { end: false })
+    body.once('end', () => this.#stream.end())
+  }
+
+  abort(): void {
+    this.#aborted = true
+    this.#stream.close(constants.NGHTTP2_CANCEL)
+  }
+}
+
+class Http2UpstreamAnswer implements UpstreamAnswer {
+  readonly status: number
+  readonly rawHeaders: readonly string[]
+  readonly headOnly: boolean
+  readonly body: ClientHttp2Stream
+  #trailers: readonly string[] = []
+
+  constructor(
+    stream: ClientHttp2Stream,
+    { status, rawHeaders, headOnly }: Pick<UpstreamAnswer, 'status' | 'rawHeaders' | 'headOnly'>,
+  ) {
+    this.status = status
+    this.rawHeaders = rawHeaders
+    this.headOnly = headOnly
+    this.body = stream
+    stream.on('trailers', (...[, , late]: [unknown, unknown, string[]?]) => {
+      this.#trailers = withoutPseudo(late ?? [])
+    })
+  }
+
+  plain(): boolean {
+    return true
+  }
+
+  whole(): boolean {
+    return this.body.rstCode === constants.NGHTTP2_NO_ERROR
+  }
+
+  trailers(): readonly string[] {
+    return this.#trailers
+  }
+}
+
+function requestHeaders({ tuple, headers, content, secretFields }: Outgoing): OutgoingHttpHeaders {
+  return {
+    ...http2Headers(headers),
+    ...(typeof content === 'number' ? { 'content-length': String(content) } : {}),
+    // Ours to say on this hop: trailers are passed on, and gRPC insists on hearing it.
+    te: 'trailers',
+    ':method': tuple.method,
+    ':scheme': 'https',
+    ':authority': authorityOf(tuple),
+    ':path': tuple.path + tuple.query,
+    // Never put into a compression table; a path may have a credential in it as well.
+    [sensitiveHeaders]: [':path', 'authorization', ...secretFields],
+  }
+}
+
+function withoutPseudo(flat: readonly string[]): string[] {
+  return flat.filter((_, i) => !(flat[i - (i % 2)] ?? '').startsWith(':'))
+}

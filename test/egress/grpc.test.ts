@@ -1,0 +1,157 @@
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { createServer as createTls } from 'node:tls'
+import {
+  type Client,
+  credentials,
+  Metadata,
+  makeGenericClientConstructor,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServiceError,
+  type sendUnaryData,
+  status,
+} from '@grpc/grpc-js'
+import { expect, test } from 'vitest'
+import { injectBearer, makeWorld, rule, theSecret, type World } from '../support/egress-world.ts'
+
+const host = 'orders.example.com'
+const text = {
+  requestSerialize: (value: string) => Buffer.from(value),
+  requestDeserialize: (bytes: Buffer) => bytes.toString(),
+  responseSerialize: (value: string) => Buffer.from(value),
+  responseDeserialize: (bytes: Buffer) => bytes.toString(),
+}
+const method = (name: string, stream: boolean) => ({
+  path: `/orders.Orders/${name}`,
+  requestStream: stream,
+  responseStream: stream,
+  ...text,
+})
+const service = { Get: method('Get', false), Fail: method('Fail', false), Chat: method('Chat', true) }
+
+/** A real gRPC server; TLS is ended before it, for it takes no certificate by name. */
+async function startOrders(world: World) {
+  const seen: Metadata[] = []
+  const server = new Server()
+  server.addService(service, {
+    Get(call: ServerUnaryCall<string, string>, done: sendUnaryData<string>) {
+      seen.push(call.metadata)
+      const trailers = new Metadata()
+      trailers.set('x-cost', '7')
+      done(null, `${call.request}: ${String(call.metadata.get('authorization')[0])}`, trailers)
+    },
+    Fail(_call: ServerUnaryCall<string, string>, done: sendUnaryData<string>) {
+      done({ code: status.NOT_FOUND, details: 'no such order' })
+    },
+    Chat(call: ServerDuplexStream<string, string>) {
+      call.on('data', (line: string) => call.write(`heard ${line}`))
+      call.on('end', () => call.end())
+    },
+  })
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (err, bound) =>
+      err === null ? resolve(bound) : reject(err),
+    )
+  })
+  const sockets = new Set<Socket>()
+  const tls = createTls(
+    {
+      ALPNProtocols: ['h2'],
+      SNICallback: (name, done) => {
+        world.upstreamContext(name).then(
+          (context) => done(null, context),
+          (err: unknown) => done(err as Error),
+        )
+      },
+    },
+    (secured) => {
+      const inner = connect(port, '127.0.0.1')
+      for (const socket of [secured, inner]) {
+        sockets.add(socket)
+        socket.on('error', () => undefined)
+      }
+      secured.pipe(inner).pipe(secured)
+    },
+  )
+  await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve))
+  return {
+    port: (tls.address() as AddressInfo).port,
+    seen,
+    async [Symbol.asyncDispose]() {
+      server.forceShutdown()
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => tls.close(resolve))
+    },
+  }
+}
+
+type Calls = Client & {
+  Get(request: string, done: (err: ServiceError | null, answer?: string) => void): NodeJS.EventEmitter
+  Fail(request: string, done: (err: ServiceError | null) => void): void
+  Chat(): NodeJS.ReadWriteStream
+}
+
+/** A client that finds the proxy as programs in a sandbox do, by the environment. */
+function ordersClient(world: World, lease: string, port: number): Calls {
+  const before = process.env['grpc_proxy']
+  process.env['grpc_proxy'] = `http://orders:${lease}@127.0.0.1:${world.egress.tcpPort}`
+  try {
+    const Made = makeGenericClientConstructor(service, 'orders.Orders') as unknown as new (
+      ...rest: unknown[]
+    ) => Calls
+    return new Made(`${host}:${port}`, credentials.createSsl(Buffer.from(world.ca)))
+  } finally {
+    if (before === undefined) delete process.env['grpc_proxy']
+    else process.env['grpc_proxy'] = before
+  }
+}
+
+test('gRPC works through the proxy: unary, with trailers, errors, and both ways at once', async () => {
+  await using world = await makeWorld()
+  await using orders = await startOrders(world)
+  await world.setRules([
+    rule(host, orders.port, { methods: ['POST'], paths: ['/orders.Orders'], inject: injectBearer }),
+  ])
+  // Over TCP, as a gRPC client knows it; a lease is good from its own sandbox's address only.
+  const { lease } = await world.addLease({ from: '127.0.0.1' })
+  const client = ordersClient(world, lease, orders.port)
+  let trailers: Metadata | undefined
+  const got = await new Promise<string>((resolve, reject) => {
+    const call = client.Get('first', (err, answer) => (err === null ? resolve(answer ?? '') : reject(err)))
+    call.on('status', (ended: { metadata: Metadata }) => {
+      trailers = ended.metadata
+    })
+  })
+  expect(got).toMatch(/^first: Bearer \*{20}/)
+  expect(orders.seen[0]?.get('authorization')).toEqual([`Bearer ${theSecret}`])
+  expect(trailers?.get('x-cost')).toEqual(['7'])
+
+  const failed = await new Promise<ServiceError | null>((resolve) => client.Fail('x', resolve))
+  expect(failed).toMatchObject({ code: status.NOT_FOUND, details: 'no such order' })
+
+  const chat = client.Chat()
+  const heard: string[] = []
+  chat.on('data', (line: string) => heard.push(line))
+  for (const line of ['one', 'two', 'three']) {
+    chat.write(line as never)
+    await expect.poll(() => heard.at(-1)).toBe(`heard ${line}`)
+  }
+  chat.end()
+  await new Promise((resolve) => chat.once('end', resolve))
+  client.close()
+})
+
+test('a gRPC method that no rule names is refused, and the client is told so', async () => {
+  await using world = await makeWorld()
+  await using orders = await startOrders(world)
+  await world.setRules([rule(host, orders.port, { methods: ['POST'], paths: ['/orders.Orders/Get'] })])
+  // Over TCP, as a gRPC client knows it; a lease is good from its own sandbox's address only.
+  const { lease } = await world.addLease({ from: '127.0.0.1' })
+  const client = ordersClient(world, lease, orders.port)
+  const failed = await new Promise<ServiceError | null>((resolve) => client.Fail('x', resolve))
+  expect(failed?.code).toBe(status.PERMISSION_DENIED)
+  expect(orders.seen).toEqual([])
+  client.close()
+})

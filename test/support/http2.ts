@@ -1,0 +1,165 @@
+/**
+ * HTTP/2 through the proxy and behind it: Node's own client and server, and frames written by hand for what neither
+ * would send.
+ */
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  createSecureServer,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type { SecureContext, TLSSocket } from 'node:tls'
+
+export interface Http2Upstream extends AsyncDisposable {
+  port: number
+  /** The fields of every request that arrived. */
+  seen: IncomingHttpHeaders[]
+  sessions: ServerHttp2Session[]
+}
+
+/** A real server that agrees on HTTP/2 and shows a certificate for whatever name it is asked for. */
+export async function startHttp2Upstream(
+  contextFor: (host: string) => Promise<SecureContext>,
+  handle: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void,
+): Promise<Http2Upstream> {
+  const seen: IncomingHttpHeaders[] = []
+  const sessions: ServerHttp2Session[] = []
+  const server = createSecureServer({
+    SNICallback: (name, done) => {
+      contextFor(name).then(
+        (context) => done(null, context),
+        (error: unknown) => done(error as Error),
+      )
+    },
+  })
+  server.on('session', (session) => {
+    session.on('error', () => undefined)
+    sessions.push(session)
+  })
+  server.on('stream', (stream, headers) => {
+    stream.on('error', () => undefined)
+    seen.push(headers)
+    handle(stream, headers)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return {
+    port: address.port,
+    seen,
+    sessions,
+    async [Symbol.asyncDispose]() {
+      for (const session of sessions) session.destroy()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+/** A client's session on a tunnel on which HTTP/2 was agreed. */
+export function http2Client(secured: TLSSocket): ClientHttp2Session {
+  if (secured.alpnProtocol !== 'h2') throw new Error(`agreed on ${secured.alpnProtocol}`)
+  const session = connectHttp2('https://tunnel.example.com', { createConnection: () => secured })
+  session.on('error', () => undefined)
+  return session
+}
+
+export interface Answered {
+  status: number
+  headers: IncomingHttpHeaders
+  trailers: IncomingHttpHeaders
+  body: string
+  /** How the stream was closed; 0 when all went well. */
+  code: number
+}
+
+/** Everything of one answer, once its stream is closed. */
+export function answered(stream: ClientHttp2Stream): Promise<Answered> {
+  const got: Answered = { status: 0, headers: {}, trailers: {}, body: '', code: 0 }
+  stream.on('response', (headers) => {
+    got.status = headers[':status'] ?? 0
+    got.headers = headers
+  })
+  stream.on('trailers', (trailers) => {
+    got.trailers = trailers
+  })
+  stream.on('data', (chunk: Buffer) => {
+    got.body += chunk.toString('latin1')
+  })
+  stream.on('error', () => undefined)
+  return new Promise((resolve) => stream.once('close', () => resolve({ ...got, code: stream.rstCode ?? 0 })))
+}
+
+/** One request without a body, or with this one. */
+export function ask(
+  session: ClientHttp2Session,
+  headers: OutgoingHttpHeaders,
+  body?: string,
+): Promise<Answered> {
+  const stream = session.request(headers, { endStream: body === undefined })
+  if (body !== undefined) stream.end(body)
+  return answered(stream)
+}
+
+export const frameType = {
+  data: 0,
+  headers: 1,
+  reset: 3,
+  settings: 4,
+  ping: 6,
+  goaway: 7,
+  continuation: 9,
+} as const
+
+/** One frame as RFC 9113 section 4.1 has it. */
+export function frame(
+  type: number,
+  flags: number,
+  stream: number,
+  payload: Buffer = Buffer.alloc(0),
+): Buffer {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head[3] = type
+  head[4] = flags
+  head.writeUInt32BE(stream, 5)
+  return Buffer.concat([head, payload])
+}
+
+export const preface = Buffer.concat([
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  frame(frameType.settings, 0, 0),
+])
+
+/** A header block without compression: each field a literal with a new name (RFC 7541 section 6.2.2). */
+export function headerBlock(fields: [string, string][]): Buffer {
+  const text = (value: string) => {
+    const bytes = Buffer.from(value, 'latin1')
+    if (bytes.length < 127) return Buffer.concat([Buffer.from([bytes.length]), bytes])
+    const rest = bytes.length - 127
+    return Buffer.concat([Buffer.from([127, (rest & 0x7f) | 0x80, rest >> 7]), bytes])
+  }
+  return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]))
+}
+
+/** The types of the frames that a peer has sent, as they come, with stream and payload. */
+export function readFrames(socket: TLSSocket): { type: number; stream: number; payload: Buffer }[] {
+  const frames: { type: number; stream: number; payload: Buffer }[] = []
+  let rest: Buffer = Buffer.alloc(0)
+  socket.on('data', (chunk: Buffer) => {
+    rest = Buffer.concat([rest, chunk])
+    while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
+      const length = rest.readUIntBE(0, 3)
+      frames.push({
+        type: rest[3] ?? 0,
+        stream: rest.readUInt32BE(5) & 0x7f_ff_ff_ff,
+        payload: rest.subarray(9, 9 + length),
+      })
+      rest = rest.subarray(9 + length)
+    }
+  })
+  return frames
+}
