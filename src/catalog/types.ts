@@ -8,7 +8,8 @@ export const slug = z
   .string()
   .regex(/^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/, 'use 1-40 of a-z, 0-9 and inner hyphens')
 const pathPrefix = z.string().regex(/^\/[\x21-\x7e]*$/, 'start with "/", e.g. /v1/')
-const httpMethod = z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+/** `WEBSOCKET` is what opens a WebSocket: on the wire a GET, but a pipe both ways, which no rule for GET means. */
+const httpMethod = z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'WEBSOCKET'])
 /** One canonical spelling: lower case, no trailing dot, no wildcard, not an IP address. */
 const hostName = z
   .string()

@@ -117,6 +117,8 @@ export interface EgressOutcome {
   redactions: number
   /** Credentials whose placeholders the request carried where they are not replaced; left out when none. */
   inert?: string[]
+  /** Of a WebSocket: how many frames went each way. */
+  frames?: { sent: number; received: number }
   /** Why the request ended without a whole answer, as a code; null when all went well. */
   failure: string | null
 }

@@ -140,6 +140,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     requests: createLimit({ perPrincipal: limits.requestsPerPrincipal, total: limits.requests }),
     bodyLimit: limits.bodyBytes,
     live,
+    webSocketIdleMs: limits.idleTimeoutMs,
     stubs: createStubs({ rulesAt, recorder, hold, now }),
     hold,
     now,

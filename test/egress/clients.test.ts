@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, onTestFinished, test } from 'vitest'
+import { WebSocketServer } from 'ws'
 import { sourceEnvironment } from '../../src/toolhost/source-environment.ts'
 import { writeTrust } from '../../src/toolhost/trust.ts'
 import { injectBearer, makeWorld, rule, theSecret, type World } from '../support/egress-world.ts'
@@ -20,6 +21,7 @@ import {
   pythonIndex,
   writeCargoProject,
 } from '../support/package-servers.ts'
+import type { Upstream } from '../support/upstream.ts'
 
 const run = promisify(execFile)
 const host = 'api.orders.test'
@@ -30,6 +32,8 @@ interface Client {
   url: string
   folder: string
   world: World
+  /** Behind it; WebSockets are its own to take. */
+  up: Upstream
   /** Runs a program as a source is run; its standard output. */
   run(command: string, args: string[], extra?: Record<string, string>): Promise<string>
 }
@@ -47,7 +51,9 @@ async function makeClient(handle: (url: () => string) => RequestListener): Promi
     ),
   )
   url = `https://${host}:${up.port}`
-  await world.setRules([rule(host, up.port, { methods: ['GET', 'HEAD', 'POST'], inject: injectBearer })])
+  await world.setRules([
+    rule(host, up.port, { methods: ['GET', 'HEAD', 'POST', 'WEBSOCKET'], inject: injectBearer }),
+  ])
   const path = [dirname(process.execPath), process.env['PATH'] ?? ''].join(delimiter)
   const caFile = join(folder, 'ca.pem')
   await writeFile(caFile, world.ca)
@@ -62,6 +68,7 @@ async function makeClient(handle: (url: () => string) => RequestListener): Promi
     url,
     folder,
     world,
+    up,
     async run(command, args, extra = {}) {
       const running = run(command, args, {
         cwd: folder,
@@ -119,6 +126,42 @@ async def main():
             print(await answer.text())
 asyncio.run(main())`
   expect(await client.run(python, ['-c', aiohttp, client.url])).toBe('hello POST body\n')
+})
+
+/** Says over a WebSocket what it hears, and what it was asked by. */
+function echo(up: Upstream): void {
+  const server = new WebSocketServer({ noServer: true })
+  up.onUpgrade((socket, req, head) =>
+    server.handleUpgrade(req, socket, head, (opened) => {
+      opened.on('message', (data: Buffer) => opened.send(`heard ${data.toString()}`))
+      opened.send(req.headers.authorization === demanded ? 'welcome' : 'who are you?')
+    }),
+  )
+}
+
+test('Node’s own WebSocket talks', async () => {
+  await using client = await makeClient(() => hello)
+  echo(client.up)
+  const program = `const socket = new WebSocket(process.argv[1].replace('https', 'wss') + '/live')
+const heard = []
+socket.onmessage = ({ data }) => { heard.push(data); heard.length === 1 ? socket.send('body') : socket.close() }
+socket.onclose = () => console.log(heard.join(', '))`
+  expect(await client.run(process.execPath, ['-e', program, client.url])).toBe('welcome, heard body\n')
+})
+
+test('aiohttp’s WebSocket talks', needing('python clients'), async () => {
+  await using client = await makeClient(() => hello)
+  echo(client.up)
+  const program = `import aiohttp, asyncio, sys
+async def main():
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        async with session.ws_connect(sys.argv[1] + '/live') as socket:
+            first = await socket.receive_str()
+            await socket.send_str('body')
+            print(first, await socket.receive_str(), sep=', ')
+asyncio.run(main())`
+  const python = findPython('requests, aiohttp') ?? ''
+  expect(await client.run(python, ['-c', program, client.url])).toBe('welcome, heard body\n')
 })
 
 test('Python’s own urllib sends', needing('python'), async () => {

@@ -29,7 +29,7 @@ test('row 18: a handshake as RFC 6455 writes it names its tuple and the answer t
   expect(webSocketAccept(key)).toBe('s3pPLMBiTxaQ9kYGzzhZRbK+xOo=')
   expect(ask({ 'Sec-WebSocket-Protocol': 'chat, graphql-ws', Upgrade: 'WebSocket' })).toEqual({
     ok: true,
-    tuple: { scheme: 'https', ...at, method: 'GET', path: '/live', query: '?x' },
+    tuple: { scheme: 'https', ...at, method: 'WEBSOCKET', path: '/live', query: '?x' },
     handshake: { key, accept: 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', protocols: ['chat', 'graphql-ws'] },
   })
 })

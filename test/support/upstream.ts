@@ -9,12 +9,15 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createHttps } from 'node:https'
+import type { Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 
 export interface Upstream extends AsyncDisposable {
   port: number
   /** Every request that arrived, heads only. */
   seen: { method: string; url: string; rawHeaders: string[]; body: string; servername: string }[]
+  /** Takes over the connection of every request that asks to change the protocol. */
+  onUpgrade(handle: (socket: Socket, req: IncomingMessage, head: Buffer) => void): void
 }
 
 export async function startUpstream(
@@ -57,6 +60,12 @@ export async function startUpstream(
   return {
     port: address.port,
     seen,
+    onUpgrade(take) {
+      server.on('upgrade', (req, socket, head) => {
+        socket.on('error', () => undefined)
+        take(socket as Socket, req, head)
+      })
+    },
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))

@@ -83,7 +83,10 @@ const others = {
     502,
     'the upstream sent a part of an answer that must be searched for credentials as a whole',
   ],
-  answer_switched: [502, 'the upstream tried to change the protocol'],
+  answer_switched: [
+    502,
+    'the upstream changed the protocol without having been asked, or without the proof that it read the handshake',
+  ],
 } as const
 
 const malformed = 'the request is malformed or ambiguous; it is refused rather than guessed at'
@@ -100,8 +103,10 @@ const requestHelp: Record<TupleRefusal | 'injection_needs_https', string> = {
   framing_forbidden: 'frame the body by one Content-Length or by chunked alone',
   body_forbidden: 'send no body with GET or HEAD',
   override_forbidden: 'send the method and path that are meant; headers that change them are refused',
-  upgrade_unsupported: 'WebSocket and other upgrades are not let through; use plain HTTPS requests',
-  websocket_malformed: 'open WebSockets as RFC 6455 section 4.1 says: GET, version 13, one key',
+  upgrade_unsupported:
+    'only WebSockets are let through, opened by HTTP/1.1 at an https address; use plain HTTPS requests or wss',
+  websocket_malformed:
+    'speak WebSocket as RFC 6455 says: GET, version 13 and one key, frames only behind the answer, without extensions',
   https_needs_connect: 'reach https hosts through CONNECT, as clients do when HTTPS_PROXY is set',
   connect_in_tunnel: 'open one tunnel for each host',
   http2_malformed: malformed,

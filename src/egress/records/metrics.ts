@@ -47,6 +47,12 @@ export function createMetrics(): Metrics {
     labelNames: ['source'] as const,
     registers,
   })
+  const frames = new Counter({
+    name: `${prefix}websocket_frames_total`,
+    help: 'Frames of WebSockets that have ended, sent to the world and received from it.',
+    labelNames: ['source', 'direction'] as const,
+    registers,
+  })
   const answer = new Histogram({
     name: `${prefix}answer_seconds`,
     help: 'From the decision to the head of the upstream’s answer.',
@@ -63,6 +69,10 @@ export function createMetrics(): Metrics {
       bytes.inc({ source, direction: 'received' }, outcome.bytesIn)
       bytes.inc({ source, direction: 'sent' }, outcome.bytesOut)
       if (outcome.redactions > 0) redactions.inc({ source }, outcome.redactions)
+      if (outcome.frames !== undefined) {
+        frames.inc({ source, direction: 'received' }, outcome.frames.received)
+        frames.inc({ source, direction: 'sent' }, outcome.frames.sent)
+      }
       if (outcome.failure !== null) failures.inc({ source, reason: outcome.failure })
     },
     denied(source = '', reason) {

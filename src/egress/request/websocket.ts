@@ -11,6 +11,14 @@ export interface Handshake {
   protocols: readonly string[]
 }
 
+/** The method of a WebSocket's tuple: a rule that lets a source read need not let it open a pipe both ways. */
+export const webSocketMethod = 'WEBSOCKET'
+
+/** What stands on the wire for a tuple's method. */
+export function wireMethod({ method }: Pick<Tuple, 'method'>): string {
+  return method === webSocketMethod ? 'GET' : method
+}
+
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 /** What `Sec-WebSocket-Accept` must be for a `Sec-WebSocket-Key`. */
@@ -33,7 +41,8 @@ export function webSocketTarget(
   const canonical = tunnelTarget(head, destination, true)
   if (!canonical.ok) return canonical
   const handshake = readHandshake(head)
-  return handshake === undefined ? refuse('websocket_malformed') : { ...canonical, handshake }
+  if (handshake === undefined) return refuse('websocket_malformed')
+  return { ok: true, tuple: { ...canonical.tuple, method: webSocketMethod }, handshake }
 }
 
 function readHandshake({ method, httpVersion, rawHeaders }: Head): Handshake | undefined {
@@ -50,6 +59,31 @@ function readHandshake({ method, httpVersion, rawHeaders }: Head): Handshake | u
     return undefined
   }
   return { key, accept: webSocketAccept(key), protocols }
+}
+
+/**
+ * Whether an answer proves that a server read this handshake and meant it (RFC 6455 section 4.1): 101, the digest of
+ * the key, a subprotocol that was offered or none, and no extension, for none was.
+ */
+export function provesHandshake(
+  { accept, protocols }: Handshake,
+  answer: { status: number; rawHeaders: readonly string[] },
+): boolean {
+  const values = (name: string) => headerValues(answer.rawHeaders, name)
+  const [upgrade, ...upgrades] = values('upgrade')
+  const [accepted, ...others] = values('sec-websocket-accept')
+  const chosen = values('sec-websocket-protocol')
+  return (
+    answer.status === 101 &&
+    upgrade?.toLowerCase() === 'websocket' &&
+    upgrades.length === 0 &&
+    listOf(answer.rawHeaders, 'connection').some((option) => option.toLowerCase() === 'upgrade') &&
+    accepted === accept &&
+    others.length === 0 &&
+    chosen.length <= 1 &&
+    chosen.every((protocol) => protocols.includes(protocol)) &&
+    values('sec-websocket-extensions').length === 0
+  )
 }
 
 function listOf(rawHeaders: readonly string[], name: string): string[] {

@@ -68,7 +68,7 @@ export function passAnswer(options: {
     if (!whole) end('upstream_failed')
   })
   guarded(() => {
-    to.head(from.status, clean(answeredHeaders(from.rawHeaders, scrubber !== undefined)), from.headOnly)
+    to.head(from.status, cleanHead(from.rawHeaders, scrubber), from.headOnly)
     // A stream's head goes out before its first event; a short answer leaves in one piece.
     setImmediate(() => {
       if (!over && !to.gone()) to.flush()
@@ -88,6 +88,12 @@ export function passAnswer(options: {
       }),
     )
   })
+}
+
+/** The fields of an answer's head that go on to the sandbox, masked where they are searched. */
+export function cleanHead(rawHeaders: readonly string[], scrubber: Scrubber | undefined): string[] {
+  const headers = answeredHeaders(rawHeaders, scrubber !== undefined)
+  return scrubber === undefined ? headers : scrubbed(headers, scrubber)
 }
 
 function scrubbed(headers: string[], scrubber: Scrubber): string[] {

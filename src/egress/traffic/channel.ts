@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import type { Tuple } from '../request/tuple.ts'
 
@@ -10,6 +11,8 @@ export interface Outgoing {
   content: number | 'chunked' | undefined
   /** The fields among `headers` that carry a credential, in lower case. */
   secretFields: readonly string[]
+  /** It asks to become a WebSocket, which only HTTP/1.1 can here. */
+  switching: boolean
 }
 
 /** The head of an answer, and its body as it comes. */
@@ -32,8 +35,17 @@ export interface UpstreamEvents {
   answered(answer: UpstreamAnswer): void
   failed(error: unknown): void
   timedOut(): void
-  /** It changed to another protocol, which nobody asked for. */
-  switched(): void
+  /** The connection changed to another protocol, and is now whoever's is told of it. */
+  switched(change: Switched): void
+}
+
+/** An answer that changed the protocol, asked for or not. */
+export interface Switched {
+  status: number
+  rawHeaders: readonly string[]
+  socket: Socket
+  /** What came right behind the answer. */
+  early: Buffer
 }
 
 /** A request under way. */

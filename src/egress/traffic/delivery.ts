@@ -10,9 +10,11 @@ import type { Live } from '../leases/live.ts'
 import type { Metrics } from '../records/metrics.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
 import type { Tuple } from '../request/tuple.ts'
+import { provesHandshake } from '../request/websocket.ts'
+import { Scrubber } from '../secrets/scrub.ts'
 import { StandInWatch } from '../secrets/stand-ins.ts'
-import { passAnswer, unsearchable } from './answer.ts'
-import type { Channel, UpstreamAnswer, UpstreamRequest } from './channel.ts'
+import { cleanHead, passAnswer, unsearchable } from './answer.ts'
+import type { Channel, Switched, UpstreamAnswer, UpstreamRequest } from './channel.ts'
 import { answerDenial, factsOf } from './deny.ts'
 import { forwardedTrailers } from './fields.ts'
 import type { Inbound } from './inbound.ts'
@@ -20,6 +22,7 @@ import type { Outgoing } from './outgoing.ts'
 import type { Upstream } from './upstream.ts'
 import { authorityOf } from './upstream-connection.ts'
 import { failureCode, upstreamFailure } from './upstream-error.ts'
+import { passWebSocket } from './websocket.ts'
 
 export interface DeliveryDeps {
   allowance: Allowance
@@ -28,6 +31,8 @@ export interface DeliveryDeps {
   metrics: Metrics
   upstream: Upstream
   live: Live
+  /** How long a WebSocket may pass nothing either way, in milliseconds. */
+  webSocketIdleMs: number
   now: () => number
   log: Log
 }
@@ -48,6 +53,8 @@ export class Delivery {
   readonly #record: OpenRecord
   readonly #watch: StandInWatch | undefined
   readonly #passed = { bytes: 0, redactions: 0 }
+  /** Of a WebSocket. */
+  #frames: { sent: number; received: number } | undefined
   readonly #done = Promise.withResolvers<void>()
   #leave: () => void = () => undefined
   #sent: UpstreamRequest | undefined
@@ -90,13 +97,16 @@ export class Delivery {
       if (!whole) this.#finish('client_closed')
     })
     this.#deps.upstream
-      .channel({
-        secure: tuple.scheme === 'https',
-        host: tuple.host,
-        port: tuple.port,
-        addresses: verdict.addresses,
-        poolKey: `${identity.principalId} ${identity.leaseId} ${verdict.version} ${verdict.rule}`,
-      })
+      .channel(
+        {
+          secure: tuple.scheme === 'https',
+          host: tuple.host,
+          port: tuple.port,
+          addresses: verdict.addresses,
+          poolKey: `${identity.principalId} ${identity.leaseId} ${verdict.version} ${verdict.rule}`,
+        },
+        inbound.webSocket !== undefined,
+      )
       .then((channel) => this.#open(channel))
       .catch((err: unknown) => this.#failed(err))
     return this.#done.promise
@@ -114,26 +124,29 @@ export class Delivery {
         headers: outgoing.headersAt(this.#deps.now()),
         content: content === undefined ? undefined : length,
         secretFields: outgoing.secretFields,
+        switching: inbound.webSocket !== undefined,
       },
       {
         answered: (answer) => this.#answered(answer),
         failed: (err) => this.#failed(err),
         timedOut: () => this.#fail('upstream_timeout'),
-        switched: () => this.#fail('answer_switched'),
+        switched: (change) => this.#switched(change),
       },
     )
     // A body that was held back has been asked for already.
     if (body === undefined && content !== undefined) inbound.proceed()
     const sending = body === undefined ? content?.body : Readable.from([body], { objectMode: false })
-    sending?.on('data', (chunk: Buffer) => this.#sending(chunk))
+    sending?.on('data', (chunk: Buffer) => {
+      this.#watch?.push(chunk)
+      this.#sending(chunk.length)
+    })
     content?.body.on('error', () => this.#finish('client_closed'))
     this.#sent.send(content === undefined ? undefined : sending, () => this.#trailers())
   }
 
-  #sending(chunk: Buffer): void {
-    this.#bytesOut += chunk.length
-    this.#watch?.push(chunk)
-    const over = this.#deps.allowance.send(this.#asked.identity.principalId, chunk.length)
+  #sending(bytes: number): void {
+    this.#bytesOut += bytes
+    const over = this.#deps.allowance.send(this.#asked.identity.principalId, bytes)
     if (over !== undefined) this.#fail(over.reason, over.retryAfterSeconds)
   }
 
@@ -160,6 +173,37 @@ export class Delivery {
       to: this.#asked.inbound.answer,
       forms,
       passed: this.#passed,
+      ended: (failure) => this.#finish(failure),
+    })
+  }
+
+  /** Another protocol is spoken only behind the proof that the upstream has read a handshake and meant it. */
+  #switched({ status, rawHeaders, socket, early }: Switched): void {
+    const { inbound, verdict } = this.#asked
+    const { webSocket } = inbound
+    if (
+      this.#over ||
+      webSocket === undefined ||
+      !provesHandshake(webSocket.handshake, { status, rawHeaders })
+    ) {
+      socket.destroy()
+      return this.#fail('answer_switched')
+    }
+    this.#status = status
+    this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
+    const { forms } = verdict.arms
+    const watch = this.#watch
+    this.#frames = { sent: 0, received: 0 }
+    passWebSocket({
+      client: webSocket.open(cleanHead(rawHeaders, forms && new Scrubber(forms))),
+      upstream: socket,
+      early,
+      forms,
+      sending: (bytes) => this.#sending(bytes),
+      watch: watch && ((payload) => watch.push(payload)),
+      passed: this.#passed,
+      frames: this.#frames,
+      idleMs: this.#deps.webSocketIdleMs,
       ended: (failure) => this.#finish(failure),
     })
   }
@@ -212,6 +256,7 @@ export class Delivery {
       bytesOut: this.#bytesOut,
       redactions,
       ...(inert.length === 0 ? {} : { inert }),
+      ...(this.#frames === undefined ? {} : { frames: this.#frames }),
       failure,
     })
     if (failure !== null || !this.#asked.inbound.complete()) this.#sent?.abort()

@@ -1,4 +1,5 @@
-import type { Readable, Writable } from 'node:stream'
+import type { Duplex, Readable, Writable } from 'node:stream'
+import type { Handshake } from '../request/websocket.ts'
 
 /**
  * One request of a sandbox and the way to answer it: the same for every version of HTTP, so that what is decided,
@@ -15,12 +16,21 @@ export interface Inbound {
   /** Undefined when the request has no body. */
   readonly content: { body: Readable; length: number | undefined } | undefined
   readonly answer: InboundAnswer
+  /** What a WebSocket is asked for by; nothing else may change the protocol. */
+  readonly webSocket?: WebSocketOffer | undefined
   /** Whether all that the client meant to send has arrived. */
   complete(): boolean
   /** The trailer fields, alternating with their values, once the body has ended. */
   trailers(): readonly string[]
   /** Says `100 Continue` if the client waits for it before it sends the body. */
   proceed(): void
+}
+
+/** A handshake that waits for its answer. */
+export interface WebSocketOffer {
+  readonly handshake: Handshake
+  /** Answers it with 101 and these fields, and gives what the client then sends and reads. */
+  open(headers: readonly string[]): Duplex
 }
 
 /** The answer to one request, written once from head to trailers. */

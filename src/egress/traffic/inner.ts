@@ -1,8 +1,11 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { tunnelTarget } from '../request/tuple.ts'
+import { webSocketTarget } from '../request/websocket.ts'
 import { askedRaw } from './deny.ts'
 import { Http1Inbound, headOf } from './inbound-http1.ts'
+import { SwitchingInbound } from './inbound-websocket.ts'
 import { serveHttp2 } from './inner-http2.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
 import { makeServer, refuseBytes, saidBy } from './server.ts'
@@ -40,6 +43,22 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
   }
   server.on('request', (req, res) => handle(req, res, false))
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => handle(req, res, true))
+  server.on('upgrade', (req: IncomingMessage, stream, early: Buffer) => {
+    const tunnel = table.get(req.socket)
+    if (tunnel === undefined) {
+      stream.destroy()
+      return
+    }
+    const asked = webSocketTarget(headOf(req), tunnel.destination)
+    // Frames before the answer are what a request hides in that its server takes for the next.
+    const canonical =
+      asked.ok && early.length > 0 ? ({ ok: false, reason: 'websocket_malformed' } as const) : asked
+    const handshake = canonical.ok ? canonical.handshake : undefined
+    serveRequest(deps, tunnel, {
+      inbound: new SwitchingInbound(req, stream as Socket, handshake),
+      canonical,
+    })
+  })
   server.on('connect', (req, socket) => {
     const tunnel = table.get(req.socket)
     if (tunnel !== undefined)

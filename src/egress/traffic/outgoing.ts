@@ -1,6 +1,7 @@
 import type { Verdict } from '../decision/judge.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Tuple } from '../request/tuple.ts'
+import { wireMethod } from '../request/websocket.ts'
 import { type Arranged, arrange, planBody } from '../secrets/arrange.ts'
 import type { PlacementRefusal } from '../secrets/slot.ts'
 import type { BodyHold, HeldBody, HoldFailure } from './held.ts'
@@ -61,7 +62,13 @@ export function compose(
   const plan = arms.signer.plan({ query: tuple.query, rawHeaders })
   if (plan === undefined || (plan.holdBytes !== undefined && content !== undefined && held === undefined))
     return { ok: false, reason: 'signing_refused' }
-  const request = { method: tuple.method, path: rest.path, query: rest.query, host: asked.authority, headers }
+  const request = {
+    method: wireMethod(tuple),
+    path: rest.path,
+    query: rest.query,
+    host: asked.authority,
+    headers,
+  }
   const bytes = rest.body ?? Buffer.alloc(0)
   return { ok: true, outgoing: { ...rest, headersAt: (nowMs) => plan.sign(request, bytes, nowMs) } }
 }

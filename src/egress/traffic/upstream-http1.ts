@@ -1,5 +1,7 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
+import { wireMethod } from '../request/websocket.ts'
 import type { Channel, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { pairsOf } from './fields.ts'
 import { type Connect, type Place, poolName } from './upstream-connection.ts'
@@ -28,7 +30,7 @@ export function createHttp1(options: {
         const { tuple, headers } = outgoing
         const settings: RequestOptions & PinnedOptions = {
           agent,
-          method: tuple.method,
+          method: wireMethod(tuple),
           host: tuple.host,
           port: tuple.port,
           path: tuple.path + tuple.query,
@@ -37,7 +39,10 @@ export function createHttp1(options: {
           timeout: options.idleTimeoutMs,
           pinned: { place, ready },
         }
-        const sent = new Http1Request(request(settings), events)
+        const message = request(settings)
+        const sent = new Http1Request(message, events)
+        // Who was asked to change the protocol and did not may yet think that it did.
+        if (outgoing.switching) message.shouldKeepAlive = false
         // A kept one had become free in the meantime.
         if (settings.pinned.ready !== undefined) ready?.destroy()
         return sent
@@ -61,10 +66,9 @@ class Http1Request implements UpstreamRequest {
       interim += 1
       if (interim > maxInterim) sent.destroy(new Error('too many interim answers'))
     })
-    sent.on('upgrade', (_answer, socket) => {
-      socket.destroy()
-      events.switched()
-    })
+    sent.on('upgrade', ({ statusCode, rawHeaders }, socket, early) =>
+      events.switched({ status: statusCode ?? 0, rawHeaders, socket: socket as Socket, early }),
+    )
     sent.on('response', (answer) => {
       answer.on('error', () => undefined)
       events.answered(new Http1UpstreamAnswer(answer))
@@ -118,8 +122,9 @@ class Http1UpstreamAnswer implements UpstreamAnswer {
   }
 }
 
-/** How the body is framed on this hop: as it came, re-stated by us. */
-function framing({ tuple, content }: Outgoing): string[] {
+/** What is said on this hop alone: how the body is framed, as it came, and what the connection becomes. */
+function framing({ tuple, content, switching }: Outgoing): string[] {
+  if (switching) return ['Connection', 'Upgrade', 'Upgrade', 'websocket']
   if (content === 'chunked') return ['Transfer-Encoding', 'chunked']
   if (content !== undefined) return ['Content-Length', String(content)]
   const { method } = tuple

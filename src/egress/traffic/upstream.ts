@@ -6,8 +6,11 @@ import { createHttp1 } from './upstream-http1.ts'
 import { createHttp2 } from './upstream-http2.ts'
 
 export interface Upstream {
-  /** A way to this place, on which one request may be sent; rejects with an `UpstreamError`. */
-  channel(place: Place): Promise<Channel>
+  /**
+   * A way to this place, on which one request may be sent, one that is `switching` if it is to change the protocol;
+   * rejects with an `UpstreamError`.
+   */
+  channel(place: Place, switching: boolean): Promise<Channel>
   /** Closes every idle connection, so that none outlives a change of rules. */
   drop(): void
   close(): void
@@ -35,8 +38,8 @@ export function createUpstream(options: {
   }
 
   return {
-    async channel(place) {
-      if (!place.secure) return http1.channel(place)
+    async channel(place, switching) {
+      if (!place.secure || switching) return http1.channel(place)
       const name = poolName(place)
       for (;;) {
         const free = http2.free(name)

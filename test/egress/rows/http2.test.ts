@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { makeWorld, rule, type World } from '../support/egress-world.ts'
+import { makeWorld, rule, type World } from '../../support/egress-world.ts'
 import {
   ask,
   frame,
@@ -9,7 +9,7 @@ import {
   preface,
   readFrames,
   startHttp2Upstream,
-} from '../support/http2.ts'
+} from '../../support/http2.ts'
 
 const host = 'orders.example.com'
 const endStream = 1

@@ -1,0 +1,101 @@
+import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Handshake } from '../request/websocket.ts'
+import { pairsOf } from './fields.ts'
+import type { Inbound, InboundAnswer, WebSocketOffer } from './inbound.ts'
+
+/** A request in a tunnel to change the protocol: answered like any other, or by the change. */
+export class SwitchingInbound implements Inbound {
+  readonly method: string
+  readonly target: string
+  readonly claimedHost: string
+  readonly rawHeaders: readonly string[]
+  readonly content = undefined
+  readonly answer: SwitchingAnswer
+  readonly webSocket: WebSocketOffer | undefined
+
+  /** `handshake` is undefined where nothing but a refusal can come of it. */
+  constructor(req: IncomingMessage, socket: Socket, handshake: Handshake | undefined) {
+    const answer = new SwitchingAnswer(req, socket)
+    this.method = req.method ?? ''
+    this.target = req.url ?? ''
+    this.claimedHost = req.headers.host ?? ''
+    // None is offered, so that every frame says itself what it is.
+    this.rawHeaders = pairsOf(req.rawHeaders)
+      .filter(([name]) => name.toLowerCase() !== 'sec-websocket-extensions')
+      .flat()
+    this.answer = answer
+    this.webSocket =
+      handshake === undefined ? undefined : { handshake, open: (headers) => answer.switchTo(headers) }
+  }
+
+  complete(): boolean {
+    return true
+  }
+
+  trailers(): readonly string[] {
+    return []
+  }
+
+  proceed(): void {
+    // It has no body.
+  }
+}
+
+/** Node has let go of the connection: whatever is answered is its last. */
+class SwitchingAnswer implements InboundAnswer {
+  readonly sink: ServerResponse
+  readonly #socket: Socket
+  #switched = false
+
+  constructor(req: IncomingMessage, socket: Socket) {
+    this.#socket = socket
+    this.sink = new ServerResponse(req)
+    this.sink.shouldKeepAlive = false
+    this.sink.assignSocket(socket)
+    this.sink.once('finish', () => socket.destroySoon())
+    socket.on('error', () => socket.destroy())
+    socket.setTimeout(0)
+  }
+
+  begun(): boolean {
+    return this.#switched || this.sink.headersSent
+  }
+
+  gone(): boolean {
+    return this.#socket.destroyed
+  }
+
+  head(status: number, headers: readonly string[]): void {
+    this.sink.writeHead(status, headers as string[])
+  }
+
+  flush(): void {
+    this.sink.flushHeaders()
+  }
+
+  end(trailers: readonly string[]): void {
+    if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))
+    this.sink.end()
+  }
+
+  abort(): void {
+    this.#socket.destroy()
+  }
+
+  onClosed(listener: (whole: boolean) => void): void {
+    this.#socket.once('close', () => listener(!this.#switched && this.sink.writableFinished))
+  }
+
+  switchTo(headers: readonly string[]): Duplex {
+    this.#switched = true
+    this.sink.detachSocket(this.#socket)
+    const lines = pairsOf(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+    this.#socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n${lines.join('')}\r\n`,
+      'latin1',
+    )
+    return this.#socket
+  }
+}
