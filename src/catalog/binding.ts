@@ -27,8 +27,15 @@ export const hopHeaders: ReadonlySet<string> = new Set([
   'host',
   'expect',
 ])
-/** A part of an answer, or a compressed one, cannot be searched for what was injected. */
-export const searchHazards: ReadonlySet<string> = new Set(['accept-encoding', 'range', 'if-range'])
+/** A part of an answer, or a compressed one, cannot be searched for what was injected, or costs more to be. */
+export const searchHazards: ReadonlySet<string> = new Set([
+  'accept-encoding',
+  'grpc-accept-encoding',
+  'range',
+  'if-range',
+  // What Range was called once; some servers still know it.
+  'request-range',
+])
 // They say what a body is; a credential in them is a mistake.
 const bodyHeaders = new Set(['content-type', 'content-encoding'])
 

@@ -3,14 +3,16 @@ import { headerValues } from '../request/head.ts'
 import { answeredHeaders } from '../secrets/inject.ts'
 import { Scrubber, type ScrubForms } from '../secrets/scrub.ts'
 import type { UpstreamAnswer } from './channel.ts'
-import { forwardedTrailers } from './fields.ts'
+import { codingOf, createDecoder } from './decode.ts'
+import { forwardedTrailers, pairsOf } from './fields.ts'
 import type { InboundAnswer } from './inbound.ts'
 
 /** Why an answer on a searched route is not let through; undefined when it can be searched as it is. */
 export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `answer_${string}`> | undefined {
-  const encodings = headerValues(answer.rawHeaders, 'content-encoding')
-  if (encodings.some((encoding) => encoding.trim().toLowerCase() !== 'identity')) return 'answer_encoded'
-  if (!answer.plain()) return 'answer_encoded'
+  if (codingOf(answer.rawHeaders) === 'unknown' || !answer.plain()) return 'answer_encoded'
+  // gRPC compresses each message for itself, inside of the body.
+  const messages = headerValues(answer.rawHeaders, 'grpc-encoding')
+  if (messages.some((coding) => coding !== 'identity')) return 'answer_encoded'
   const partial = answer.status === 206 || headerValues(answer.rawHeaders, 'content-range').length > 0
   return partial ? 'answer_partial' : undefined
 }
@@ -22,8 +24,9 @@ export interface Passed {
 }
 
 /**
- * Passes an answer on as it comes, searched for `forms` if there are any, trailers too. `ended` is told once how it
- * went: an error, of the upstream or of the search, closes the answer where it stands and lets nothing more out.
+ * Passes an answer on as it comes, decoded and searched for `forms` if there are any, trailers too. `ended` is told
+ * once how it went: an error, of the upstream or of the search, closes the answer where it stands and lets nothing
+ * more out.
  */
 export function passAnswer(options: {
   from: UpstreamAnswer
@@ -34,6 +37,10 @@ export function passAnswer(options: {
 }): void {
   const { from, to, forms, passed } = options
   const { body } = from
+  const coding = forms === undefined ? 'none' : codingOf(from.rawHeaders)
+  const decoder =
+    coding === 'none' || coding === 'unknown' || from.headOnly ? undefined : createDecoder(coding)
+  const source = decoder === undefined ? body : body.pipe(decoder)
   const scrubber = forms === undefined ? undefined : new Scrubber(forms)
   const clean = (fields: string[]) => (scrubber === undefined ? fields : scrubbed(fields, scrubber))
   let over = false
@@ -42,6 +49,7 @@ export function passAnswer(options: {
     over = true
     if (failure !== null) {
       body.destroy()
+      decoder?.destroy()
       to.abort()
     }
     passed.redactions = scrubber?.hits ?? 0
@@ -58,27 +66,32 @@ export function passAnswer(options: {
     if (bytes.length === 0) return
     passed.bytes += bytes.length
     if (to.sink.write(bytes)) return
-    body.pause()
-    to.sink.once('drain', () => body.resume())
+    source.pause()
+    to.sink.once('drain', () => source.resume())
   }
 
   body.on('error', () => end('upstream_failed'))
-  body.on('close', () => end('upstream_failed'))
+  body.on('close', () => {
+    // What came whole may still be on its way through the decoder.
+    if (decoder === undefined || !body.readableEnded) end('upstream_failed')
+  })
+  decoder?.on('error', () => end('upstream_failed'))
   to.onClosed((whole) => {
     if (!whole) end('upstream_failed')
   })
   guarded(() => {
-    to.head(from.status, cleanHead(from.rawHeaders, scrubber), from.headOnly)
+    const headers = decoder === undefined ? from.rawHeaders : asDecoded(from.rawHeaders)
+    to.head(from.status, cleanHead(headers, scrubber), from.headOnly)
     // A stream's head goes out before its first event; a short answer leaves in one piece.
     setImmediate(() => {
       if (!over && !to.gone()) to.flush()
     })
-    body.on('data', (chunk: Buffer) =>
+    source.on('data', (chunk: Buffer) =>
       guarded(() => {
         if (!over) letThrough(scrubber === undefined ? chunk : scrubber.push(chunk))
       }),
     )
-    body.on('end', () =>
+    source.on('end', () =>
       guarded(() => {
         if (over) return
         if (!from.whole()) return end('upstream_failed')
@@ -88,6 +101,13 @@ export function passAnswer(options: {
       }),
     )
   })
+}
+
+/** The head of an answer whose body has been decoded: of another length, and without its coding. */
+function asDecoded(rawHeaders: readonly string[]): string[] {
+  return pairsOf(rawHeaders)
+    .filter(([name]) => !/^content-(?:encoding|length)$/i.test(name))
+    .flat()
 }
 
 /** The fields of an answer's head that go on to the sandbox, masked where they are searched. */

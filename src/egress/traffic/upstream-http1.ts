@@ -71,7 +71,7 @@ class Http1Request implements UpstreamRequest {
     )
     sent.on('response', (answer) => {
       answer.on('error', () => undefined)
-      events.answered(new Http1UpstreamAnswer(answer))
+      events.answered(new Http1UpstreamAnswer(answer, sent.method))
     })
   }
 
@@ -99,13 +99,19 @@ class Http1Request implements UpstreamRequest {
 class Http1UpstreamAnswer implements UpstreamAnswer {
   readonly status: number
   readonly rawHeaders: readonly string[]
-  readonly headOnly = false
+  readonly headOnly: boolean
   readonly body: IncomingMessage
 
-  constructor(answer: IncomingMessage) {
+  constructor(answer: IncomingMessage, method: string) {
     this.status = answer.statusCode ?? 502
     this.rawHeaders = answer.rawHeaders
     this.body = answer
+    // RFC 9112 section 6.3
+    this.headOnly =
+      method === 'HEAD' ||
+      this.status === 204 ||
+      this.status === 304 ||
+      answer.headers['content-length'] === '0'
   }
 
   plain(): boolean {

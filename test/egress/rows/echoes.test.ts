@@ -1,11 +1,4 @@
-import {
-  brotliCompressSync,
-  brotliDecompressSync,
-  gunzipSync,
-  gzipSync,
-  zstdCompressSync,
-  zstdDecompressSync,
-} from 'node:zlib'
+import { brotliCompressSync, createGzip, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
 import {
@@ -115,23 +108,77 @@ test('row 7: an event that is split between two writes is masked, and the events
 })
 
 const codings = {
-  gzip: [gzipSync, gunzipSync],
-  br: [brotliCompressSync, brotliDecompressSync],
-  zstd: [zstdCompressSync, zstdDecompressSync],
-} as const
+  gzip: gzipSync,
+  br: brotliCompressSync,
+  zstd: zstdCompressSync,
+}
 test.each(Object.entries(codings))(
   'row 7: an answer compressed with %s that nobody asked for shows it to nobody',
-  async (name, [pack, unpack]) => {
+  async (name, pack) => {
     await using world = await makeWorld()
     const packed = pack(Buffer.from(`key: ${theSecret} end`))
     const { say } = await armed(world, (_req, res) => res.setHeader('content-encoding', name).end(packed))
-    const answer = Buffer.from(await say('/', [`Accept-Encoding: ${name}`]), 'latin1')
-    const at = answer.indexOf(packed.subarray(0, 4))
-    const shown = answer.toString('latin1') + (at === -1 ? '' : unpack(answer.subarray(at)).toString())
-    expect(shown).toMatch(/answer_encoded|key: \*{9}/)
-    expect(shown).not.toContain(theSecret.slice(0, 8))
+    const answer = await say('/', [`Accept-Encoding: ${name}`])
+    expect(answer).toMatch(/key: \*{9}.* end/)
+    expect(answer).not.toMatch(/content-encoding|content-length/i)
+    expect(answer).not.toContain(theSecret.slice(0, 8))
   },
 )
+
+test('row 7: an answer without a body is not taken for a compressed one that was cut off', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.setHeader('content-encoding', 'gzip').end())
+  await world.setRules([rule(host, up.port, { methods: ['HEAD'], inject: injectBearer })])
+  const socket = await world.tunnel(host, up.port)
+  const heard = listenTo(socket)
+  socket.write(request(host, up.port, '/', [], 'HEAD'))
+  await expect.poll(() => heard.text).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n$/)
+  expect(await world.outcome()).toMatchObject({ status: 200, failure: null })
+})
+
+test('row 7: events that come compressed are decoded and masked as they come', async () => {
+  await using world = await makeWorld()
+  const zip = createGzip()
+  const { up } = await armed(world, (_req, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' })
+    zip.pipe(res)
+  })
+  const socket = await world.tunnel(host, up.port)
+  const heard = listenTo(socket)
+  socket.write(request(host, up.port, '/events'))
+  for (const [event, shown] of [
+    ['data: one\n\n', 'data: one\n\n'],
+    [`data: ${theSecret}\n\n`, '***\n\n'],
+  ] as const) {
+    zip.write(event)
+    zip.flush()
+    await expect.poll(() => heard.text).toContain(shown)
+  }
+  expect(heard.text).not.toContain(theSecret.slice(0, 8))
+})
+
+const packed = gzipSync(`key: ${theSecret} ${'x'.repeat(5_000)}`)
+test.each<[string, string, Buffer, RegExp]>([
+  ['upon compressed', 'gzip, br', brotliCompressSync(packed), /answer_encoded/],
+  ['in a way that is read in two ways', 'deflate', deflateSync(theSecret), /answer_encoded/],
+  ['in an unknown way', 'toolcrib', packed, /answer_encoded/],
+  ['message by message', 'identity\r\ngrpc-encoding: gzip', packed, /answer_encoded/],
+  ['and cut off', 'gzip', packed.subarray(0, -12), /200 OK/],
+  ['and followed by more', 'gzip', Buffer.concat([packed, Buffer.from('tail')]), /200 OK/],
+  ['and is not', 'gzip', Buffer.from(`key: ${theSecret}`), /200 OK/],
+])('row 7: an answer that is compressed %s is not let through whole', async (_, coding, body, begin) => {
+  await using world = await makeRawWorld()
+  await using up = await world.start((socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Encoding: ${coding}\r\nContent-Length: ${body.length}\r\n\r\n`)
+    socket.write(body)
+  })
+  await world.world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const answer = await sayAndRead(await world.world.tunnel(host, up.port), request(host, up.port, '/'))
+  expect(answer).toMatch(begin)
+  expect(answer).not.toContain('\r\n0\r\n\r\n')
+  expect(answer).not.toContain(theSecret.slice(0, 8))
+  expect((await world.world.outcome())['failure']).toMatch(/answer_encoded|upstream_failed/)
+})
 
 test('row 7: a rule of the same host that injects nothing is searched all the same', async () => {
   await using world = await makeWorld()

@@ -1,0 +1,45 @@
+import type { Transform } from 'node:stream'
+import { constants, createBrotliDecompress, createGunzip, createZstdDecompress } from 'node:zlib'
+import { headerValues } from '../request/head.ts'
+
+/** What is decoded may be so many times as long as what came, and this much longer besides. */
+const mostRatio = 200
+const mostBesides = 1024 * 1024
+
+const decoders = {
+  gzip: () => createGunzip(),
+  'x-gzip': () => createGunzip(),
+  br: () => createBrotliDecompress(),
+  // RFC 8878 section 3.1.1.1.2: a window of 8 MiB is what a decoder should support, and no more is asked of it.
+  zstd: () => createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: 23 } }),
+} as const
+
+/** How a body was coded: not at all, in one way that can be undone, or in another. */
+export type Coding = 'none' | keyof typeof decoders | 'unknown'
+
+/** What `Content-Encoding` says (RFC 9110 section 8.4); codings upon codings are unknown. */
+export function codingOf(rawHeaders: readonly string[]): Coding {
+  const names = headerValues(rawHeaders, 'content-encoding')
+    .flatMap((value) => value.split(','))
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== 'identity')
+  const [name, ...more] = names
+  if (name === undefined) return 'none'
+  return more.length === 0 && Object.hasOwn(decoders, name) ? (name as keyof typeof decoders) : 'unknown'
+}
+
+/**
+ * Undoes a coding as bytes come, holding one window of it. Errors where the coding is broken or cut off, and where
+ * it makes so much of so little that only a bomb does.
+ */
+export function createDecoder(coding: keyof typeof decoders): Transform {
+  const decoder = decoders[coding]()
+  let out = 0
+  decoder.on('data', (chunk: Buffer) => {
+    out += chunk.length
+    if (out > mostBesides + decoder.bytesWritten * mostRatio) {
+      decoder.destroy(new Error('an answer that grows beyond measure as it is decoded'))
+    }
+  })
+  return decoder
+}
