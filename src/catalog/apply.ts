@@ -13,7 +13,8 @@ import {
   updateToolFacts,
 } from '../store/index.ts'
 import { definitionDigest } from './definition.ts'
-import type { Catalog, SourceSpec } from './types.ts'
+import type { SourceSpec } from './source-spec.ts'
+import type { Catalog } from './types.ts'
 
 /** The part of the configuration file that this room keeps, already parsed. */
 export interface CatalogConfig {

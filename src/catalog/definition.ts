@@ -1,7 +1,7 @@
 import { AppError, deeperThan, digestJson } from '../core/index.ts'
 import type { ToolDefinition } from '../wire/index.ts'
+import type { EgressRule } from './egress-rule.ts'
 import { withoutHeaderAnnotations } from './header-annotations.ts'
-import type { EgressRule } from './types.ts'
 
 const limits = { tools: 500, bytes: 2 * 1024 * 1024, definitionBytes: 128 * 1024, depth: 64, name: 128 }
 

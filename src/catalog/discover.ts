@@ -19,7 +19,8 @@ import {
 import type { ToolDefinition } from '../wire/index.ts'
 import { aliasFor } from './alias.ts'
 import { definitionDigest, type FoundDefinitions, readDefinitions } from './definition.ts'
-import { type Source, type SourceSpec, sourceSpec } from './types.ts'
+import { type SourceSpec, sourceSpec } from './source-spec.ts'
+import type { Source } from './types.ts'
 
 export type ListTools = (source: Source) => Promise<ToolDefinition[]>
 

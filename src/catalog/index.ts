@@ -17,6 +17,8 @@ export {
   slotsOverlap,
 } from './binding.ts'
 
+export { type EgressRule, egressRule } from './egress-rule.ts'
+export { canonicalHost } from './hosts.ts'
 export { type CatalogKeeper, createCatalog } from './keeper.ts'
 export {
   type MintedSpec,
@@ -26,14 +28,12 @@ export {
   type SignSpec,
   signInputs,
 } from './minted.ts'
+export { canonicalPath, type PathRefusal } from './paths.ts'
+export { type SourceSpec, sourceSpec } from './source-spec.ts'
 
 export {
   type Catalog,
-  type EgressRule,
-  egressRule,
   type Source,
-  type SourceSpec,
   slug,
-  sourceSpec,
   type Tool,
 } from './types.ts'

@@ -13,7 +13,7 @@ import {
   setToolEnabled,
 } from '../store/index.ts'
 import { type Change, differences } from './diff.ts'
-import { sourceSpec } from './types.ts'
+import { sourceSpec } from './source-spec.ts'
 
 /** A tool as an admin judges it. */
 export interface ToolReview {

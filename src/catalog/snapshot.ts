@@ -1,6 +1,7 @@
 import type { Log } from '../core/index.ts'
 import { type CatalogRows, catalogVersion, loadCatalogRows, type Store } from '../store/index.ts'
-import { type Catalog, type Source, sourceSpec, type Tool } from './types.ts'
+import { sourceSpec } from './source-spec.ts'
+import type { Catalog, Source, Tool } from './types.ts'
 
 /** Keeps one snapshot per process; `wanted` decides when it is no longer good enough. */
 export interface Snapshots {

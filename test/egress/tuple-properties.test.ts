@@ -1,8 +1,9 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { canonicalHost } from '../../src/catalog/index.ts'
 import type { Head } from '../../src/egress/request/head.ts'
-import { canonicalHost, formatAuthority } from '../../src/egress/request/host.ts'
+import { formatAuthority } from '../../src/egress/request/host.ts'
 import { connectTarget, forwardTarget, type Tuple, tunnelTarget } from '../../src/egress/request/tuple.ts'
 
 const runs = { numRuns: 3_000 }

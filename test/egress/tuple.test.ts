@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { canonicalHost, canonicalPath } from '../../src/catalog/index.ts'
 import type { Head } from '../../src/egress/request/head.ts'
-import { canonicalHost, formatAuthority, parseAuthority } from '../../src/egress/request/host.ts'
-import { canonicalPath } from '../../src/egress/request/path.ts'
+import { formatAuthority, parseAuthority } from '../../src/egress/request/host.ts'
 import { connectTarget, forwardTarget, tunnelTarget } from '../../src/egress/request/tuple.ts'
 
 const at = { host: 'api.example.com', port: 443 }

@@ -1,7 +1,6 @@
-import { type EgressRule, egressRule } from '../../catalog/index.ts'
+import { canonicalPath, type EgressRule, egressRule } from '../../catalog/index.ts'
 import { AppError } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
-import { canonicalPath } from '../request/path.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { decideEgress, rulePort, underPrefix } from './decide.ts'
 

@@ -1,6 +1,6 @@
+import { canonicalPath, type PathRefusal } from '../../catalog/index.ts'
 import { type Head, type HeadRefusal, headerValues, refuseHead } from './head.ts'
 import { parseAuthority } from './host.ts'
-import { canonicalPath, type PathRefusal } from './path.ts'
 
 /** Where a tunnel goes. */
 export interface Destination {

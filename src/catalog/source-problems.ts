@@ -1,0 +1,101 @@
+import { parseSlot, slotsOverlap } from './binding.ts'
+import type { EgressRule } from './egress-rule.ts'
+import { type MintedSpecs, mintInputs, signInputs } from './minted.ts'
+
+/** The parts of a source that can be at odds. */
+export interface SourceParts {
+  egress: EgressRule[]
+  minted: MintedSpecs
+  environment: Record<string, string>
+}
+
+/** Something that is wrong with a source, and where. */
+export interface Problem {
+  path: PropertyKey[]
+  message: string
+}
+
+/** What is wrong with parts of a source that are right each for itself. */
+export function sourceProblems(source: SourceParts): Problem[] {
+  const { egress } = source
+  return [
+    ...placeholderProblems(source),
+    ...mintedProblems(source),
+    ...egress.flatMap((rule, index) =>
+      ruleProblems(rule, source).map(({ path, message }) => ({ path: ['egress', index, ...path], message })),
+    ),
+  ]
+}
+
+/** A stand-in in the environment that no rule would ever replace. */
+function placeholderProblems({ egress, environment }: SourceParts): Problem[] {
+  const standIns = new Set(
+    egress.flatMap(({ inject }) => inject.filter((each) => each.placeholder).map((each) => each.credential)),
+  )
+  return Object.entries(environment).flatMap(([name, value]) =>
+    [...value.matchAll(/\$\{placeholder:([^}]*)\}/g)]
+      .filter(([, credential = '']) => !standIns.has(credential))
+      .map(([whole]) => ({
+        path: ['environment', name],
+        message: `${whole}: no rule of this source has \`placeholder: true\` for it`,
+      })),
+  )
+}
+
+function mintedProblems({ egress, minted }: SourceParts): Problem[] {
+  const injected = new Set(egress.flatMap(({ inject }) => inject.map(({ credential }) => credential)))
+  return Object.entries(minted).flatMap(([name, spec]) => [
+    ...mustBeStored(mintInputs(spec), minted).map((message) => ({ path: ['minted', name], message })),
+    ...(injected.has(name)
+      ? []
+      : [
+          {
+            path: ['minted', name],
+            message: 'no rule injects it; name it as the `credential` of one, or leave it out',
+          },
+        ]),
+  ])
+}
+
+function ruleProblems(rule: EgressRule, { minted }: SourceParts): Problem[] {
+  const { scheme, sign, address, port, inject } = rule
+  const problems: Problem[] = []
+  if (scheme !== 'https' && inject.length > 0)
+    problems.push({ path: ['inject'], message: 'inject on https only' })
+  problems.push(...overlaps(rule))
+  if (address !== undefined && port === undefined)
+    problems.push({
+      path: ['address'],
+      message: 'name the `port` too: an exception is one address and one port',
+    })
+  if (sign === undefined) return problems
+  if (inject.some(({ into }) => parseSlot(into)?.kind === 'body'))
+    problems.push({
+      path: ['sign'],
+      message: 'a signature is over the body as the program sends it; inject elsewhere',
+    })
+  problems.push(...mustBeStored(signInputs(sign), minted).map((message) => ({ path: ['sign'], message })))
+  if (scheme !== 'https') problems.push({ path: ['sign'], message: 'sign on https only' })
+  return problems
+}
+
+/** Two credentials for one place. */
+function overlaps({ inject }: EgressRule): Problem[] {
+  const slots = inject.map(({ into }) => parseSlot(into))
+  return slots.flatMap((slot, at) => {
+    const other = slots.findIndex((each, i) => i < at && slot && each && slotsOverlap(slot, each))
+    if (other === -1) return []
+    return [
+      {
+        path: ['inject', at, 'into'],
+        message: `${inject[at]?.credential} would stand where ${inject[other]?.credential} does; give each a place of its own, or each a rule of its own`,
+      },
+    ]
+  })
+}
+
+function mustBeStored(names: readonly string[], minted: MintedSpecs): string[] {
+  return names
+    .filter((name) => Object.hasOwn(minted, name))
+    .map((name) => `${name} is itself minted; name a stored credential`)
+}
