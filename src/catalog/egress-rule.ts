@@ -1,19 +1,45 @@
+import { isIP } from 'node:net'
+import { domainToASCII } from 'node:url'
 import { z } from 'zod'
 import { canonicalAddress } from './addresses.ts'
 import { binding } from './binding.ts'
+import { canonicalHost } from './hosts.ts'
 import { signSpec } from './minted.ts'
+import { canonicalPath } from './paths.ts'
 
-const pathPrefix = z.string().regex(/^\/[\x21-\x7e]*$/, 'start with "/", e.g. /v1/')
 /** `WEBSOCKET` is what opens a WebSocket: on the wire a GET, but a pipe both ways, which no rule for GET means. */
 const httpMethod = z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'WEBSOCKET'])
-/** One canonical spelling: lower case, no trailing dot, no wildcard, not an IP address. */
+/** In the one spelling of a path that requests are brought to: a prefix in another would match none of them. */
+const pathPrefix = z
+  .string()
+  .refine((prefix) => pathProblem(prefix) === undefined, { error: ({ input }) => pathProblem(String(input)) })
+/** In the one spelling of a host that requests are brought to; no wildcard, no address. */
 const hostName = z
   .string()
-  .max(253)
-  .regex(
-    /^(?!\d+(?:\.\d+){3}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
-    'use a lower-case host name such as api.example.com',
-  )
+  .refine((host) => hostProblem(host) === undefined, { error: ({ input }) => hostProblem(String(input)) })
+
+function pathProblem(prefix: string): string | undefined {
+  if (!prefix.startsWith('/')) return 'start with "/", e.g. /v1/'
+  const canonical = canonicalPath(prefix)
+  if (!canonical.ok)
+    return canonical.reason === 'path_malformed'
+      ? 'use printable ASCII, and percent-encode the rest; a path has no fragment'
+      : 'no request is let through whose path servers could read in two ways: write no dot segments, "//", "\\\\", ";" or encoded separators'
+  if (canonical.query !== '') return 'leave out the query: rules match paths only'
+  return canonical.path === prefix ? undefined : `write it as requests have it: ${canonical.path}`
+}
+
+function hostProblem(host: string): string | undefined {
+  if (host.includes('*')) return 'write every host out; there are no wildcards'
+  const canonical = canonicalHost(host)
+  if (canonical.ok && isIP(canonical.host) !== 0)
+    return 'write a name; where it really is goes into `address`, with its `port`'
+  if (canonical.ok && canonical.host === host && host.includes('.')) return undefined
+  const meant = canonicalHost(domainToASCII(host.replace(/\.$/, '')))
+  return meant.ok && meant.host.includes('.') && isIP(meant.host) === 0
+    ? `write it as requests have it: ${meant.host}`
+    : 'use a lower-case host name such as api.example.com'
+}
 
 /** One destination that a source may reach, and what is added on the way. Everything not named is refused. */
 export const egressRule = z.strictObject({

@@ -1,4 +1,4 @@
-import { parseSlot, slotsOverlap } from './binding.ts'
+import { type Binding, parseSlot, slotsOverlap } from './binding.ts'
 import type { EgressRule } from './egress-rule.ts'
 import { type MintedSpecs, mintInputs, signInputs } from './minted.ts'
 
@@ -21,6 +21,8 @@ export function sourceProblems(source: SourceParts): Problem[] {
   return [
     ...placeholderProblems(source),
     ...mintedProblems(source),
+    ...prefixProblems(source),
+    ...deadRules(source),
     ...egress.flatMap((rule, index) =>
       ruleProblems(rule, source).map(({ path, message }) => ({ path: ['egress', index, ...path], message })),
     ),
@@ -42,6 +44,43 @@ function placeholderProblems({ egress, environment }: SourceParts): Problem[] {
   )
 }
 
+/** One person has one stand-in for a credential of a source; with two beginnings only one rule would know it. */
+function prefixProblems({ egress }: SourceParts): Problem[] {
+  const first = new Map<string, string>()
+  return egress.flatMap(({ inject }, index) =>
+    inject.flatMap(({ credential, placeholder, prefix }, at) => {
+      if (!placeholder) return []
+      const other = first.get(credential) ?? prefix
+      first.set(credential, other)
+      if (other === prefix) return []
+      const message = `the placeholder of ${credential} begins with ${other} in another rule of this source; write the same here`
+      return [{ path: ['egress', index, 'inject', at, 'prefix'], message }]
+    }),
+  )
+}
+
+/** Rules that no request can come to, because an earlier one has each of their methods and paths. */
+function deadRules({ egress }: SourceParts): Problem[] {
+  const taken = new Map<string, number>()
+  return egress.flatMap((rule, index) => {
+    const { scheme, host, methods, paths } = rule
+    const port = rule.port ?? (scheme === 'https' ? 443 : 80)
+    const asked = methods.flatMap((method) =>
+      paths.map((path) => JSON.stringify([scheme, host, port, method, path])),
+    )
+    const before = asked.map((each) => taken.get(each))
+    for (const each of asked) if (!taken.has(each)) taken.set(each, index)
+    if (before.includes(undefined)) return []
+    const others = [...new Set(before)].map((other) => `egress[${other}]`).join(' and ')
+    return [
+      {
+        path: ['egress', index],
+        message: `matches nothing: ${others} before it has the same host, methods and paths; put them together`,
+      },
+    ]
+  })
+}
+
 function mintedProblems({ egress, minted }: SourceParts): Problem[] {
   const injected = new Set(egress.flatMap(({ inject }) => inject.map(({ credential }) => credential)))
   return Object.entries(minted).flatMap(([name, spec]) => [
@@ -57,19 +96,27 @@ function mintedProblems({ egress, minted }: SourceParts): Problem[] {
   ])
 }
 
+const bodyless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'WEBSOCKET'])
+const needsBody = ({ into }: Binding) => parseSlot(into)?.kind === 'body'
+
 function ruleProblems(rule: EgressRule, { minted }: SourceParts): Problem[] {
-  const { scheme, sign, address, port, inject } = rule
+  const { scheme, sign, address, port, inject, methods } = rule
   const problems: Problem[] = []
   if (scheme !== 'https' && inject.length > 0)
     problems.push({ path: ['inject'], message: 'inject on https only' })
   problems.push(...overlaps(rule))
+  if (inject.some(needsBody) && methods.every((method) => bodyless.has(method)))
+    problems.push({
+      path: ['inject'],
+      message: `${methods.join(' and ')} have no body to put a credential into; name a method that has one, or another place`,
+    })
   if (address !== undefined && port === undefined)
     problems.push({
       path: ['address'],
       message: 'name the `port` too: an exception is one address and one port',
     })
   if (sign === undefined) return problems
-  if (inject.some(({ into }) => parseSlot(into)?.kind === 'body'))
+  if (inject.some(needsBody))
     problems.push({
       path: ['sign'],
       message: 'a signature is over the body as the program sends it; inject elsewhere',

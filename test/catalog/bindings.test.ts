@@ -29,15 +29,17 @@ test('two credentials in one place, one in clear text, and a stand-in that nobod
   const found = problems({
     environment: { KEY: '${placeholder:NOBODY}', OTHER: '${placeholder:K9}' },
     egress: [
-      { ...rule, inject: bind('header:authorization', 'basic') },
-      { ...rule, inject: bind('query:api_key', 'query:Api.Key') },
-      { ...rule, inject: bind('body:/auth', 'body:/auth/key') },
+      { ...rule, paths: ['/1'], inject: bind('header:authorization', 'basic') },
+      { ...rule, paths: ['/2'], inject: bind('query:api_key', 'query:Api.Key') },
+      { ...rule, methods: ['POST'], inject: bind('body:/auth', 'body:/auth/key') },
       {
         ...rule,
+        methods: ['POST'],
+        paths: ['/body'],
         inject: bind('path:1', 'path:2', 'query:a', 'header:x-a', 'header:x-b', 'body:/a', 'body:/b'),
       },
-      { ...rule, scheme: 'http', inject: bind('header:x-a') },
-      { ...rule, inject: [{ credential: 'K9', into: 'header:x-a', placeholder: true }] },
+      { ...rule, paths: ['/4'], scheme: 'http', inject: bind('header:x-a') },
+      { ...rule, paths: ['/5'], inject: [{ credential: 'K9', into: 'header:x-a', placeholder: true }] },
     ],
   })
   expect(found.map((one) => one.split(':')[0])).toEqual([

@@ -1,0 +1,100 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { canonicalPath, egressRule, sourceSpec } from '../../src/catalog/index.ts'
+
+const rule = { host: 'api.example.com', methods: ['GET'], paths: ['/v1'] }
+
+function problems(egress: object[], more: object = {}): string[] {
+  const parsed = sourceSpec.safeParse({ kind: 'stdio', command: 'true', egress, ...more })
+  return parsed.success ? [] : parsed.error.issues.map((one) => `${one.path.join('.')}: ${one.message}`)
+}
+
+test.each([
+  ['*.example.com', 'no wildcards'],
+  ['*.co.uk', 'no wildcards'],
+  ['*', 'no wildcards'],
+  ['API.example.com', 'write it as requests have it: api.example.com'],
+  ['api.example.com.', 'write it as requests have it: api.example.com'],
+  ['münchen.example.com', 'write it as requests have it: xn--mnchen-3ya.example.com'],
+  ['10.0.0.1', 'goes into `address`'],
+  ['[2001:db8::1]', 'goes into `address`'],
+  ['0x7f.1', 'use a lower-case host name'],
+  ['2130706433', 'use a lower-case host name'],
+  ['localhost', 'use a lower-case host name'],
+  ['xn--a.example.com', 'use a lower-case host name'],
+  ['api.example.com:443', 'use a lower-case host name'],
+  ['user@api.example.com', 'use a lower-case host name'],
+  ['', 'use a lower-case host name'],
+])('the host %s is refused when it is written: no request could come to it', (host, cure) => {
+  expect(problems([{ ...rule, host }])).toEqual([expect.stringContaining(`egress.0.host: `)])
+  expect(problems([{ ...rule, host }])[0]).toContain(cure)
+})
+
+test.each([
+  ['v1', 'start with "/"'],
+  ['/v1?x=1', 'leave out the query'],
+  ['/v1#top', 'no fragment'],
+  ['/a b', 'printable ASCII'],
+  ['/ü', 'printable ASCII'],
+  ['/a/../b', 'in two ways'],
+  ['/a//b', 'in two ways'],
+  ['/a%2Fb', 'in two ways'],
+  ['/a;b', 'in two ways'],
+  ['/%61', 'write it as requests have it: /a'],
+  ['/%c3%bc', 'write it as requests have it: /%C3%BC'],
+])('the path %s is refused when it is written: no request could come to it', (path, cure) => {
+  expect(problems([{ ...rule, paths: ['/', path] }])).toEqual([expect.stringContaining(cure)])
+})
+
+test('every prefix that is taken is what requests to it are brought to', () => {
+  fc.assert(
+    fc.property(
+      fc.string({ unit: fc.constantFrom(...Array.from('/a.%2fFe;?#é~-')), maxLength: 12 }),
+      (text) => {
+        const prefix = `/${text}`
+        const taken = egressRule.safeParse({ ...rule, paths: [prefix] }).success
+        expect(taken).toBe(
+          JSON.stringify(canonicalPath(prefix)) === JSON.stringify({ ok: true, path: prefix, query: '' }),
+        )
+      },
+    ),
+    { numRuns: 2_000 },
+  )
+})
+
+test('a rule that can match nothing is refused, with the rules that stand before it', () => {
+  expect(
+    problems([
+      { ...rule, methods: ['GET', 'POST'] },
+      { ...rule, paths: ['/v2'] },
+      // Nothing is left for it; the port is the scheme's own.
+      { ...rule, port: 443, methods: ['POST', 'GET'], paths: ['/v1', '/v2'] },
+      { ...rule, paths: ['/v1', '/v2'] },
+      { ...rule, port: 8443 },
+      { ...rule, scheme: 'http' },
+    ]),
+  ).toEqual([
+    'egress.3: matches nothing: egress[0] and egress[1] before it has the same host, methods and paths; put them together',
+  ])
+})
+
+test('a credential for the body of requests that have none is refused', () => {
+  const inject = [{ credential: 'KEY', into: 'body:/key' }]
+  expect(problems([{ ...rule, methods: ['GET', 'HEAD'], inject }])).toEqual([
+    expect.stringContaining('egress.0.inject: GET and HEAD have no body'),
+  ])
+  expect(problems([{ ...rule, methods: ['GET', 'POST'], inject }])).toEqual([])
+})
+
+test('one credential has one beginning of its placeholder in a source', () => {
+  const bind = (prefix: string, placeholder = true) => [
+    { credential: 'KEY', into: 'header:x-key', placeholder, prefix },
+  ]
+  expect(
+    problems([
+      { ...rule, inject: bind('sk-') },
+      { ...rule, host: 'b.example.com', inject: bind('pk-') },
+      { ...rule, host: 'c.example.com', inject: bind('pk-', false) },
+    ]),
+  ).toEqual([expect.stringMatching(/^egress\.1\.inject\.0\.prefix: .* begins with sk- in another rule/)])
+})
