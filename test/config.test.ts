@@ -49,7 +49,7 @@ test('every problem is told at once, with its place and what would work', () => 
   expect(() => read(text, { SLACK_BOT_TOKEN: 'xoxb-1' })).toThrow(
     expect.objectContaining({
       message: expect.stringMatching(
-        /(?=[^]*unknown key "listn")(?=[^]*tokens\.max_lifetime: "soon" is not a duration; write)(?=[^]*host: write every host out)(?=[^]*paths\.0: start with "\/")(?=[^]*SLACK_SIGNING_SECRET or SLACK_APP_TOKEN)/,
+        /(?=[^]*unknown key "listn")(?=[^]*tokens\.max_lifetime: "soon" is not a duration; write)(?=[^]*host: write it as requests have it: example\.com)(?=[^]*paths\.0: start with "\/")(?=[^]*SLACK_SIGNING_SECRET or SLACK_APP_TOKEN)/,
       ),
     }),
   )
