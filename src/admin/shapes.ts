@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { isPrivateKeyPem } from '../core/index.ts'
+import { isKeyPem } from '../core/index.ts'
 
 /** How a person is named: `alice`, `@alice`, a Slack user id or a principal id; person.ts resolves it. */
 export const personName = z.string().trim().min(1).max(200)
@@ -17,14 +17,14 @@ export const credentialName = z
 
 /**
  * What may stand in a header: no line break and no NUL, because a value with one is cut or refused on the wire. A
- * private key in PEM has line breaks; it is for signing and never stands in a header.
+ * private key in PEM has line breaks; it is for signing or for TLS and never stands in a header.
  */
 export const credentialValue = z
   .string()
   .min(1, 'the value is empty')
   .max(65_536, 'the value is longer than 65,536 characters')
   .refine(
-    (value) => !/[\r\n\0]/.test(value) || isPrivateKeyPem(value),
+    (value) => !/[\r\n\0]/.test(value) || isKeyPem(value),
     'the value contains a line break or NUL, and is no private key in PEM',
   )
 

@@ -92,9 +92,14 @@ export function queryKey(name: string): string {
 const forms =
   'use header:<name>, basic, query:<name>, path:<number of the segment> or body:<JSON pointer>, such as header:authorization'
 
+/** How rules name what the vault holds. */
+export const credentialName = z
+  .string()
+  .regex(/^[A-Z][A-Z0-9_]*$/, 'use capitals, digits and underscores, e.g. ORDERS_KEY')
+
 /** One credential of a rule and the one place where it may stand. */
 export const binding = z.strictObject({
-  credential: z.string().regex(/^[A-Z][A-Z0-9_]*$/, 'use capitals, digits and underscores, e.g. ORDERS_KEY'),
+  credential: credentialName,
   into: z.string().refine((text) => parseSlot(text) !== undefined, {
     error: ({ input }) =>
       String(input).startsWith('header:')

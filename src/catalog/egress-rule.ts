@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { domainToASCII } from 'node:url'
 import { z } from 'zod'
 import { canonicalAddress } from './addresses.ts'
-import { binding } from './binding.ts'
+import { binding, credentialName } from './binding.ts'
 import { canonicalHost } from './hosts.ts'
 import { signSpec } from './minted.ts'
 import { canonicalPath } from './paths.ts'
@@ -52,6 +52,8 @@ export const egressRule = z.strictObject({
   /** Where the host really is; allows this one otherwise refused address for this rule and its `port` only. */
   address: canonicalAddress.optional(),
   inject: z.array(binding).default([]),
+  /** The credential, a private key with its certificate, that is shown to an upstream that asks for one; https only. */
+  client_certificate: credentialName.optional(),
   /** A signature over the request, made after everything else is in place; https only. */
   sign: signSpec.optional(),
 })

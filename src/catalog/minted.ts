@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import { canonicalAddress } from './addresses.ts'
+import { credentialName } from './binding.ts'
 
-const credentialName = z
-  .string()
-  .regex(/^[A-Z][A-Z0-9_]*$/, 'use capitals, digits and underscores, e.g. ORDERS_KEY')
 const printable = z.string().regex(/^[\x21-\x7e]+$/, 'use printable ASCII without spaces')
 /** Where a token is asked for: https only, one canonical spelling, nothing that a server could read in two ways. */
 const endpoint = z

@@ -100,7 +100,7 @@ const bodyless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'WEBSOCKET'])
 const needsBody = ({ into }: Binding) => parseSlot(into)?.kind === 'body'
 
 function ruleProblems(rule: EgressRule, { minted }: SourceParts): Problem[] {
-  const { scheme, sign, address, port, inject, methods } = rule
+  const { scheme, sign, client_certificate, address, port, inject, methods } = rule
   const problems: Problem[] = []
   if (scheme !== 'https' && inject.length > 0)
     problems.push({ path: ['inject'], message: 'inject on https only' })
@@ -115,6 +115,16 @@ function ruleProblems(rule: EgressRule, { minted }: SourceParts): Problem[] {
       path: ['address'],
       message: 'name the `port` too: an exception is one address and one port',
     })
+  if (client_certificate !== undefined) {
+    if (scheme !== 'https')
+      problems.push({ path: ['client_certificate'], message: 'a certificate is shown in TLS: https only' })
+    problems.push(
+      ...mustBeStored([client_certificate], minted).map((message) => ({
+        path: ['client_certificate'],
+        message,
+      })),
+    )
+  }
   if (sign === undefined) return problems
   if (inject.some(needsBody))
     problems.push({

@@ -1,4 +1,4 @@
-import { isPrivateKeyPem, Secret } from '../core/index.ts'
+import { isKeyPem, Secret } from '../core/index.ts'
 import { CliFailure } from './failure.ts'
 import type { CliIo } from './io.ts'
 
@@ -15,7 +15,7 @@ export async function readValue(name: string, io: CliIo): Promise<{ value: Secre
   const stripped = !typed && text.endsWith('\n')
   const value = stripped ? text.slice(0, -1) : text
   if (value === '') throw refuse('it is empty')
-  if (isPrivateKeyPem(value)) return { value: new Secret(value), stripped: false }
+  if (isKeyPem(value)) return { value: new Secret(value), stripped: false }
   if (/[\r\n]/.test(value)) throw refuse('it has a line break inside, or a carriage return at its end')
   if (value.includes('\0')) throw refuse('it has a NUL character inside')
   return { value: new Secret(value), stripped }

@@ -31,7 +31,7 @@ export {
 } from './ids.ts'
 export { isRecord, parseJson } from './json.ts'
 export { createLog, type Log, silentLog } from './log.ts'
-export { isPrivateKeyPem } from './pem.ts'
+export { isKeyPem } from './pem.ts'
 export { freePort } from './ports.ts'
 export { Secret } from './secret.ts'
 export { createTrouble } from './trouble.ts'

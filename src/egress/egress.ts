@@ -28,7 +28,7 @@ import { createBodyHold } from './traffic/held.ts'
 import { listenTcp, listenUnix, socketName } from './traffic/listening.ts'
 import { createStubs } from './traffic/stub.ts'
 import { createUpstream } from './traffic/upstream.ts'
-import { createConnect, trustContext } from './traffic/upstream-connection.ts'
+import { createConnect, createTrust } from './traffic/upstream-connection.ts'
 import { failureCode } from './traffic/upstream-error.ts'
 import { defaultLimits, type Egress, type EgressOptions } from './types.ts'
 
@@ -89,7 +89,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   stack.defer(() => inFlight.close())
   const connect = createConnect({
     dial: options.dial ?? systemDial,
-    trust: trustContext(options),
+    trust: createTrust(options),
     dialTimeoutMs: limits.dialTimeoutMs,
   })
   const upstream = createUpstream({

@@ -1,7 +1,7 @@
 import {
   AppError,
   type CredentialId,
-  isPrivateKeyPem,
+  isKeyPem,
   type Log,
   newId,
   type PrincipalId,
@@ -18,7 +18,7 @@ import {
   putCredential,
   type Store,
 } from '../store/index.ts'
-import { normalPrivateKey } from './private-key.ts'
+import { normalKey } from './private-key.ts'
 import { sealTo } from './seal.ts'
 
 /** Which credential: a name, and for whom. `scopeId` is the principal's id, or '' for everybody. */
@@ -42,7 +42,7 @@ export interface StoredCredential {
 export interface Vault {
   /**
    * Seals the value to the newest egress key and stores it, in place of an older one. Throws `invalid_input` for
-   * a value that cannot travel in a header and is no private key in PEM (which is for signing and never travels),
+   * a value that cannot travel in a header and is no private key in PEM (which is for signing or for TLS and never travels),
    * `not_found` for an unknown principal, `unavailable` while no egress proxy has published a key.
    */
   setCredential(target: CredentialTarget & { value: Secret; by: string }): Promise<void>
@@ -143,9 +143,9 @@ function checkTarget({ name, scope, scopeId }: CredentialTarget): void {
   }
 }
 
-/** A private key in its one spelling; any other value as it is, once it is known to be fit for the wire. */
+/** Key material in its one spelling; any other value as it is, once it is known to be fit for the wire. */
 function storable(name: string, value: Secret): Secret {
-  if (isPrivateKeyPem(value.reveal())) return normalPrivateKey(name, value)
+  if (isKeyPem(value.reveal())) return normalKey(name, value)
   checkValue(name, value)
   return value
 }

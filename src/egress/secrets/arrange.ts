@@ -1,4 +1,5 @@
 import type { CredentialUse } from '../../core/index.ts'
+import type { ClientIdentity } from './client-identity.ts'
 import { forwardedHeaders } from './inject.ts'
 import { type BodyForm, bodyForm, placeInBody } from './place-body.ts'
 import { placeInHeader } from './place-header.ts'
@@ -15,6 +16,8 @@ export interface Arms {
   /** Every placeholder that this source may hold; a copy that was not replaced is recorded. */
   standIns: readonly StandIn[]
   signer: Signer | undefined
+  /** What is shown to an upstream in TLS. */
+  identity: ClientIdentity | undefined
   /** An upstream said that it does not know who asks: what was minted for it is no longer good. */
   rejected: () => void
 }
@@ -72,7 +75,7 @@ export function planBody(
  */
 export function arrange(
   asked: Asked,
-  arms: Pick<Arms, 'bound' | 'forms' | 'standIns' | 'signer'>,
+  arms: Pick<Arms, 'bound' | 'forms' | 'standIns' | 'signer' | 'identity'>,
   body: { bytes: Buffer; form: BodyForm | undefined } | undefined,
 ): Arrangement {
   const head = placeInHead(asked, arms.bound)
@@ -109,6 +112,9 @@ export function arrange(
   const uses = [
     ...used.map(({ binding }) => ({ credential: binding.credential, slot: binding.into })),
     ...(arms.signer?.credentials ?? []).map((credential) => ({ credential, slot: 'signature' })),
+    ...(arms.identity === undefined
+      ? []
+      : [{ credential: arms.identity.credential, slot: 'client_certificate' }]),
   ]
   const secretFields = head.headers.map(([name]) => name.toLowerCase())
   const { path, query } = head

@@ -9,10 +9,11 @@ import {
   signInputs,
   slotsOverlap,
 } from '../../catalog/index.ts'
-import { AppError, isPrivateKeyPem, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
+import { AppError, isKeyPem, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
 import { type CredentialRow, credentialsFor, type Store } from '../../store/index.ts'
 import { chooseCredential, type OpeningKey, openCredential, placeholderFor } from '../../vault/index.ts'
 import type { Arms } from './arrange.ts'
+import { armIdentity } from './client-identity.ts'
 import type { Mint } from './mint/mint.ts'
 import { mintOrder } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
@@ -79,10 +80,16 @@ export function createCredentials(options: {
     async arm(rule, rules, minted, principalId) {
       const standIns = standInsOf(rules, principalId)
       const atHost = rules.filter((other) => other.host === rule.host).flatMap((other) => other.inject)
-      if (atHost.length === 0 && rule.sign === undefined) return { ok: true, arms: { ...unarmed, standIns } }
+      const { client_certificate: shown } = rule
+      if (atHost.length === 0 && rule.sign === undefined && shown === undefined)
+        return { ok: true, arms: { ...unarmed, standIns } }
       const stores = atHost.flatMap(({ credential }) => storedNames(minted, credential))
       const names = [
-        ...new Set([...stores, ...(rule.sign === undefined ? [] : signInputs(rule.sign))]),
+        ...new Set([
+          ...stores,
+          ...(rule.sign === undefined ? [] : signInputs(rule.sign)),
+          ...(shown === undefined ? [] : [shown]),
+        ]),
       ].sort()
       const rows = await rowsFor(names, principalId)
       const mintedIds: string[] = []
@@ -119,9 +126,14 @@ export function createCredentials(options: {
         secrets.push(secret.reveal())
         keys.push(row.sealed)
       }
+      const armed = shown === undefined ? undefined : await armIdentity(shown, rows, principalId, openRow)
+      if (armed?.ok === false) return armed
       const forms = secrets.length === 0 ? undefined : formsOf(keys, secrets)
       const rejected = () => mintedIds.forEach((id) => options.mint.rejected(id))
-      return { ok: true, arms: { bound, forms, standIns, signer: signing?.signer, rejected } }
+      return {
+        ok: true,
+        arms: { bound, forms, standIns, signer: signing?.signer, identity: armed?.identity, rejected },
+      }
     },
     invalidate: () => rowsKept.clear(),
   }
@@ -136,8 +148,8 @@ export function createCredentials(options: {
     if (row === undefined) return undefined
     try {
       const secret = await openRow(row)
-      // What is for signing only never goes on the wire, in whatever slot.
-      return isPrivateKeyPem(secret.reveal())
+      // What is for signing or for TLS never goes into a request, in whatever slot.
+      return isKeyPem(secret.reveal())
         ? 'credential_unreadable'
         : { secret, key: row.sealed, former: [], mintedId: undefined }
     } catch (err) {
@@ -197,6 +209,7 @@ const unarmed: Omit<Arms, 'standIns'> = {
   bound: [],
   forms: undefined,
   signer: undefined,
+  identity: undefined,
   rejected: () => undefined,
 }
 

@@ -103,6 +103,7 @@ export class Delivery {
           host: tuple.host,
           port: tuple.port,
           addresses: verdict.addresses,
+          identity: verdict.arms.identity,
           poolKey: `${identity.principalId} ${identity.leaseId} ${verdict.version} ${verdict.rule}`,
         },
         inbound.webSocket !== undefined,

@@ -6,8 +6,10 @@ import {
   type SecureContext,
   type TLSSocket,
 } from 'node:tls'
+import { LRUCache } from 'lru-cache'
 import { formatAuthority } from '../request/host.ts'
 import type { Tuple } from '../request/tuple.ts'
+import type { ClientIdentity } from '../secrets/client-identity.ts'
 import type { Dial } from './dial.ts'
 import { UpstreamError } from './upstream-error.ts'
 
@@ -18,13 +20,15 @@ export interface Place {
   port: number
   /** Judged addresses; only these are dialled, in order. */
   addresses: readonly string[]
+  /** Who the proxy says it is, where the rule names a client's certificate. */
+  identity?: ClientIdentity | undefined
   /** Requests with equal keys may share a kept connection; it names principal, source, rule and its version. */
   poolKey: string
 }
 
 /** Equal for two places whose requests may share a connection. No connection is ever shared by two hosts. */
-export function poolName({ secure, host, port, addresses, poolKey }: Place): string {
-  return JSON.stringify([secure, host, port, [...addresses].sort(), poolKey])
+export function poolName({ secure, host, port, addresses, identity, poolKey }: Place): string {
+  return JSON.stringify([secure, host, port, [...addresses].sort(), identity?.id, poolKey])
 }
 
 /** The Host header, and how a refusal names the place. */
@@ -32,24 +36,39 @@ export function authorityOf(tuple: Pick<Tuple, 'scheme' | 'host' | 'port'>): str
   return formatAuthority(tuple.scheme, tuple.host, tuple.port)
 }
 
-/** One trust store, built once: the system's roots and the operator's. Building it costs milliseconds. */
-export function trustContext(options: { trustedCas: string[]; systemRoots: boolean }): SecureContext {
+/** What an upstream's certificate may chain to, with what is shown to those that ask for one. */
+export type Trust = (identity: ClientIdentity | undefined) => SecureContext
+
+/** The system's roots and the operator's. Building a context costs milliseconds: one for all, one for each identity. */
+export function createTrust(options: { trustedCas: string[]; systemRoots: boolean }): Trust {
   const system = options.systemRoots ? [...getCACertificates('bundled'), ...getCACertificates('system')] : []
-  return createSecureContext({ ca: [...new Set([...system, ...options.trustedCas])], minVersion: 'TLSv1.2' })
+  const ca = [...new Set([...system, ...options.trustedCas])]
+  const plain = createSecureContext({ ca, minVersion: 'TLSv1.2' })
+  const byIdentity = new LRUCache<string, SecureContext>({ max: 100 })
+  return (identity) => {
+    if (identity === undefined) return plain
+    let context = byIdentity.get(identity.id)
+    if (context === undefined) {
+      const pem = identity.pem.reveal()
+      context = createSecureContext({ ca, key: pem, cert: pem, minVersion: 'TLSv1.2' })
+      byIdentity.set(identity.id, context)
+    }
+    return context
+  }
 }
 
 /** Opens connections to a place: dials what it is told and nothing else, no look-up, no proxy, no other port. */
 export type Connect = (place: Place, protocols: readonly string[]) => Promise<Socket | TLSSocket>
 
-export function createConnect(options: { dial: Dial; trust: SecureContext; dialTimeoutMs: number }): Connect {
+export function createConnect(options: { dial: Dial; trust: Trust; dialTimeoutMs: number }): Connect {
   const { dialTimeoutMs: timeoutMs } = options
 
-  const secure = (socket: Socket, host: string, protocols: readonly string[]): Promise<TLSSocket> =>
+  const secure = (socket: Socket, place: Place, protocols: readonly string[]): Promise<TLSSocket> =>
     new Promise((resolve, reject) => {
       const secured = connectTls({
         socket,
-        servername: host,
-        secureContext: options.trust,
+        servername: place.host,
+        secureContext: options.trust(place.identity),
         ALPNProtocols: [...protocols],
         rejectUnauthorized: true,
       })
@@ -72,7 +91,7 @@ export function createConnect(options: { dial: Dial; trust: SecureContext; dialT
     for (const address of place.addresses.slice(0, 4)) {
       try {
         const socket = await options.dial({ address, port: place.port, timeoutMs })
-        return place.secure ? await secure(socket, place.host, protocols) : socket
+        return place.secure ? await secure(socket, place, protocols) : socket
       } catch (err) {
         // Only a connection that never stood may be tried elsewhere; nothing was sent.
         if (err instanceof UpstreamError) throw err

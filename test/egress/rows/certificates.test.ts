@@ -4,8 +4,10 @@ import { createServer } from 'node:https'
 import { dirname, join } from 'node:path'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
+import { Secret } from '../../../src/core/index.ts'
 import { createLeaves, generateAuthority, importAuthority } from '../../../src/egress/keys/certificates.ts'
 import { armed, deniedAs, host } from '../../support/armed.ts'
+import { certificateOf } from '../../support/certificate.ts'
 import {
   basic,
   connectRequest,
@@ -163,4 +165,98 @@ test('row 44: an upstream that wants a certificate of the client gets no request
   expect(asked).toBe(0)
   expect(world.logged()).not.toContain(theSecret)
   await new Promise((resolve) => server.close(resolve))
+})
+
+/** An upstream that takes nobody without a certificate of its own CA, and says who came. */
+async function demandingUpstream(own: { cert: string; key: string }, ca: string) {
+  const server = createServer(
+    {
+      ...own,
+      requestCert: true,
+      rejectUnauthorized: true,
+      ca,
+    },
+    (req, res) => {
+      const peer = (req.socket as TLSSocket).getPeerX509Certificate()
+      res.end(`${req.headers.authorization ?? ''} shown by ${peer?.subjectAltName ?? 'nobody'}`)
+    },
+  )
+  server.on('tlsClientError', () => undefined)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    port: (server.address() as { port: number }).port,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+test('row 44: an upstream that wants a client’s certificate is shown the one that the rule names, and no other', async () => {
+  const clients = await generateAuthority(Date.now())
+  await using world = await makeWorld({ trustedCas: [clients.certificatePem] })
+  const authority = await importAuthority(clients.certificatePem, clients.keyPem)
+  const made = async (name: string) => await certificateOf(authority, name)
+  const own = await made(host)
+  await using up = await demandingUpstream(own, clients.certificatePem)
+  await using again = await demandingUpstream(own, clients.certificatePem)
+  const set = async (value: string, principalId?: string) =>
+    await world.vault.setCredential({
+      name: 'ORDERS_CERTIFICATE',
+      scope: principalId === undefined ? 'global' : 'principal',
+      scopeId: principalId ?? '',
+      value: new Secret(value),
+      by: 'test',
+    })
+  const named = { client_certificate: 'ORDERS_CERTIFICATE', inject: injectBearer }
+  await world.setRules([rule(host, up.port, named), rule(host, again.port)])
+  const say = async (port = up.port, lease?: string) =>
+    await sayAndRead(
+      await world.tunnel(host, port, lease === undefined ? {} : { lease }),
+      request(host, port, '/'),
+    )
+  expect(deniedAs(await say())).toBe('credential_missing')
+  await set('not-a-certificate-at-all')
+  expect(deniedAs(await say())).toBe('credential_unreadable')
+  const everybody = await made('everybody')
+  await set(`${everybody.cert}\n${everybody.key}`)
+  expect(await say()).toContain('shown by DNS:everybody')
+  expect(await world.outcome()).toMatchObject({ status: 200 })
+  const events = await world.events('egress.allowed')
+  expect(events.at(-1)?.data['credentials']).toEqual([
+    { credential: 'ORDERS_KEY', slot: 'header:authorization' },
+    { credential: 'ORDERS_CERTIFICATE', slot: 'client_certificate' },
+  ])
+  // Another port of the host, another person: nothing that was opened for one serves the other.
+  expect(deniedAs(await say(again.port))).toMatch(/^upstream_failed$/)
+  const other = await world.addLease({})
+  const alice = await made('alice')
+  await set(alice.key + alice.cert, other.principalId)
+  expect(await say(up.port, other.lease)).toContain('shown by DNS:alice')
+  expect(await say()).toContain('shown by DNS:everybody')
+  const later = await made('later')
+  await set(later.key + later.cert)
+  await expect.poll(async () => await say()).toContain('shown by DNS:later')
+  expect(world.logged()).not.toMatch(/PRIVATE KEY/)
+})
+
+test('row 14: a certificate with another key, half a certificate, and two keys are refused when they are set', async () => {
+  await using world = await makeWorld()
+  const clients = await generateAuthority(Date.now())
+  const authority = await importAuthority(clients.certificatePem, clients.keyPem)
+  const [one, two] = [await certificateOf(authority, 'one'), await certificateOf(authority, 'two')]
+  const set = async (value: string) =>
+    await world.vault.setCredential({
+      name: 'ORDERS_CERTIFICATE',
+      scope: 'global',
+      scopeId: '',
+      value: new Secret(value),
+      by: 'test',
+    })
+  await expect(set(one.key + two.cert)).rejects.toThrow(/another key than its own/)
+  await expect(set(one.key + one.key)).rejects.toThrow(/line break/)
+  await expect(set(one.cert)).rejects.toThrow(/line break/)
+  await expect(set(one.key + one.cert.replace(/[A-Za-z0-9+/]{40}/, 'A'.repeat(40)))).rejects.toThrow(
+    /cannot be read as one/,
+  )
 })
