@@ -46,9 +46,11 @@ export const egressRule = z.strictObject({
   scheme: z.enum(['https', 'http']).default('https'),
   host: hostName,
   port: z.number().int().min(1).max(65535).optional(),
-  methods: z.array(httpMethod).min(1),
+  /** False: TLS is not ended here. The proxy then sees host, port and bytes, and adds nothing. */
+  intercept: z.boolean().default(true),
+  methods: z.array(httpMethod).default([]),
   /** A prefix on segment borders: `/v1` covers `/v1` and `/v1/x`, not `/v10`. */
-  paths: z.array(pathPrefix).min(1),
+  paths: z.array(pathPrefix).default([]),
   /** Where the host really is; allows this one otherwise refused address for this rule and its `port` only. */
   address: canonicalAddress.optional(),
   inject: z.array(binding).default([]),

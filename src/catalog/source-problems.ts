@@ -23,6 +23,7 @@ export function sourceProblems(source: SourceParts): Problem[] {
     ...mintedProblems(source),
     ...prefixProblems(source),
     ...deadRules(source),
+    ...halfIntercepted(source),
     ...egress.flatMap((rule, index) =>
       ruleProblems(rule, source).map(({ path, message }) => ({ path: ['egress', index, ...path], message })),
     ),
@@ -59,18 +60,34 @@ function prefixProblems({ egress }: SourceParts): Problem[] {
   )
 }
 
+function portOf({ scheme, port }: EgressRule): number {
+  return port ?? (scheme === 'https' ? 443 : 80)
+}
+
+/** A tunnel is opened before anybody knows what will be asked in it: it is intercepted or it is not. */
+function halfIntercepted({ egress }: SourceParts): Problem[] {
+  return egress.flatMap((rule, index) => {
+    if (rule.intercept) return []
+    const same = (other: EgressRule) => other.host === rule.host && portOf(other) === portOf(rule)
+    const other = egress.findIndex((each, at) => same(each) && (each.intercept || at < index))
+    if (other === -1) return []
+    const message = `egress[${other}] is for the same host and port; without interception there is one rule for both`
+    return [{ path: ['egress', index, 'intercept'], message }]
+  })
+}
+
 /** Rules that no request can come to, because an earlier one has each of their methods and paths. */
 function deadRules({ egress }: SourceParts): Problem[] {
   const taken = new Map<string, number>()
   return egress.flatMap((rule, index) => {
     const { scheme, host, methods, paths } = rule
-    const port = rule.port ?? (scheme === 'https' ? 443 : 80)
+    const port = portOf(rule)
     const asked = methods.flatMap((method) =>
       paths.map((path) => JSON.stringify([scheme, host, port, method, path])),
     )
     const before = asked.map((each) => taken.get(each))
     for (const each of asked) if (!taken.has(each)) taken.set(each, index)
-    if (before.includes(undefined)) return []
+    if (before.length === 0 || before.includes(undefined)) return []
     const others = [...new Set(before)].map((other) => `egress[${other}]`).join(' and ')
     return [
       {
@@ -99,13 +116,29 @@ function mintedProblems({ egress, minted }: SourceParts): Problem[] {
 const bodyless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'WEBSOCKET'])
 const needsBody = ({ into }: Binding) => parseSlot(into)?.kind === 'body'
 
+/** What the proxy cannot do where it sees host, port and bytes alone. */
+function blindProblems(rule: EgressRule): Problem[] {
+  const given = (['methods', 'paths', 'inject'] as const).filter((key) => rule[key].length > 0)
+  const meant = (['sign', 'client_certificate'] as const).filter((key) => rule[key] !== undefined)
+  const problems: Problem[] = [...given, ...meant].map((key) => ({
+    path: [key],
+    message: 'leave it out: without interception the proxy sees no request and adds nothing to one',
+  }))
+  if (rule.scheme !== 'https') problems.push({ path: ['intercept'], message: 'plain http is always seen' })
+  return problems
+}
+
 function ruleProblems(rule: EgressRule, { minted }: SourceParts): Problem[] {
   const { scheme, sign, client_certificate, address, port, inject, methods } = rule
-  const problems: Problem[] = []
+  const problems: Problem[] = rule.intercept ? [] : blindProblems(rule)
+  if (rule.intercept && methods.length === 0)
+    problems.push({ path: ['methods'], message: 'name what may be asked, such as [GET]' })
+  if (rule.intercept && rule.paths.length === 0)
+    problems.push({ path: ['paths'], message: 'name prefixes of paths, such as [/v1]; [/] is all of them' })
   if (scheme !== 'https' && inject.length > 0)
     problems.push({ path: ['inject'], message: 'inject on https only' })
   problems.push(...overlaps(rule))
-  if (inject.some(needsBody) && methods.every((method) => bodyless.has(method)))
+  if (inject.some(needsBody) && methods.length > 0 && methods.every((method) => bodyless.has(method)))
     problems.push({
       path: ['inject'],
       message: `${methods.join(' and ')} have no body to put a credential into; name a method that has one, or another place`,

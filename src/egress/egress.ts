@@ -26,6 +26,7 @@ import { createExchange } from './traffic/exchange.ts'
 import { createFront } from './traffic/front.ts'
 import { createBodyHold } from './traffic/held.ts'
 import { listenTcp, listenUnix, socketName } from './traffic/listening.ts'
+import { createPassThrough } from './traffic/pass-through.ts'
 import { createStubs } from './traffic/stub.ts'
 import { createUpstream } from './traffic/upstream.ts'
 import { createConnect, createTrust } from './traffic/upstream-connection.ts'
@@ -163,6 +164,18 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     }),
     live,
     exchange,
+    passThrough: createPassThrough({
+      guard,
+      recorder,
+      inFlight,
+      allowance,
+      connect,
+      live,
+      denier,
+      handshakeTimeoutMs: limits.handshakeTimeoutMs,
+      idleMs: limits.idleTimeoutMs,
+      log,
+    }),
     limits,
     now,
     log,

@@ -98,3 +98,25 @@ test('one credential has one beginning of its placeholder in a source', () => {
     ]),
   ).toEqual([expect.stringMatching(/^egress\.1\.inject\.0\.prefix: .* begins with sk- in another rule/)])
 })
+
+test('without interception nothing of a request can be named, and a host and port is one or the other', () => {
+  const blind = { host: 'api.example.com', intercept: false }
+  expect(problems([{ ...blind, port: 8443 }, { ...blind, host: 'b.example.com' }, rule])).toEqual([])
+  const inject = [{ credential: 'KEY', into: 'header:x-key' }]
+  expect(
+    problems([{ ...blind, methods: ['GET'], paths: ['/'], inject, client_certificate: 'CERT' }]).map(
+      (one) => one.split(': ')[0],
+    ),
+  ).toEqual(['egress.0.methods', 'egress.0.paths', 'egress.0.inject', 'egress.0.client_certificate'])
+  expect(problems([{ ...blind, scheme: 'http' }])).toEqual([expect.stringContaining('always seen')])
+  for (const egress of [
+    [{ ...blind, port: 443 }, rule],
+    [rule, blind],
+    [blind, { ...blind, port: 443 }],
+  ])
+    expect(problems(egress)).toEqual([expect.stringContaining('for the same host and port')])
+  expect(problems([{ host: 'api.example.com' }])).toEqual([
+    expect.stringContaining('egress.0.methods: name what may be asked'),
+    expect.stringContaining('egress.0.paths: name prefixes'),
+  ])
+})

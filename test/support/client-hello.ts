@@ -22,3 +22,21 @@ export async function clientHello(name: string): Promise<Buffer> {
   wanted.copy(hello, at)
   return hello
 }
+
+/** The same ClientHello with one more extension at its end. */
+export function withExtension(hello: Buffer, type: number, data: Buffer): Buffer {
+  const extension = Buffer.alloc(4)
+  extension.writeUInt16BE(type, 0)
+  extension.writeUInt16BE(data.length, 2)
+  const longer = Buffer.concat([hello, extension, data])
+  const more = extension.length + data.length
+  longer.writeUInt16BE(hello.readUInt16BE(3) + more, 3)
+  longer.writeUIntBE(hello.readUIntBE(6, 3) + more, 6, 3)
+  // Behind version, random, session, suites and compression stands the length of all extensions.
+  let at = 9 + 2 + 32
+  at += 1 + hello.readUInt8(at)
+  at += 2 + hello.readUInt16BE(at)
+  at += 1 + hello.readUInt8(at)
+  longer.writeUInt16BE(hello.readUInt16BE(at) + more, at)
+  return longer
+}

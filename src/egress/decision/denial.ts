@@ -19,6 +19,7 @@ const others = {
     400,
     'the program must trust the CA that the sandbox is given; pinned certificates do not work here',
   ],
+  ech_refused: [400, 'send the server name in clear: Encrypted Client Hello hides where a tunnel goes'],
   http2_abuse: [400, 'the client broke the rules or the bounds of HTTP/2, and its tunnel was closed'],
   sni_mismatch: [400, 'the TLS server name must be the host that the tunnel was opened to'],
   name_unresolved: [502, 'the host does not resolve; check its name in the source’s egress rules'],

@@ -41,7 +41,7 @@ export function createRuleLoader(options: { store: Store; log: Log }): {
         if (!Number.isNaN(until)) warnUntil.set(id, until)
       } else options.log.error({ sourceId: id }, 'source configuration is not valid, it may reach nothing')
     }
-    const secure = [...rules.values()].flat().filter((rule) => rule.scheme === 'https')
+    const secure = [...rules.values()].flat().filter((rule) => rule.scheme === 'https' && rule.intercept)
     return { version, rules, minted, warnUntil, hosts: [...new Set(secure.map((rule) => rule.host))] }
   }
 

@@ -16,6 +16,7 @@ import { type CameFrom, identifyCaller, refuseCaller } from './caller.ts'
 import { type Asked, askedRaw, connectDenial, type Denier } from './deny.ts'
 import { headOf } from './inbound-http1.ts'
 import type { Inner } from './inner.ts'
+import type { PassedTunnel } from './pass-through.ts'
 import { saidBy } from './server.ts'
 import { openTunnel } from './tunnel.ts'
 
@@ -31,6 +32,7 @@ export interface ConnectDeps {
   live: Live
   limits: EgressLimits
   inner: Inner
+  passThrough: (tunnel: PassedTunnel) => Promise<void>
   now: () => number
   log: Log
 }
@@ -67,7 +69,13 @@ export function createConnectHandler(
     const book = await deps.rulesAt(identity.catalogVersion)
     const decision = decideConnect(canonical.destination, rulesOf(book, identity.sourceId, deps.now()))
     if (!decision.allow) return refuse(decision.reason, decision.rule)
-    await open(deps, { socket, identity, book, destination: canonical.destination, asked, refuse })
+    const place = deps.tunnels.take(identity.principalId)
+    if (typeof place === 'string') return refuse(fullReason(place), 'limit')
+    const { destination } = canonical
+    const { rule, matched } = decision
+    if (matched.intercept)
+      return await open(deps, { socket, identity, book, destination, asked, leave: place })
+    await deps.passThrough({ socket, identity, destination, rule, matched, asked, refuse, leave: place })
   }
 }
 
@@ -79,12 +87,10 @@ async function open(
     book: RuleBook
     destination: Destination
     asked: Asked
-    refuse: Refuse
+    leave: () => void
   },
 ): Promise<void> {
-  const { socket, identity, destination, asked } = options
-  const place = deps.tunnels.take(identity.principalId)
-  if (typeof place === 'string') return options.refuse(fullReason(place), 'limit')
+  const { socket, identity, destination, asked, leave: place } = options
   let leave: (() => void) | undefined
   try {
     // What warn mode lets out no rule names, and so no issuing certificate bound to the rules vouches for it.

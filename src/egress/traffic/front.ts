@@ -16,6 +16,7 @@ import type { Exchange } from './exchange.ts'
 import { createForwardHandler } from './forward.ts'
 import { Http1Inbound } from './inbound-http1.ts'
 import { createInner } from './inner.ts'
+import type { PassedTunnel } from './pass-through.ts'
 import { makeServer, refuseBytes, saidBy, unavailable } from './server.ts'
 
 export interface FrontDeps {
@@ -28,6 +29,7 @@ export interface FrontDeps {
   crowd: Crowd
   live: Live
   exchange: (exchange: Exchange) => Promise<void>
+  passThrough: (tunnel: PassedTunnel) => Promise<void>
   limits: EgressLimits
   now: () => number
   log: Log

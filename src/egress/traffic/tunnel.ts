@@ -87,6 +87,10 @@ export function openTunnel(options: {
     if (established) close()
     else refuse(mismatch ? 'sni_mismatch' : handshakeReason(err))
   })
+  // A client that has nothing more to say will not finish a handshake.
+  secured.once('end', () => {
+    if (!established) refuse('tls_failed')
+  })
   socket.on('error', close)
   secured.on('close', close)
   secured.once('secure', () => {

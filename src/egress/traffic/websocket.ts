@@ -1,8 +1,10 @@
-import { type Duplex, Transform } from 'node:stream'
+import type { Socket } from 'node:net'
+import type { Duplex, Transform } from 'node:stream'
 import { FrameError, FrameReader, unmasked } from '../request/websocket-frames.ts'
 import type { ScrubForms } from '../secrets/scrub.ts'
 import { MessageScrubber } from '../secrets/scrub-messages.ts'
 import type { Passed } from './answer.ts'
+import { join, through } from './join.ts'
 
 /** What was let through a WebSocket so far. */
 export interface PassedFrames {
@@ -16,6 +18,7 @@ type Failure =
   | 'upstream_timeout'
   | 'client_closed'
   | 'scrub_failed'
+  | 'proxy_failed'
 
 /**
  * Passes the frames of a WebSocket both ways as they come, counted, and those of the upstream searched for `forms` if
@@ -24,7 +27,7 @@ type Failure =
  */
 export function passWebSocket(options: {
   client: Duplex
-  upstream: Duplex & { setTimeout(ms: number, listener: () => void): unknown }
+  upstream: Socket
   /** What the upstream sent right behind its answer. */
   early: Buffer
   forms: ScrubForms | undefined
@@ -37,8 +40,7 @@ export function passWebSocket(options: {
   idleMs: number
   ended: (failure: Failure | null) => void
 }): void {
-  const { client, upstream, passed, frames, watch } = options
-  let over = false
+  const { client, passed, frames, watch } = options
 
   const nothing = () => undefined
   const fromClient = new FrameReader('client', {
@@ -48,48 +50,37 @@ export function passWebSocket(options: {
     },
     end: nothing,
   })
-  const outward = new Transform({
-    transform(chunk: Buffer, _, done) {
-      fromClient.push(chunk)
-      frames.sent = fromClient.frames
-      options.sending(chunk.length)
-      done(null, chunk)
-    },
+  const outward = through((chunk, push) => {
+    fromClient.push(chunk)
+    frames.sent = fromClient.frames
+    options.sending(chunk.length)
+    push(chunk)
   })
   const scrubber = options.forms && new MessageScrubber(options.forms, (bytes) => void inward.push(bytes))
   const fromUpstream = new FrameReader(
     'server',
     scrubber ?? { head: nothing, payload: nothing, end: nothing },
   )
-  const inward: Transform = new Transform({
-    transform(chunk: Buffer, _, done) {
-      fromUpstream.push(chunk)
-      frames.received = fromUpstream.frames
-      passed.bytes += chunk.length
-      if (scrubber === undefined) this.push(chunk)
-      else passed.redactions = scrubber.hits
-      done()
-    },
+  const inward: Transform = through((chunk, push) => {
+    fromUpstream.push(chunk)
+    frames.received = fromUpstream.frames
+    passed.bytes += chunk.length
+    if (scrubber === undefined) push(chunk)
+    else passed.redactions = scrubber.hits
   })
 
-  const end = (failure: Failure | null) => {
-    if (over) return
-    over = true
-    upstream.destroy()
-    // What has been passed on may still be on its way to the client, its last frame above all.
-    if (failure === null && !client.writableEnded) client.end()
-    else if (failure !== null) client.destroy()
-    options.ended(failure)
-  }
-  const closing = () => fromClient.closed || fromUpstream.closed
-  outward.on('error', (err) => end(err instanceof FrameError ? 'websocket_malformed' : 'upstream_failed'))
-  inward.on('error', (err) => end(err instanceof FrameError ? 'upstream_failed' : 'scrub_failed'))
-  upstream.on('error', () => end(closing() ? null : 'upstream_failed'))
-  upstream.on('close', () => end(closing() ? null : 'upstream_failed'))
-  client.on('close', () => end(closing() ? null : 'client_closed'))
-  upstream.setTimeout(options.idleMs, () => end('upstream_timeout'))
-
+  join<Failure>({
+    client,
+    upstream: options.upstream,
+    outward,
+    inward,
+    idleMs: options.idleMs,
+    complete: () => fromClient.closed || fromUpstream.closed,
+    broken: (error, side) => {
+      if (!(error instanceof FrameError)) return side === 'client' ? 'proxy_failed' : 'scrub_failed'
+      return side === 'client' ? 'websocket_malformed' : 'upstream_failed'
+    },
+    ended: options.ended,
+  })
   if (options.early.length > 0) inward.write(options.early)
-  upstream.pipe(inward).pipe(client)
-  client.pipe(outward).pipe(upstream)
 }

@@ -29,7 +29,7 @@ export function tokenStub(minted: MintedSpecs, tuple: Tuple, nowMs: number): Tok
 export function stubRules(minted: MintedSpecs): EgressRule[] {
   return Object.values(minted).map((spec) => {
     const { scheme, host, port } = tokenEndpoint(spec)
-    return { scheme, host, port, methods: [], paths: [], inject: [] }
+    return { scheme, host, port, intercept: true, methods: [], paths: [], inject: [] }
   })
 }
 

@@ -1,0 +1,169 @@
+import type { Socket } from 'node:net'
+import type { EgressRule } from '../../catalog/index.ts'
+import type { EgressOutcome, Log } from '../../core/index.ts'
+import type { Allowance } from '../bounds/allowance.ts'
+import type { DenialReason } from '../decision/denial.ts'
+import type { Guard } from '../decision/guard.ts'
+import { decideConnect } from '../decision/warn.ts'
+import type { InFlight } from '../leases/in-flight.ts'
+import type { Identity } from '../leases/leases.ts'
+import type { Live } from '../leases/live.ts'
+import type { OpenRecord, Recorder } from '../records/record.ts'
+import { type HelloRefusal, judgeClientHello } from '../request/client-hello.ts'
+import type { Destination } from '../request/tuple.ts'
+import { type Asked, type Denier, factsOf } from './deny.ts'
+import { join, through } from './join.ts'
+import type { Connect } from './upstream-connection.ts'
+import { failureCode, upstreamFailure } from './upstream-error.ts'
+
+export interface PassThroughDeps {
+  guard: Guard
+  recorder: Recorder
+  inFlight: InFlight
+  allowance: Allowance
+  connect: Connect
+  live: Live
+  denier: Denier
+  handshakeTimeoutMs: number
+  idleMs: number
+  log: Log
+}
+
+/** A tunnel that a rule lets through as it is. */
+export interface PassedTunnel {
+  socket: Socket
+  identity: Identity
+  destination: Destination
+  rule: string
+  matched: EgressRule
+  asked: Asked
+  /** Refuses in answer to the CONNECT. */
+  refuse: (reason: DenialReason, rule: string) => void
+  /** Gives its place among the tunnels back. */
+  leave: () => void
+}
+
+/**
+ * Takes a tunnel to its upstream without ending TLS, for clients that pin certificates: the bytes are counted and not
+ * read but for the first message, whose server name must be the tunnel's host. No credential ever goes this way. Settles
+ * when the tunnel stands or is refused.
+ */
+export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel) => Promise<void> {
+  return async (tunnel) => {
+    const { socket, identity, destination, rule, matched, asked, refuse } = tunnel
+    socket.once('close', tunnel.leave)
+    if (socket.destroyed) return tunnel.leave()
+    if (!deps.recorder.healthy(identity.principalId)) return refuse('records_unavailable', 'record')
+    const guarded = await deps.guard.check(destination, matched)
+    if (!guarded.ok) return refuse(guarded.reason, rule)
+    socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+    const hello = await firstMessage(socket, destination.host, deps.handshakeTimeoutMs)
+    if (typeof hello === 'string') {
+      deps.denier.deny(identity, asked, hello, 'tunnel')
+      socket.destroy()
+      return
+    }
+    const data = { ...factsOf(identity, asked, rule), credentials: [], outcome: null }
+    const record = deps.recorder.allowed({
+      kind: 'egress.allowed',
+      principalId: identity.principalId,
+      data: { ...data, method: 'CONNECT', path: '' },
+    })
+    void deps.inFlight.now(identity).then((callIds) => record.calls(callIds))
+    await passBytes(deps, { ...tunnel, addresses: guarded.addresses, hello, record })
+  }
+}
+
+async function passBytes(
+  deps: PassThroughDeps,
+  { socket, identity, destination, addresses, hello, record }: PassedTunnel & Standing,
+): Promise<void> {
+  const passed = { in: 0, out: 0 }
+  let leave = () => undefined as void
+  const finish = (failure: EgressOutcome['failure']) => {
+    leave()
+    record.finish({ status: null, bytesIn: passed.in, bytesOut: passed.out, redactions: 0, failure })
+  }
+  let end = (failure: DenialReason) => {
+    finish(failure)
+    socket.destroy()
+  }
+  leave = deps.live.add({
+    identity,
+    allowed: (known) => {
+      const decision = decideConnect(destination, known)
+      return decision.allow && !decision.matched.intercept
+    },
+    end: () => end('revoked'),
+  })
+  let upstream: Socket
+  try {
+    upstream = await deps.connect({ ...destination, secure: false, addresses, poolKey: '' }, [])
+  } catch (err) {
+    deps.log.debug({ code: failureCode(err), sourceId: identity.sourceId }, 'a tunnel could not be opened')
+    return end(upstreamFailure(err))
+  }
+  if (socket.destroyed) {
+    upstream.destroy()
+    return finish('client_closed')
+  }
+  const outward = through((chunk, push) => {
+    passed.out += chunk.length
+    const over = deps.allowance.send(identity.principalId, chunk.length)
+    if (over !== undefined) throw new Overspent(over.reason)
+    push(chunk)
+  })
+  const inward = through((chunk, push) => {
+    passed.in += chunk.length
+    push(chunk)
+  })
+  const joined = join<DenialReason>({
+    client: socket,
+    upstream,
+    outward,
+    inward,
+    idleMs: deps.idleMs,
+    // Who may close when is for the two of them to know.
+    complete: () => true,
+    broken: (error) => (error instanceof Overspent ? error.reason : 'proxy_failed'),
+    ended: finish,
+  })
+  end = (failure) => joined.end(failure)
+  outward.write(hello)
+}
+
+interface Standing {
+  addresses: string[]
+  /** What the client has sent so far. */
+  hello: Buffer
+  record: OpenRecord
+}
+
+class Overspent extends Error {
+  readonly reason: DenialReason
+
+  constructor(reason: DenialReason) {
+    super(reason)
+    this.reason = reason
+  }
+}
+
+/** What a client sends first, once it is whole and names `host`; or why it is let no further. */
+function firstMessage(socket: Socket, host: string, timeoutMs: number): Promise<Buffer | HelloRefusal> {
+  return new Promise((resolve) => {
+    let bytes: Buffer = Buffer.alloc(0)
+    const settle = (result: Buffer | HelloRefusal) => {
+      clearTimeout(timer)
+      socket.off('data', take).off('end', gone).off('close', gone).pause()
+      resolve(result)
+    }
+    const take = (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk])
+      const judged = judgeClientHello(bytes, host)
+      if (judged !== undefined) settle(judged.ok ? bytes : judged.reason)
+    }
+    const gone = () => settle('tls_failed')
+    const timer = setTimeout(gone, timeoutMs)
+    socket.on('data', take).once('end', gone).once('close', gone)
+  })
+}
