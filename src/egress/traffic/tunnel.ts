@@ -87,9 +87,12 @@ export function openTunnel(options: {
     if (established) close()
     else refuse(mismatch ? 'sni_mismatch' : handshakeReason(err))
   })
-  // A client that has nothing more to say will not finish a handshake.
+  // Who has nothing more to say will not finish a handshake; one that never began is no refusal.
+  const before = socket.bytesRead
   secured.once('end', () => {
-    if (!established) refuse('tls_failed')
+    if (established) return
+    if (socket.bytesRead > before) refuse('tls_failed')
+    else close()
   })
   socket.on('error', close)
   secured.on('close', close)
