@@ -68,6 +68,17 @@ export function createGuard(options: {
   }
 }
 
+// Of an address alone, so that it never changes; rules name few.
+const classesKept = new LRUCache<string, ReturnType<typeof classifyAddress>>({ max: 1_000 })
+
+function classOf(address: string): ReturnType<typeof classifyAddress> {
+  const kept = classesKept.get(address)
+  if (kept !== undefined) return kept
+  const found = classifyAddress(address, nowhere)
+  classesKept.set(address, found)
+  return found
+}
+
 const nowhere: Surroundings = { own: new Set(), refused: [] }
 
 /**
@@ -75,7 +86,7 @@ const nowhere: Surroundings = { own: new Set(), refused: [] }
  * there (metadata, an address inside another), or it is this proxy itself.
  */
 function pinned(address: string, port: number, listening: Listening[]): Guarded {
-  const found = classifyAddress(address, nowhere)
+  const found = classOf(address)
   if (found !== 'public' && !pinnable(found)) return { ok: false, reason: `address_${found}` }
   const self = listening.filter((at) => at.port === port)
   const here = self.length > 0 && (found === 'loopback' || ownAddresses(self).has(normalAddress(address)))

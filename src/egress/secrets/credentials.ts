@@ -52,6 +52,8 @@ export function createCredentials(options: {
   // Keyed by the sealed text, so a replaced credential is never served from here.
   const opened = new LRUCache<string, Secret>({ max: 500 })
   const compiled = new LRUCache<string, ScrubForms>({ max: 500 })
+  const armedKept = new WeakMap<CredentialRow[], Map<EgressRule, Promise<Armed>>>()
+  const needsKept = new WeakMap<EgressRule, Needs>()
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
   const rowsFor = (names: string[], principalId: PrincipalId): Promise<CredentialRow[]> => {
@@ -79,63 +81,68 @@ export function createCredentials(options: {
   return {
     async arm(rule, rules, minted, principalId) {
       const standIns = standInsOf(rules, principalId)
-      const atHost = rules.filter((other) => other.host === rule.host).flatMap((other) => other.inject)
-      const { client_certificate: shown } = rule
-      if (atHost.length === 0 && rule.sign === undefined && shown === undefined)
-        return { ok: true, arms: { ...unarmed, standIns } }
-      const stores = atHost.flatMap(({ credential }) => storedNames(minted, credential))
-      const names = [
-        ...new Set([
-          ...stores,
-          ...(rule.sign === undefined ? [] : signInputs(rule.sign)),
-          ...(shown === undefined ? [] : [shown]),
-        ]),
-      ].sort()
-      const rows = await rowsFor(names, principalId)
-      const mintedIds: string[] = []
-      const bound: Bound[] = []
-      const secrets: string[] = []
-      const keys: string[] = []
-      for (const binding of atHost) {
-        const { credential } = binding
-        const wanted = rule.inject.includes(binding)
-        const spec = Object.hasOwn(minted, credential) ? minted[credential] : undefined
-        const value = await (spec === undefined
-          ? stored(credential, rows, principalId)
-          : minting(credential, spec, rows, principalId, wanted))
-        if (value === undefined) {
-          if (wanted) return { ok: false, reason: 'credential_missing', credential }
-          continue
-        }
-        // One that is stored and cannot be opened could come back unrecognised.
-        if (typeof value === 'string') return { ok: false, reason: value, credential }
-        secrets.push(...readings(binding, value.secret.reveal()), ...value.former)
-        keys.push(binding.into, value.key)
-        if (!wanted) continue
-        const each = bind(binding, value.secret, principalId)
-        if (each === undefined || bound.some(({ slot }) => slotsOverlap(slot, each.slot)))
-          return { ok: false, reason: 'injection_forbidden', credential }
-        if (!fits(each)) return { ok: false, reason: 'credential_unreadable', credential }
-        if (value.mintedId !== undefined) mintedIds.push(value.mintedId)
-        bound.push(each)
-      }
-      const signing =
-        rule.sign === undefined ? undefined : await armSigner(rule.sign, rows, principalId, openRow)
-      if (signing?.ok === false) return signing
-      for (const { row, secret } of signing?.sent ?? []) {
-        secrets.push(secret.reveal())
-        keys.push(row.sealed)
-      }
-      const armed = shown === undefined ? undefined : await armIdentity(shown, rows, principalId, openRow)
-      if (armed?.ok === false) return armed
-      const forms = secrets.length === 0 ? undefined : formsOf(keys, secrets)
-      const rejected = () => mintedIds.forEach((id) => options.mint.rejected(id))
-      return {
-        ok: true,
-        arms: { bound, forms, standIns, signer: signing?.signer, identity: armed?.identity, rejected },
-      }
+      const needs = needsOf(rule, rules, minted)
+      if (needs.names.length === 0) return { ok: true, arms: { ...unarmed, standIns } }
+      const rows = await rowsFor(needs.names, principalId)
+      const asked = { rule, needs, minted, standIns, principalId }
+      // A token may be another one for the next request; what is stored is the same as long as its rows are.
+      if (needs.mints) return await armWith(asked, rows)
+      const kept = armedKept.get(rows) ?? new Map<EgressRule, Promise<Armed>>()
+      armedKept.set(rows, kept)
+      const armed = kept.get(rule) ?? armWith(asked, rows)
+      kept.set(rule, armed)
+      return await armed
     },
     invalidate: () => rowsKept.clear(),
+  }
+
+  async function armWith(
+    { rule, needs, minted, standIns, principalId }: Asked,
+    rows: CredentialRow[],
+  ): Promise<Armed> {
+    const mintedIds: string[] = []
+    const bound: Bound[] = []
+    const secrets: string[] = []
+    const keys: string[] = []
+    for (const binding of needs.atHost) {
+      const { credential } = binding
+      const wanted = rule.inject.includes(binding)
+      const spec = Object.hasOwn(minted, credential) ? minted[credential] : undefined
+      const value = await (spec === undefined
+        ? stored(credential, rows, principalId)
+        : minting(credential, spec, rows, principalId, wanted))
+      if (value === undefined) {
+        if (wanted) return { ok: false, reason: 'credential_missing', credential }
+        continue
+      }
+      // One that is stored and cannot be opened could come back unrecognised.
+      if (typeof value === 'string') return { ok: false, reason: value, credential }
+      secrets.push(...readings(binding, value.secret.reveal()), ...value.former)
+      keys.push(binding.into, value.key)
+      if (!wanted) continue
+      const each = bind(binding, value.secret, principalId)
+      if (each === undefined || bound.some(({ slot }) => slotsOverlap(slot, each.slot)))
+        return { ok: false, reason: 'injection_forbidden', credential }
+      if (!fits(each)) return { ok: false, reason: 'credential_unreadable', credential }
+      if (value.mintedId !== undefined) mintedIds.push(value.mintedId)
+      bound.push(each)
+    }
+    const signing =
+      rule.sign === undefined ? undefined : await armSigner(rule.sign, rows, principalId, openRow)
+    if (signing?.ok === false) return signing
+    for (const { row, secret } of signing?.sent ?? []) {
+      secrets.push(secret.reveal())
+      keys.push(row.sealed)
+    }
+    const { client_certificate: shown } = rule
+    const armed = shown === undefined ? undefined : await armIdentity(shown, rows, principalId, openRow)
+    if (armed?.ok === false) return armed
+    const forms = secrets.length === 0 ? undefined : formsOf(keys, secrets)
+    const rejected = () => mintedIds.forEach((id) => options.mint.rejected(id))
+    return {
+      ok: true,
+      arms: { bound, forms, standIns, signer: signing?.signer, identity: armed?.identity, rejected },
+    }
   }
 
   /** Undefined where there is none for this person. */
@@ -175,6 +182,22 @@ export function createCredentials(options: {
     return { secret: token.secret, key: token.key, former, mintedId: token.id }
   }
 
+  function needsOf(rule: EgressRule, rules: readonly EgressRule[], minted: MintedSpecs): Needs {
+    let needs = needsKept.get(rule)
+    if (needs === undefined) {
+      const atHost = rules.filter((other) => other.host === rule.host).flatMap((other) => other.inject)
+      const names = [
+        ...atHost.flatMap(({ credential }) => storedNames(minted, credential)),
+        ...(rule.sign === undefined ? [] : signInputs(rule.sign)),
+        ...(rule.client_certificate === undefined ? [] : [rule.client_certificate]),
+      ]
+      const mints = atHost.some(({ credential }) => Object.hasOwn(minted, credential))
+      needs = { atHost, names: [...new Set(names)].sort(), mints }
+      needsKept.set(rule, needs)
+    }
+    return needs
+  }
+
   function standInsOf(rules: readonly EgressRule[], principalId: PrincipalId): readonly StandIn[] {
     const byPerson = standInsKept.get(rules) ?? new LRUCache({ max: 1_000 })
     standInsKept.set(rules, byPerson)
@@ -195,6 +218,24 @@ export function createCredentials(options: {
     }
     return forms
   }
+}
+
+/** What a rule needs of the vault; the same as long as the rule is, for it belongs to one reading of the catalog. */
+interface Needs {
+  /** What its host gets by any rule of the source. */
+  atHost: readonly Binding[]
+  /** Stored credentials, sorted. */
+  names: string[]
+  /** Some of it is minted. */
+  mints: boolean
+}
+
+interface Asked {
+  rule: EgressRule
+  needs: Needs
+  minted: MintedSpecs
+  standIns: readonly StandIn[]
+  principalId: PrincipalId
 }
 
 /** A value to inject; `key` names it, and what else must not come back, among all that an answer is searched for. */

@@ -3,11 +3,24 @@ import { secretForms } from './secret-forms.ts'
 const mask = 0x2a // '*'
 
 /** Spellings made ready to be searched for; made once for a set of secrets, shared by every answer. */
-export type ScrubForms = readonly Form[]
+export interface ScrubForms {
+  readonly all: readonly Buffer[]
+  /** Those that begin with each byte. */
+  readonly byFirst: readonly (readonly Buffer[])[]
+  readonly shortest: number
+  readonly longest: number
+}
 
 /** Every spelling of these secrets, made ready. */
 export function compileSecrets(secrets: readonly string[]): ScrubForms {
-  return secretForms(secrets).map((bytes) => ({ bytes, failure: failureTable(bytes) }))
+  const all = secretForms(secrets)
+  const lengths = all.map(({ length }) => length)
+  return {
+    all,
+    byFirst: Array.from({ length: 256 }, (_, byte) => all.filter((form) => form[0] === byte)),
+    shortest: Math.min(...lengths),
+    longest: Math.max(...lengths),
+  }
 }
 
 /**
@@ -48,6 +61,7 @@ export class Scrubber {
 
   /** A whole text, such as a header's value, masked at once. */
   text(value: string): string {
+    if (value.length < this.#forms.shortest) return value
     const seen = Buffer.from(value, 'latin1')
     return this.#maskInto(seen, seen, true).toString('latin1')
   }
@@ -56,7 +70,7 @@ export class Scrubber {
   #maskInto(seen: Buffer, out: Buffer, shared: boolean): Buffer {
     let target = out
     let mine = !shared
-    for (const { bytes } of this.#forms) {
+    for (const bytes of this.#forms.all) {
       let at = seen.indexOf(bytes)
       while (at !== -1) {
         if (!mine) {
@@ -74,35 +88,13 @@ export class Scrubber {
 
   /** The length of the longest ending of `seen` with which some form begins. */
   #partialAtEnd(seen: Buffer): number {
-    let longest = 0
-    for (const { bytes, failure } of this.#forms) {
-      const start = Math.max(0, seen.length - bytes.length + 1)
-      if (seen.length - start <= longest) continue
-      let matched = 0
-      for (let i = start; i < seen.length; i += 1) {
-        const byte = seen[i]
-        while (matched > 0 && bytes[matched] !== byte) matched = failure[matched - 1] ?? 0
-        if (bytes[matched] === byte) matched += 1
+    const { byFirst, longest } = this.#forms
+    for (let at = Math.max(0, seen.length - longest + 1); at < seen.length; at += 1) {
+      const left = seen.length - at
+      for (const form of byFirst[seen[at] ?? 0] ?? []) {
+        if (left < form.length && seen.compare(form, 0, left, at) === 0) return left
       }
-      longest = Math.max(longest, matched)
     }
-    return longest
+    return 0
   }
-}
-
-interface Form {
-  bytes: Buffer
-  failure: Int32Array
-}
-
-/** For each position the length of the longest proper border: Knuth, Morris and Pratt's table. */
-function failureTable(bytes: Buffer): Int32Array {
-  const table = new Int32Array(bytes.length)
-  let matched = 0
-  for (let i = 1; i < bytes.length; i += 1) {
-    while (matched > 0 && bytes[matched] !== bytes[i]) matched = table[matched - 1] ?? 0
-    if (bytes[matched] === bytes[i]) matched += 1
-    table[i] = matched
-  }
-  return table
 }

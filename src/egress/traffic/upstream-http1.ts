@@ -4,14 +4,14 @@ import type { Duplex, Readable } from 'node:stream'
 import { wireMethod } from '../request/websocket.ts'
 import type { Channel, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { pairsOf } from './fields.ts'
-import { type Connect, type Place, poolName } from './upstream-connection.ts'
+import type { Connect, Place } from './upstream-connection.ts'
 
 /** More interim answers than any server has a reason to send. */
 const maxInterim = 16
 
 export interface Http1 {
-  /** `ready` is a connection to use for the first request that needs one. */
-  channel(place: Place, ready?: Duplex): Channel
+  /** `name` is the place's `poolName`; `ready` is a connection to use for the first request that needs one. */
+  channel(place: Place, name: string, ready?: Duplex): Channel
   drop(): void
   close(): void
 }
@@ -24,7 +24,7 @@ export function createHttp1(options: {
 }): Http1 {
   const agent = new PinnedAgent(options.connect)
   return {
-    channel: (place, ready) => ({
+    channel: (place, name, ready) => ({
       release: () => void ready?.destroy(),
       open(outgoing, events) {
         const { tuple, headers } = outgoing
@@ -37,7 +37,7 @@ export function createHttp1(options: {
           headers: [...headers, ...framing(outgoing)],
           maxHeaderSize: options.maxHeaderSize,
           timeout: options.idleTimeoutMs,
-          pinned: { place, ready },
+          pinned: { place, name, ready },
         }
         const message = request(settings)
         const sent = new Http1Request(message, events)
@@ -138,7 +138,7 @@ function framing({ tuple, content, switching }: Outgoing): string[] {
 }
 
 interface PinnedOptions {
-  pinned: { place: Place; ready: Duplex | undefined }
+  pinned: { place: Place; name: string; ready: Duplex | undefined }
 }
 
 class PinnedAgent extends Agent {
@@ -151,7 +151,7 @@ class PinnedAgent extends Agent {
   }
 
   override getName(options?: object): string {
-    return poolName((options as PinnedOptions).pinned.place)
+    return (options as PinnedOptions).pinned.name
   }
 
   override createConnection(

@@ -34,17 +34,18 @@ export function createUpstream(options: {
     const socket = await options.connect(place, ['h2', 'http/1.1'])
     if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') return http2.adopt(name, socket)
     onlyHttp1.set(placeName(place), true)
-    return http1.channel(place, socket)
+    return http1.channel(place, name, socket)
   }
 
   return {
     async channel(place, switching) {
-      if (!place.secure || switching) return http1.channel(place)
       const name = poolName(place)
+      if (!place.secure || switching) return http1.channel(place, name)
+      const server = placeName(place)
       for (;;) {
         const free = http2.free(name)
         if (free !== undefined) return free
-        if (onlyHttp1.has(placeName(place))) return http1.channel(place)
+        if (onlyHttp1.has(server)) return http1.channel(place, name)
         const others = agreeing.get(name)
         if (others === undefined) break
         await others
