@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type Config, processEnvironment, readConfig } from './config.ts'
@@ -48,7 +49,7 @@ export function addServers(program: Command, version: string): void {
     )
     .action(async (source: string, method: string, url: string, _options: object, command: Command) => {
       const { allowEgress } = await import('./main-egress-rules.ts')
-      const { config } = start(command.optsWithGlobals<{ config?: string }>().config, 'egress')
+      const { config } = await startOrDev(command.optsWithGlobals<{ config?: string }>().config, 'egress')
       process.stdout.write(allowEgress(config, { source, method, url }))
     })
   egress
@@ -64,7 +65,7 @@ export function addServers(program: Command, version: string): void {
     .action(async (source: string, _options: object, command: Command) => {
       const { suggestEgress } = await import('./main-egress-rules.ts')
       const given = command.optsWithGlobals<{ config?: string; days: number }>()
-      const { config, log } = start(given.config, 'egress')
+      const { config, log } = await startOrDev(given.config, 'egress')
       process.stdout.write(await suggestEgress(config, log, { source, days: given.days }))
     })
 }
@@ -189,6 +190,20 @@ export function addDev(program: Command, version: string, entry: string): void {
         atOnce: stop.atOnce,
       })
     })
+}
+
+/** `start`, but where nobody has written a configuration yet, beside the one that `npm run dev` runs with. */
+async function startOrDev(path: string | undefined, name: string): Promise<{ config: Config; log: Log }> {
+  if (
+    path === undefined &&
+    processEnvironment.TOOLCRIB_CONFIG === undefined &&
+    !existsSync('toolcrib.yaml')
+  ) {
+    const { besideDev } = await import('./main-dev-config.ts')
+    const config = besideDev()
+    if (config !== undefined) return { config, log: createLog({ level: config.file.log_level, name }) }
+  }
+  return start(path, name)
 }
 
 function start(path: string | undefined, name: string): { config: Config; log: Log } {

@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Config, parseConfig, processEnvironment, readConfigText } from './config.ts'
 import { demoHost } from './dev/index.ts'
@@ -11,6 +12,12 @@ const samplePort = 7443
 export function readSample(environment: Record<string, string>): Config {
   const path = processEnvironment.TOOLCRIB_CONFIG ?? sample
   return parseConfig(readConfigText(path, true), { environment, baseDir: process.cwd(), name: path })
+}
+
+/** The sample as other commands read it, in a folder where `npm run dev` keeps its data. */
+export function besideDev(): Config | undefined {
+  const folder = resolve('.toolcrib', 'dev')
+  return existsSync(join(folder, 'postgres')) ? { ...readSample({}), stateDir: folder } : undefined
 }
 
 /** The sample configuration with this run's folder and ports, which differ when the usual ones are taken. */

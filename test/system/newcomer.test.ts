@@ -1,4 +1,10 @@
-import { afterAll, expect, test } from 'vitest'
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, expect, onTestFinished, test } from 'vitest'
 import {
   type Connect,
   connectInspector,
@@ -10,6 +16,7 @@ import {
 import { runToolcrib, startDev } from '../support/dev-process.ts'
 import { until } from '../support/until.ts'
 
+const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
 const key = 'ord_live_newcomer_knows_nothing_of_it'
 const dev = await startDev({ environment: { TOOLCRIB_DEMO_KEY: key } })
 afterAll(async () => await dev[Symbol.asyncDispose]())
@@ -103,6 +110,26 @@ test('a tool that is refused a destination tells the person what to ask an admin
   const ran = await client.call('workspace_run', { command })
   expect(ran.isError).toBe(true)
   expect(textOf(ran)).toContain('toolcrib egress allow workspace GET https://api.example.com')
+})
+
+test('beside npm run dev the commands for rules know its sources and what they asked for', async () => {
+  const cwd = await mkdtemp(join(tmpdir(), 'toolcrib-beside-'))
+  onTestFinished(() => rm(cwd, { recursive: true, force: true }))
+  await mkdir(join(cwd, '.toolcrib'))
+  await symlink(dev.folder, join(cwd, '.toolcrib', 'dev'))
+  const run = async (...args: string[]) =>
+    (
+      await promisify(execFile)(process.execPath, [entry, 'egress', ...args], {
+        cwd,
+        env: { PATH: process.env['PATH'] },
+      })
+    ).stdout
+  expect(await run('suggest', 'workspace')).toContain('a tunnel to api.example.com:443 was refused')
+  expect(await run('allow', 'workspace', 'GET', 'https://api.example.com/v1')).toContain(
+    'host: api.example.com',
+  )
+  // Nothing was started, and nothing ended, for having asked.
+  expect((await dev.toolcrib(['doctor'])).code).toBe(0)
 })
 
 test('tokens are issued, listed, rotated and revoked from a shell', async () => {
