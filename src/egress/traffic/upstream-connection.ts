@@ -57,16 +57,24 @@ export function createTrust(options: { trustedCas: string[]; systemRoots: boolea
   }
 }
 
+/** How long a TLS session is resumed; a certificate that has changed meanwhile is looked at after it. */
+const sessionMs = 300_000
+
 /** Opens connections to a place: dials what it is told and nothing else, no look-up, no proxy, no other port. */
 export type Connect = (place: Place, protocols: readonly string[]) => Promise<Socket | TLSSocket>
 
 export function createConnect(options: { dial: Dial; trust: Trust; dialTimeoutMs: number }): Connect {
   const { dialTimeoutMs: timeoutMs } = options
+  // For whoever may use the same connections, nobody else: a session proves nothing anew about the other side.
+  const sessions = new LRUCache<string, Buffer>({ max: 2_000, ttl: sessionMs })
 
   const secure = (socket: Socket, place: Place, protocols: readonly string[]): Promise<TLSSocket> =>
     new Promise((resolve, reject) => {
+      const name = poolName(place)
+      const session = sessions.get(name)
       const secured = connectTls({
         socket,
+        ...(session === undefined ? {} : { session }),
         servername: place.host,
         secureContext: options.trust(place.identity),
         ALPNProtocols: [...protocols],
@@ -74,10 +82,12 @@ export function createConnect(options: { dial: Dial; trust: Trust; dialTimeoutMs
       })
       const fail = (cause: unknown) => {
         clearTimeout(timer)
+        sessions.delete(name)
         secured.destroy()
         reject(new UpstreamError(isCertificateError(cause) ? 'upstream_untrusted' : 'upstream_failed', cause))
       }
       const timer = setTimeout(() => fail(new Error('the TLS handshake took too long')), timeoutMs)
+      secured.on('session', (later) => sessions.set(name, later))
       secured.once('error', fail)
       secured.once('secureConnect', () => {
         clearTimeout(timer)
