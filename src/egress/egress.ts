@@ -70,7 +70,15 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
 
   await using stack = new AsyncDisposableStack()
   const listeningAt: { address: string; port: number }[] = []
-  const rules = createRuleLoader({ store, log })
+  const leaves = await createLeaves({ authority, now, cacheSize: 1_000, log })
+  const rules = createRuleLoader({
+    store,
+    log,
+    loaded: ({ hosts }) =>
+      void leaves
+        .prepare(hosts)
+        .catch((err: unknown) => log.warn({ err }, 'certificates could not be prepared')),
+  })
   const rulesAt = (version: number) => rules.at(version)
   const leases = createLeases({ store, maxAgeMs, log })
   const live = createLive({ rulesAt, now, log })
@@ -147,7 +155,6 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     now,
     log,
   })
-  const leaves = await createLeaves({ authority, now, cacheSize: 1_000, log })
   const replica = { id: newId('rep'), kind: 'egress', host: hostname() } as const
   const announcer = createAnnouncer({ store, keys, leaves, signs, replica, log })
   const front = createFront({
@@ -244,6 +251,8 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     listeningAt.push({ address: at.address, port: at.port })
     port = at.port
   }
+  // So that the first tunnel to each host need not wait for it; a request loads them too.
+  rules.at(0).catch((err: unknown) => log.warn({ err }, 'rules could not be read yet'))
   log.info(
     { socket: unixSocketDir, tcpPort: port, metricsPort, keys: [...keys.opening.keys()], ca: signs },
     'egress proxy ready',

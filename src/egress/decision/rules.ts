@@ -21,7 +21,12 @@ export interface RuleBook {
  * Reads the rules of every source anew whenever a newer version is asked for, once however many ask. A source
  * whose configuration does not parse has no rules, so that nothing it sends goes out.
  */
-export function createRuleLoader(options: { store: Store; log: Log }): {
+export function createRuleLoader(options: {
+  store: Store
+  log: Log
+  /** Told of every reading, once. */
+  loaded: (book: RuleBook) => void
+}): {
   at(version: number): Promise<RuleBook>
 } {
   let book: RuleBook | undefined
@@ -54,7 +59,10 @@ export function createRuleLoader(options: { store: Store; log: Log }): {
         })
         try {
           const loaded = await loading
-          if (book === undefined || loaded.version > book.version) book = loaded
+          if (book === undefined || loaded.version > book.version) {
+            book = loaded
+            options.loaded(book)
+          }
           if (loaded.version < version) throw new Error('the catalog went backwards')
         } catch (cause) {
           throw new AppError('unavailable', 'egress rules cannot be read', { cause })

@@ -26,9 +26,14 @@ export interface Leaves {
    * that one is not constrained. Throws when `host` is none of them.
    */
   contextFor(host: string, permitted?: readonly string[]): Promise<SecureContext>
+  /** Makes what the first tunnels to the hosts that rules name will need, one after the other; at most so many. */
+  prepare(permitted: readonly string[]): Promise<void>
   /** Signs with another root from now on; contexts made before stay good. */
   signWith(authority: Authority): void
 }
+
+/** Each is some milliseconds of work and some tens of kilobytes. */
+const mostPrepared = 64
 
 /** Leaves share one key, made here and never written down; only the certificate differs by host. */
 export async function createLeaves(options: {
@@ -78,17 +83,27 @@ export async function createLeaves(options: {
   }
 
   const contexts = new LRUCache<string, Promise<SecureContext>>({ max: options.cacheSize, ttl: day })
+  const contextFor: Leaves['contextFor'] = async (host, permitted) => {
+    const issuer = await issuers.for(host, permitted)
+    const name = `${issuer.certificate.serialNumber} ${host}`
+    let context = contexts.get(name)
+    if (context === undefined) {
+      context = mint(host, issuer)
+      contexts.set(name, context)
+      context.catch(() => contexts.delete(name))
+    }
+    return await context
+  }
+  let preparing: readonly string[] | undefined
   return {
-    async contextFor(host, permitted) {
-      const issuer = await issuers.for(host, permitted)
-      const name = `${issuer.certificate.serialNumber} ${host}`
-      let context = contexts.get(name)
-      if (context === undefined) {
-        context = mint(host, issuer)
-        contexts.set(name, context)
-        context.catch(() => contexts.delete(name))
+    contextFor,
+    async prepare(permitted) {
+      preparing = permitted
+      for (const host of permitted.slice(0, mostPrepared)) {
+        // Rules that have come since have their own turn.
+        if (preparing !== permitted) return
+        await contextFor(host, permitted)
       }
-      return await context
     },
     signWith: (authority) => issuers.signWith(authority),
   }
