@@ -103,6 +103,7 @@ const requestHelp: Record<TupleRefusal | 'injection_needs_https', string> = {
   port_missing: 'CONNECT names host and port, as in example.com:443',
   target_malformed: malformed,
   http_version: 'use HTTP/1.1 or HTTP/2',
+  expectation_unknown: 'expect nothing but 100-continue',
   method_forbidden: 'use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS',
   framing_forbidden: 'frame the body by one Content-Length or by chunked alone',
   body_forbidden: 'send no body with GET or HEAD',

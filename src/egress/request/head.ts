@@ -16,6 +16,7 @@ export type HeadRefusal =
   | 'upgrade_unsupported'
   | 'override_forbidden'
   | 'http_version'
+  | 'expectation_unknown'
   | 'websocket_malformed'
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT'])
@@ -72,6 +73,9 @@ export function refuseHead(head: Head, upgrades = false): HeadRefusal | undefine
   if (lengths[0] !== undefined && !/^(?:0|[1-9][0-9]{0,15})$/.test(lengths[0])) return 'framing_forbidden'
   const hasBody = encodings.length > 0 || (lengths[0] !== undefined && lengths[0] !== '0')
   if (hasBody && (method === 'GET' || method === 'HEAD' || method === 'CONNECT')) return 'body_forbidden'
+  // RFC 9110 section 10.1.1: a server that does not know what is expected must not act as if it did.
+  if (headerValues(rawHeaders, 'expect').some((value) => value.toLowerCase() !== '100-continue'))
+    return 'expectation_unknown'
   for (let i = 0; i < rawHeaders.length; i += 2) {
     // CGI, WSGI and their like read `X_Original_URL` as `X-Original-URL`.
     const name = rawHeaders[i]?.toLowerCase().replaceAll('_', '-') ?? ''

@@ -55,6 +55,8 @@ export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): S
     }
     server.on('request', (req, res) => start(req, res, false))
     server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => start(req, res, true))
+    // Node would answer it itself, and nobody would hear of it.
+    server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => start(req, res, false))
     server.on('connect', (req, stream, head) => {
       const socket = stream as Socket
       socket.on('error', () => socket.destroy())

@@ -43,6 +43,8 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
   }
   server.on('request', (req, res) => handle(req, res, false))
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => handle(req, res, true))
+  // Node would answer it itself, and nobody would hear of it.
+  server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => handle(req, res, false))
   server.on('upgrade', (req: IncomingMessage, stream, early: Buffer) => {
     const tunnel = table.get(req.socket)
     if (tunnel === undefined) {

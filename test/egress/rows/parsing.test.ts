@@ -283,3 +283,15 @@ test('row 24: a body is asked for only once its request may go out', async () =>
   expect(await sayAndRead(socket, 'abc')).toContain('200 OK')
   expect(up.seen.map((seen) => [seen.url, seen.body])).toEqual([['/ok', 'abc']])
 })
+
+test('row 24: an expectation that nobody knows is refused by the proxy, and recorded', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(world, (_req, res) => res.end('ok'))
+  for (const expected of ['200-maybe', '100-continue, 200-maybe', '']) {
+    const answer = await say('/', [`Expect: ${expected}`])
+    expect([expected, deniedAs(answer)]).toEqual([expected, 'expectation_unknown'])
+  }
+  expect(up.seen).toEqual([])
+  const denied = await world.events('egress.denied', 3)
+  expect(denied.map(({ data }) => data['reason'])).toEqual(Array(3).fill('expectation_unknown'))
+})
