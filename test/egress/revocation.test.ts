@@ -108,3 +108,32 @@ test('another principal keeps going when one is withdrawn', async () => {
   )
   expect(socket.destroyed).toBe(false)
 })
+
+test('of two proxies that serve the same leases, the death of one loses its open connections only', async () => {
+  await using world = await makeWorld()
+  let release: () => void = () => undefined
+  const up = await world.upstream((req, res) => {
+    if (req.url === '/slow') release = () => res.end('late')
+    else res.end('ok')
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const other = await world.replica()
+  const mine = await world.tunnel(host, up.port)
+  const theirs = await world.tunnel(host, up.port, { egress: other })
+  const ask = (socket: typeof mine, path: string) => sayAndRead(socket, request(host, up.port, path))
+  expect(await ask(mine, '/')).toContain('200 OK')
+  expect(await ask(theirs, '/')).toContain('200 OK')
+  const slow = ask(mine, '/slow')
+  await expect.poll(() => up.seen.map(({ url }) => url)).toContain('/slow')
+  const closed = new Promise((resolve) => theirs.once('close', resolve))
+  await other[Symbol.asyncDispose]()
+  await closed
+  release()
+  expect(await slow).toContain('late')
+  expect(await ask(await world.tunnel(host, up.port), '/')).toContain('200 OK')
+  // A revocation reaches the one that is left.
+  const idle = await world.tunnel(host, up.port)
+  const ended = new Promise((resolve) => idle.once('close', resolve))
+  await world.store.db.deleteFrom('leases').execute()
+  await ended
+})
