@@ -125,7 +125,10 @@ async function startMitmproxy(upstreamCa: string): Promise<Running> {
   const child = spawn(
     join(venv, 'bin/mitmdump'),
     ['-q', '-s', here('mitmproxy_loopback.py'), ...options.flatMap((option) => ['--set', option])],
-    { stdio: ['ignore', 'ignore', 'inherit'], env: { PATH: process.env.PATH, HOME: folder, PYTHONDONTWRITEBYTECODE: '1' } },
+    {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { PATH: process.env.PATH, HOME: folder, PYTHONDONTWRITEBYTECODE: '1' },
+    },
   )
   await reachable(port, child)
   return {
