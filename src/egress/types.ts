@@ -2,8 +2,8 @@ import type { Clock, Log } from '../core/index.ts'
 import type { Store } from '../store/index.ts'
 import type { Resolve } from './decision/guard.ts'
 import type { EgressKeys } from './keys/keys.ts'
-import type { Dial } from './traffic/dial.ts'
 import type { ListenOptions } from './traffic/listening.ts'
+import type { Dial } from './upstream/dial.ts'
 
 /** What bounds the proxy; times in milliseconds. */
 export interface EgressLimits {

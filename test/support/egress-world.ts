@@ -29,7 +29,7 @@ import {
   generateEgressKeys,
 } from '../../src/egress/index.ts'
 import { createLeaves, generateAuthority, importAuthority } from '../../src/egress/keys/certificates.ts'
-import { systemDial } from '../../src/egress/traffic/dial.ts'
+import { systemDial } from '../../src/egress/upstream/dial.ts'
 import { notify, type Store } from '../../src/store/index.ts'
 import { createVault, type Vault } from '../../src/vault/index.ts'
 import { testStore } from './database.ts'

@@ -1,11 +1,11 @@
 import type { DenialReason } from '../decision/denial.ts'
+import type { InboundAnswer } from '../inbound/inbound.ts'
+import { forwardedTrailers, pairsOf } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import { answeredHeaders } from '../secrets/inject.ts'
 import { Scrubber, type ScrubForms } from '../secrets/scrub.ts'
-import type { UpstreamAnswer } from './channel.ts'
+import type { UpstreamAnswer } from '../upstream/channel.ts'
 import { codingOf, createDecoder } from './decode.ts'
-import { forwardedTrailers, pairsOf } from './fields.ts'
-import type { InboundAnswer } from './inbound.ts'
 
 /** Why an answer on a searched route is not let through; undefined when it can be searched as it is. */
 export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `answer_${string}`> | undefined {

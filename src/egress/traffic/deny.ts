@@ -10,11 +10,11 @@ import {
   denialStatus,
   printable,
 } from '../decision/denial.ts'
+import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Metrics } from '../records/metrics.ts'
 import type { Recorder } from '../records/record.ts'
 import { formatAuthority } from '../request/host.ts'
-import type { Inbound } from './inbound.ts'
 
 /** What was asked for, made safe to show and to store; canonical where the request was understood. */
 export interface Asked {

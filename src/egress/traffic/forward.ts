@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http'
 import type { Log } from '../../core/index.ts'
 import type { Crowd } from '../bounds/crowd.ts'
+import { headOf } from '../inbound/http1.ts'
+import type { Inbound } from '../inbound/inbound.ts'
 import type { Leases } from '../leases/leases.ts'
 import { forwardTarget } from '../request/tuple.ts'
 import { type CameFrom, identifyCaller, refuseCaller } from './caller.ts'
 import { answerDenial, askedRaw, type Denier } from './deny.ts'
 import type { Exchange } from './exchange.ts'
-import type { Inbound } from './inbound.ts'
-import { headOf } from './inbound-http1.ts'
 
 /** Handles a request that was sent to the proxy itself in absolute form, as clients do with plain http. */
 export function createForwardHandler(deps: {

@@ -1,5 +1,5 @@
 import type { DenialReason } from '../decision/denial.ts'
-import type { Inbound } from './inbound.ts'
+import type { Inbound } from '../inbound/inbound.ts'
 
 /** A body that is wholly here; `release` gives back the room that it takes. */
 export interface HeldBody {

@@ -1,8 +1,8 @@
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
+import { Http2Inbound } from '../inbound/http2.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
 import type { EgressLimits } from '../types.ts'
-import { Http2Inbound } from './inbound-http2.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
 import type { Tunnel } from './tunnel.ts'
 

@@ -1,12 +1,12 @@
 import type { Verdict } from '../decision/judge.ts'
+import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { wireMethod } from '../request/websocket.ts'
 import { type Arranged, arrange, planBody } from '../secrets/arrange.ts'
 import type { PlacementRefusal } from '../secrets/slot.ts'
+import { authorityOf } from '../upstream/connection.ts'
 import type { BodyHold, HeldBody, HoldFailure } from './held.ts'
-import type { Inbound } from './inbound.ts'
-import { authorityOf } from './upstream-connection.ts'
 
 type Allowing = Extract<Verdict, { allow: true }>
 

@@ -11,10 +11,10 @@ import type { Live } from '../leases/live.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
 import { type HelloRefusal, judgeClientHello } from '../request/client-hello.ts'
 import type { Destination } from '../request/tuple.ts'
+import type { Connect } from '../upstream/connection.ts'
+import { failureCode, upstreamFailure } from '../upstream/error.ts'
 import { type Asked, type Denier, factsOf } from './deny.ts'
 import { join, through } from './join.ts'
-import type { Connect } from './upstream-connection.ts'
-import { failureCode, upstreamFailure } from './upstream-error.ts'
 
 export interface PassThroughDeps {
   guard: Guard

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { type Denial, denialStatus } from '../decision/denial.ts'
+import type { Inbound } from '../inbound/inbound.ts'
 import type { EgressLimits } from '../types.ts'
-import type { Inbound } from './inbound.ts'
 
 /** An HTTP/1.1 server with the proxy's bounds; whoever made it says what it does. */
 export function makeServer(limits: EgressLimits): Server {

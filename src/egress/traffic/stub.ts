@@ -1,11 +1,11 @@
 import type { RuleBook } from '../decision/rules.ts'
+import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { type TokenStub, tokenStub } from '../secrets/mint/stub.ts'
 import { factsOf } from './deny.ts'
 import type { BodyHold } from './held.ts'
-import type { Inbound } from './inbound.ts'
 
 export interface Stubs {
   /** The stub for this request, if it asks for a token that the proxy mints itself. */

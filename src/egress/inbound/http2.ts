@@ -1,7 +1,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2'
+import { http2Headers } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import type { Http2Fields } from '../request/tuple-http2.ts'
-import { http2Headers } from './fields.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
 
 /** A request by HTTP/2, in a tunnel. */

@@ -1,8 +1,8 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { pairsOf } from '../request/fields.ts'
 import type { Handshake } from '../request/websocket.ts'
-import { pairsOf } from './fields.ts'
 import type { Inbound, InboundAnswer, WebSocketOffer } from './inbound.ts'
 
 /** A request in a tunnel to change the protocol: answered like any other, or by the change. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { pairsOf } from '../request/fields.ts'
 import { type Head, headerValues } from '../request/head.ts'
-import { pairsOf } from './fields.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
 
 /** A request by HTTP/1.1, in a tunnel or to the proxy itself. */

@@ -1,9 +1,9 @@
 import { TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
 import type { Channel } from './channel.ts'
-import { type Connect, type Place, poolName } from './upstream-connection.ts'
-import { createHttp1 } from './upstream-http1.ts'
-import { createHttp2 } from './upstream-http2.ts'
+import { type Connect, type Place, poolName } from './connection.ts'
+import { createHttp1 } from './http1.ts'
+import { createHttp2 } from './http2.ts'
 
 export interface Upstream {
   /**

@@ -11,7 +11,7 @@ import { formatAuthority } from '../request/host.ts'
 import type { Tuple } from '../request/tuple.ts'
 import type { ClientIdentity } from '../secrets/client-identity.ts'
 import type { Dial } from './dial.ts'
-import { UpstreamError } from './upstream-error.ts'
+import { UpstreamError } from './error.ts'
 
 /** Where a connection goes, and for whom it may be used again. */
 export interface Place {

@@ -8,9 +8,9 @@ import {
 } from 'node:http2'
 import type { Readable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
+import { http2Headers } from '../request/fields.ts'
 import type { Channel, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
-import { http2Headers } from './fields.ts'
-import { authorityOf } from './upstream-connection.ts'
+import { authorityOf } from './connection.ts'
 
 /** Streams of one connection, whatever more the upstream would take. */
 const maxStreams = 100

@@ -1,10 +1,10 @@
 import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex, Readable } from 'node:stream'
+import { pairsOf } from '../request/fields.ts'
 import { wireMethod } from '../request/websocket.ts'
 import type { Channel, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
-import { pairsOf } from './fields.ts'
-import type { Connect, Place } from './upstream-connection.ts'
+import type { Connect, Place } from './connection.ts'
 
 /** More interim answers than any server has a reason to send. */
 const maxInterim = 16
