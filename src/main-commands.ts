@@ -40,7 +40,7 @@ export function addServers(program: Command, version: string): void {
     .command('allow')
     .description('print the rule that would let a request of a source through, to add to the configuration')
     .argument('<source>', 'id of the source, as in the refusal')
-    .argument('<method>', 'GET, POST, …')
+    .argument('<method>', 'GET, POST, …, or WEBSOCKET')
     .argument('<url>', 'what was refused; the rule covers this path and what lies under it')
     .addOption(withConfig())
     .addHelpText(

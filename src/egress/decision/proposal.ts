@@ -2,6 +2,7 @@ import { canonicalPath, type EgressRule, egressRule } from '../../catalog/index.
 import { AppError } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
 import type { Tuple } from '../request/tuple.ts'
+import { webSocketMethod } from '../request/websocket.ts'
 import { decideEgress, rulePort, underPrefix } from './decide.ts'
 
 /** The rule that would let a request through, as a person writes it: without what goes without saying. */
@@ -108,19 +109,21 @@ function wanted(method: string, url: string): Tuple {
       'invalid_input',
       `${JSON.stringify(url)} ${why}; write it as in https://api.example.com/v1/orders`,
     )
-  const match = /^(https?):\/\/([^/?#]+)([^?#]*)/i.exec(url)
-  if (match === null) throw bad('is no http or https address')
+  const match = /^(https?|wss):\/\/([^/?#]+)([^?#]*)/i.exec(url)
+  if (match === null) throw bad('is no https, http or wss address')
   const [, scheme = '', rawAuthority = '', rawPath = ''] = match
   const authority = parseAuthority(rawAuthority.toLowerCase())
   if (!authority.ok) throw bad('has a host that no request may name')
   const path = canonicalPath(rawPath === '' ? '/' : rawPath)
   if (!path.ok) throw bad(`has a path that is refused whatever the rules say (${path.reason})`)
-  const secure = scheme.toLowerCase() === 'https'
+  // A WebSocket's address says what is asked of it, whatever stands beside it.
+  const isWebSocket = scheme.toLowerCase() === 'wss'
+  const secure = isWebSocket || scheme.toLowerCase() === 'https'
   return {
     scheme: secure ? 'https' : 'http',
     host: authority.host,
     port: authority.port ?? (secure ? 443 : 80),
-    method: method.toUpperCase(),
+    method: isWebSocket ? webSocketMethod : method.toUpperCase(),
     path: path.path,
     query: '',
   }

@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest'
+import { egressRule } from '../../src/catalog/index.ts'
+import { proposeRule } from '../../src/egress/index.ts'
+
+const known = [egressRule.parse({ host: 'api.example.com', methods: ['GET'], paths: ['/v1'] })]
+
+test('the rule for a refused request names it and no more, in the spelling of requests', () => {
+  expect(proposeRule('get', 'https://API.example.com/v2/a%62c?x=1#top', known)).toEqual({
+    rule: { host: 'api.example.com', methods: ['GET'], paths: ['/v2/abc'] },
+  })
+  expect(proposeRule('POST', 'http://api.example.com:8080/', known)).toEqual({
+    rule: { scheme: 'http', host: 'api.example.com', port: 8080, methods: ['POST'], paths: ['/'] },
+  })
+  expect(proposeRule('GET', 'https://api.example.com/v1/x', known)).toEqual({ allowedBy: 'egress[0]' })
+})
+
+test('a WebSocket’s address makes a rule that opens one, and no rule for GET allows it already', () => {
+  const opens = { rule: { host: 'api.example.com', methods: ['WEBSOCKET'], paths: ['/v1/live'] } }
+  expect(proposeRule('GET', 'wss://api.example.com/v1/live', known)).toEqual(opens)
+  expect(proposeRule('WEBSOCKET', 'https://api.example.com/v1/live', known)).toEqual(opens)
+})
+
+test.each([
+  ['GET', 'ftp://api.example.com/', /is no https, http or wss address/],
+  ['GET', 'ws://api.example.com/', /is no https, http or wss address/],
+  ['GET', 'https://user@api.example.com/', /has a host that no request may name/],
+  ['GET', 'https://10.0.0.1/', /no rule can allow GET https:\/\/10\.0\.0\.1\/: host: write a name/],
+  ['GET', 'https://api.example.com/a/../b', /has a path that is refused whatever the rules say/],
+  ['TRACE', 'https://api.example.com/', /no rule can allow TRACE/],
+])('what no rule can name says so and why: %s %s', (method, url, why) => {
+  expect(() => proposeRule(method, url, known)).toThrow(why)
+})
