@@ -172,6 +172,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     live,
     exchange,
     passThrough: createPassThrough({
+      leases,
       guard,
       recorder,
       inFlight,

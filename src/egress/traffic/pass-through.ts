@@ -6,7 +6,7 @@ import type { DenialReason } from '../decision/denial.ts'
 import type { Guard } from '../decision/guard.ts'
 import { decideConnect } from '../decision/warn.ts'
 import type { InFlight } from '../leases/in-flight.ts'
-import type { Identity } from '../leases/leases.ts'
+import type { Identity, Leases } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
 import { type HelloRefusal, judgeClientHello } from '../request/client-hello.ts'
@@ -17,6 +17,7 @@ import { type Asked, type Denier, factsOf } from './deny.ts'
 import { join, through } from './join.ts'
 
 export interface PassThroughDeps {
+  leases: Leases
   guard: Guard
   recorder: Recorder
   inFlight: InFlight
@@ -60,6 +61,11 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
     const hello = await firstMessage(socket, destination.host, deps.handshakeTimeoutMs)
     if (typeof hello === 'string') {
       deps.denier.deny(identity, asked, hello, 'tunnel')
+      socket.destroy()
+      return
+    }
+    // A client may take its time to begin; what holds is what the lease is now.
+    if ((await deps.leases.current(identity.secretSha256)) === undefined) {
       socket.destroy()
       return
     }

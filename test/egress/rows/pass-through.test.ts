@@ -1,5 +1,6 @@
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
+import { notify } from '../../../src/store/index.ts'
 import { listenTo } from '../../support/armed.ts'
 import { clientHello, withExtension } from '../../support/client-hello.ts'
 import {
@@ -113,6 +114,22 @@ test('a tunnel that is not ended here ends with its lease, its rule, and the byt
   const head = `POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 300000\r\n\r\n`
   await closing(second, async () => second.write(head + 'x'.repeat(300_000)))
   await expect.poll(async () => JSON.stringify(await world.events())).toContain('sent_bytes_exceeded')
+})
+
+test('a lease that is withdrawn between CONNECT and the first message lets nothing through', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([blind(up.port)])
+  const socket = await opened(world, up.port)
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  await world.store.db.deleteFrom('leases').execute()
+  await notify(world.store.db, { kind: 'principal', id: world.principalId })
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  socket.resume()
+  socket.write(await clientHello(host))
+  await closed
+  expect(world.dialled).toEqual([])
+  expect(await world.events('egress.allowed', 0)).toEqual([])
 })
 
 test('row 43: no certificate is signed for a host whose tunnels are not ended here', async () => {
