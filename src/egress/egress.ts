@@ -149,6 +149,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     requests: createLimit({ perPrincipal: limits.requestsPerPrincipal, total: limits.requests }),
     bodyLimit: limits.bodyBytes,
     live,
+    decoders: createLimit({ perPrincipal: 4, total: 16 }),
     webSocketIdleMs: limits.idleTimeoutMs,
     stubs: createStubs({ rulesAt, recorder, hold, now }),
     hold,

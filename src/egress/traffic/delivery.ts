@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
+import type { Limit } from '../bounds/limits.ts'
 import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import { decideRequest } from '../decision/warn.ts'
@@ -20,6 +21,7 @@ import { authorityOf } from '../upstream/connection.ts'
 import { failureCode, upstreamFailure } from '../upstream/error.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { cleanHead, passAnswer, unsearchable } from './answer.ts'
+import { codingOf } from './decode.ts'
 import { answerDenial, factsOf } from './deny.ts'
 import type { Outgoing } from './outgoing.ts'
 import { passWebSocket } from './websocket.ts'
@@ -31,6 +33,8 @@ export interface DeliveryDeps {
   metrics: Metrics
   upstream: Upstream
   live: Live
+  /** Answers that are decoded at the same time: a coding may ask for 16 MiB of window each. */
+  decoders: Limit
   /** How long a WebSocket may pass nothing either way, in milliseconds. */
   webSocketIdleMs: number
   now: () => number
@@ -57,6 +61,7 @@ export class Delivery {
   #frames: { sent: number; received: number } | undefined
   readonly #done = Promise.withResolvers<void>()
   #leave: () => void = () => undefined
+  #undecode: () => void = () => undefined
   #sent: UpstreamRequest | undefined
   #status: number | null = null
   #bytesOut = 0
@@ -169,6 +174,11 @@ export class Delivery {
     const { forms } = this.#asked.verdict.arms
     const reason = forms === undefined ? undefined : unsearchable(answer)
     if (reason !== undefined) return this.#fail(reason)
+    if (forms !== undefined && !answer.headOnly && codingOf(answer.rawHeaders) !== 'none') {
+      const place = this.#deps.decoders.take(this.#asked.identity.principalId)
+      if (typeof place === 'string') return this.#fail('proxy_overloaded')
+      this.#undecode = place
+    }
     passAnswer({
       from: answer,
       to: this.#asked.inbound.answer,
@@ -249,6 +259,7 @@ export class Delivery {
     if (this.#over) return
     this.#over = true
     this.#leave()
+    this.#undecode()
     const { bytes: bytesIn, redactions } = this.#passed
     const inert = [...new Set([...this.#asked.outgoing.inert, ...(this.#watch?.seen() ?? [])])]
     this.#record.finish({

@@ -1,8 +1,8 @@
 import type { TLSSocket } from 'node:tls'
-import { gzipSync } from 'node:zlib'
+import { createGzip, gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { sourceSpec } from '../../../src/catalog/index.ts'
-import { armed, deniedAs, host } from '../../support/armed.ts'
+import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
 import { makeWorld, request, rule, theSecret } from '../../support/egress-world.ts'
 
 /** Answers and requests that are made to cost: each costs bounded time and memory. Client, proxy and upstream share this process. */
@@ -41,6 +41,34 @@ test('row 40: a decompression bomb is refused or let through as it comes, never 
   expect(begin).toContain('200 OK')
   expect(bytes).toBeLessThan(100 * mebibyte)
   expect(peak - before).toBeLessThan(150 * mebibyte)
+})
+
+test('row 40: of one person four answers are decoded at a time, and the next is told to come again', async () => {
+  await using world = await makeWorld()
+  const open: (() => void)[] = []
+  const { up, say } = await armed(world, (req, res) => {
+    res.setHeader('content-encoding', 'gzip')
+    const zip = createGzip()
+    zip.pipe(res)
+    zip.write(`${req.url} `)
+    zip.flush()
+    open.push(() => zip.end())
+    if (req.url === '/short') zip.end()
+  })
+  const sockets = await Promise.all(
+    ['/a', '/b', '/c', '/d'].map(async (path) => {
+      const socket = await world.tunnel(host, up.port)
+      const heard = listenTo(socket)
+      socket.write(request(host, up.port, path))
+      await expect.poll(() => heard.text).toContain(`${path} `)
+      return socket
+    }),
+  )
+  expect(deniedAs(await say('/short'))).toBe('proxy_overloaded')
+  open[0]?.()
+  await expect.poll(async () => await say('/short')).toContain('/short ')
+  for (const socket of sockets) socket.destroy()
+  for (const end of open) end()
 })
 
 test('row 40: one event of a hundred megabytes on one line passes as it comes', async () => {
