@@ -142,6 +142,7 @@ function echo(up: Upstream): void {
 test('Node’s own WebSocket talks', async () => {
   await using client = await makeClient(() => hello)
   echo(client.up)
+  // A program of its own; what it prints when it is done is its answer to this test.
   const program = `const socket = new WebSocket(process.argv[1].replace('https', 'wss') + '/live')
 const heard = []
 socket.onmessage = ({ data }) => { heard.push(data); heard.length === 1 ? socket.send('body') : socket.close() }
