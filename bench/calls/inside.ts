@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
+import { type Process, processTree } from '../processes.ts'
+import { type ProfileSummary, summariseProfile } from '../profile.ts'
 import { createClient } from './client.ts'
 import { manyCalls, sequential } from './measure.ts'
-import { type Process, processTree } from './processes.ts'
-import { type ProfileSummary, summariseProfile } from './profile.ts'
 import { startToolcrib } from './toolcrib.ts'
 
 export interface Inside {

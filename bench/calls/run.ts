@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { residentMemory, treeMemory } from '../processes.ts'
 import { type Contestant, contestants, installPeers } from './contestants.ts'
 import { type Latency, leaveSessions, manyCalls, newSessionPerCall, parallel, sequential } from './measure.ts'
-import { residentMemory, treeMemory } from './processes.ts'
 import type { Running } from './running.ts'
 
 export interface Sizes {

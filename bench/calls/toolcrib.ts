@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createLog, newId } from '../../src/core/index.ts'
 import { openStore, upsertPerson } from '../../src/store/index.ts'
-import { processesNaming } from './processes.ts'
+import { processesNaming } from '../processes.ts'
 import { answers, type Running } from './running.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))

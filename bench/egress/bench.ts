@@ -1,8 +1,9 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
-import { dirname, join } from 'node:path'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type ProfileSummary, summariseProfile } from '../calls/profile.ts'
+import { type ProfileSummary, summariseProfile } from '../profile.ts'
+import { loadAtStart, writeResults } from '../results.ts'
 import { faults, tryAll } from './behaviour.ts'
 import { prepare } from './contestants.ts'
 import { startDriver, startUpstream } from './helpers.ts'
@@ -18,8 +19,7 @@ export async function benchEgress(options: { quick: boolean; only: string[]; out
   const size = options.quick ? sizes.quick : sizes.full
   const say = (line: string) => process.stderr.write(`${line}\n`)
   const print = (text: string) => process.stdout.write(`${text}\n\n`)
-  const load = loadavg()[0]?.toFixed(1)
-  if (Number(load) > 1) say(`load average is ${load}: figures of a busy machine say little`)
+  const load = loadAtStart(say)
 
   await using stack = new AsyncDisposableStack()
   const upstream = stack.use(await startUpstream())
@@ -45,25 +45,18 @@ export async function benchEgress(options: { quick: boolean; only: string[]; out
     print(`Toolcrib's profile, µs per request by function:\n${costs.join('\n')}`)
   }
 
-  const report = {
-    command: `npm run bench -- egress${options.quick ? ' --quick' : ''}${options.only.map((name) => ` --only ${name}`).join('')}`,
-    at: new Date().toISOString(),
-    machine: {
-      cpus: cpus().length,
-      model: cpus()[0]?.model,
-      memoryGiB: Math.round(totalmem() / 2 ** 30),
-      kernel: release(),
-      loadAverageAtStart: load,
-    },
+  const figures = {
     versions: { node: process.version, toolcrib: version() },
     size,
     contestants: results,
     behaviour,
     toolcrib: { profile },
   }
-  const out = options.out ?? here('../results/egress.json')
-  mkdirSync(dirname(out), { recursive: true })
-  writeFileSync(out, `${JSON.stringify(report, rounded, 2)}\n`)
+  writeResults(
+    options.out ?? here('../results/egress.json'),
+    { name: 'egress', asked: options, load },
+    figures,
+  )
 
   const wrong = faults(behaviour['Toolcrib'] ?? {})
   if ('Toolcrib' in behaviour && wrong.length > 0)
@@ -90,8 +83,4 @@ function isChosen(name: string, only: string[]): boolean {
 
 function version(): string {
   return (JSON.parse(readFileSync(here('../../package.json'), 'utf8')) as { version: string }).version
-}
-
-function rounded(_key: string, value: unknown): unknown {
-  return typeof value === 'number' && !Number.isInteger(value) ? Math.round(value * 1_000) / 1_000 : value
 }

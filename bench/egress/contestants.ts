@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '../../src/core/index.ts'
+import { end } from './helpers.ts'
 import { credential, freshHosts, host } from './names.ts'
 import { type Ours, prepareOurs } from './ours.ts'
 import type { UpstreamPorts } from './upstream.ts'
@@ -154,11 +155,4 @@ async function reachable(port: number, child: ChildProcess): Promise<void> {
     await sleep(100)
   }
   throw new Error('it did not listen within 20 s')
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
-  child.kill('SIGKILL')
-  await gone
 }

@@ -54,7 +54,8 @@ export function startDriver(): Driver {
   }
 }
 
-async function end(child: ChildProcess): Promise<void> {
+/** Ends a process of this run, whatever it does. */
+export async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const gone = once(child, 'exit')
   child.kill('SIGKILL')

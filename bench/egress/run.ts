@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { processTree, residentMemory } from '../calls/processes.ts'
+import { processTree, residentMemory } from '../processes.ts'
 import type { Contestant, Running } from './contestants.ts'
 import type { Driver } from './helpers.ts'
 import type { Latency } from './loops.ts'
