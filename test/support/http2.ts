@@ -13,6 +13,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2'
 import type { SecureContext, TLSSocket } from 'node:tls'
+import { byServerName, listenLocally } from './listening.ts'
 
 export interface Http2Upstream extends AsyncDisposable {
   port: number
@@ -28,14 +29,7 @@ export async function startHttp2Upstream(
 ): Promise<Http2Upstream> {
   const seen: IncomingHttpHeaders[] = []
   const sessions: ServerHttp2Session[] = []
-  const server = createSecureServer({
-    SNICallback: (name, done) => {
-      contextFor(name).then(
-        (context) => done(null, context),
-        (error: unknown) => done(error as Error),
-      )
-    },
-  })
+  const server = createSecureServer(byServerName(contextFor))
   server.on('session', (session) => {
     session.on('error', () => undefined)
     sessions.push(session)
@@ -45,11 +39,9 @@ export async function startHttp2Upstream(
     seen.push(headers)
     handle(stream, headers)
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
+  const port = await listenLocally(server)
   return {
-    port: address.port,
+    port,
     seen,
     sessions,
     async [Symbol.asyncDispose]() {

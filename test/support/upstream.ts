@@ -11,6 +11,7 @@ import {
 import { createServer as createHttps } from 'node:https'
 import type { Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
+import { byServerName, listenLocally } from './listening.ts'
 
 export interface Upstream extends AsyncDisposable {
   port: number
@@ -40,25 +41,10 @@ export async function startUpstream(
     })
     handle(req, res)
   }
-  const server =
-    scheme === 'http'
-      ? createHttp(listener)
-      : createHttps(
-          {
-            SNICallback: (name, done) => {
-              contextFor(name).then(
-                (context) => done(null, context),
-                (error: unknown) => done(error as Error),
-              )
-            },
-          },
-          listener,
-        )
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
+  const server = scheme === 'http' ? createHttp(listener) : createHttps(byServerName(contextFor), listener)
+  const port = await listenLocally(server)
   return {
-    port: address.port,
+    port,
     seen,
     onUpgrade(take) {
       server.on('upgrade', (req, socket, head) => {

@@ -1,10 +1,10 @@
 /** Real WebSockets, through the proxy and behind it: the `ws` package on both sides. */
 import type { IncomingHttpHeaders } from 'node:http'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import { type ServerOptions, WebSocket, WebSocketServer } from 'ws'
 import type { World } from './egress-world.ts'
+import { byServerName, listenLocally } from './listening.ts'
 
 export interface WebSocketUpstream extends AsyncDisposable {
   port: number
@@ -21,17 +21,7 @@ export async function startWebSocketUpstream(
 ): Promise<WebSocketUpstream> {
   const seen: IncomingHttpHeaders[] = []
   const sockets: WebSocket[] = []
-  const server = createServer(
-    {
-      SNICallback: (name, done) => {
-        contextFor(name).then(
-          (context) => done(null, context),
-          (error: unknown) => done(error as Error),
-        )
-      },
-    },
-    (_req, res) => res.end('plain'),
-  )
+  const server = createServer(byServerName(contextFor), (_req, res) => res.end('plain'))
   const webSockets = new WebSocketServer({ server, ...options })
   webSockets.on('connection', (socket, req) => {
     socket.on('error', () => undefined)
@@ -39,9 +29,9 @@ export async function startWebSocketUpstream(
     sockets.push(socket)
     handle(socket, req.headers)
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const port = await listenLocally(server)
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     seen,
     sockets,
     async [Symbol.asyncDispose]() {

@@ -40,21 +40,12 @@ export class Http1Inbound implements Inbound {
   }
 }
 
-class Http1Answer implements InboundAnswer {
+/** What Node writes as HTTP/1.1, whoever has the connection. */
+export class ResponseAnswer {
   readonly sink: ServerResponse
-  readonly #req: IncomingMessage
 
-  constructor(req: IncomingMessage, res: ServerResponse) {
-    this.#req = req
-    this.sink = res
-  }
-
-  begun(): boolean {
-    return this.sink.headersSent
-  }
-
-  gone(): boolean {
-    return this.sink.destroyed
+  constructor(sink: ServerResponse) {
+    this.sink = sink
   }
 
   head(status: number, headers: readonly string[]): void {
@@ -68,11 +59,32 @@ class Http1Answer implements InboundAnswer {
   end(trailers: readonly string[]): void {
     // Only a chunked answer has room for them; Node leaves them out of any other.
     if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))
+    this.sink.end()
+  }
+}
+
+class Http1Answer extends ResponseAnswer implements InboundAnswer {
+  readonly #req: IncomingMessage
+
+  constructor(req: IncomingMessage, res: ServerResponse) {
+    super(res)
+    this.#req = req
+  }
+
+  begun(): boolean {
+    return this.sink.headersSent
+  }
+
+  gone(): boolean {
+    return this.sink.destroyed
+  }
+
+  override end(trailers: readonly string[]): void {
     // An answer that came before the body was read leaves a body that nobody will read.
     this.sink.once('finish', () => {
       if (!this.#req.complete) this.#req.socket.destroySoon()
     })
-    this.sink.end()
+    super.end(trailers)
   }
 
   abort(): void {

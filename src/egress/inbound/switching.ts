@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { pairsOf } from '../request/fields.ts'
 import type { Handshake } from '../request/websocket.ts'
+import { ResponseAnswer } from './http1.ts'
 import type { Inbound, InboundAnswer, WebSocketOffer } from './inbound.ts'
 
 /** A request in a tunnel to change the protocol: answered like any other, or by the change. */
@@ -44,14 +45,13 @@ export class SwitchingInbound implements Inbound {
 }
 
 /** Node has let go of the connection: whatever is answered is its last. */
-class SwitchingAnswer implements InboundAnswer {
-  readonly sink: ServerResponse
+class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
   readonly #socket: Socket
   #switched = false
 
   constructor(req: IncomingMessage, socket: Socket) {
+    super(new ServerResponse(req))
     this.#socket = socket
-    this.sink = new ServerResponse(req)
     this.sink.shouldKeepAlive = false
     this.sink.assignSocket(socket)
     this.sink.once('finish', () => socket.destroySoon())
@@ -65,19 +65,6 @@ class SwitchingAnswer implements InboundAnswer {
 
   gone(): boolean {
     return this.#socket.destroyed
-  }
-
-  head(status: number, headers: readonly string[]): void {
-    this.sink.writeHead(status, headers as string[])
-  }
-
-  flush(): void {
-    this.sink.flushHeaders()
-  }
-
-  end(trailers: readonly string[]): void {
-    if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))
-    this.sink.end()
   }
 
   abort(): void {

@@ -48,8 +48,8 @@ export function forwardedTrailers(flat: readonly string[]): string[] {
     .flat()
 }
 
-// RFC 9113 section 8.2.2: fields of one hop of HTTP/1.1 have no place in HTTP/2.
-const oneHop = new Set([
+/** RFC 9113 section 8.2.2: fields of one hop of HTTP/1.1, which have no place in HTTP/2. */
+export const oneHop: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'proxy-connection',

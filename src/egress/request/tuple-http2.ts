@@ -1,3 +1,4 @@
+import { oneHop } from './fields.ts'
 import { headerValues } from './head.ts'
 import { type Destination, type Tuple, type TupleRefusal, tunnelTarget } from './tuple.ts'
 
@@ -11,14 +12,6 @@ export interface Http2Fields {
 }
 
 const pseudoNames = new Set([':method', ':scheme', ':authority', ':path', ':protocol'])
-const connectionSpecific = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-])
 
 /** Splits the fields of a request and says whether HTTP/2 allows them; nothing is dropped or mended. */
 export function http2Fields(fields: readonly string[]): Http2Fields {
@@ -35,7 +28,7 @@ export function http2Fields(fields: readonly string[]): Http2Fields {
       if (regular.length > 0 || pseudo.has(name) || !pseudoNames.has(name)) wellFormed = false
       if (!pseudo.has(name)) pseudo.set(name, value)
     } else {
-      if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name) || connectionSpecific.has(name)) wellFormed = false
+      if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name) || oneHop.has(name)) wellFormed = false
       if (name === 'te' && value.toLowerCase() !== 'trailers') wellFormed = false
       if (name === 'cookie') crumbs.push(value)
       regular.push(...(name === 'cookie' ? [] : [name, value]))
