@@ -48,9 +48,12 @@ export function addServers(program: Command, version: string): void {
       '\nExample:\n  $ toolcrib egress allow orders GET https://api.example.com/v1/orders',
     )
     .action(async (source: string, method: string, url: string, _options: object, command: Command) => {
-      const { allowEgress } = await import('./main-egress-rules.ts')
-      const { config } = await startOrDev(command.optsWithGlobals<{ config?: string }>().config, 'egress')
-      process.stdout.write(allowEgress(config, { source, method, url }))
+      const { allowEgress, configuration, devSample } = await import('./main-egress-rules.ts')
+      const { config, isDev } = await startOrDev(
+        command.optsWithGlobals<{ config?: string }>().config,
+        'egress',
+      )
+      process.stdout.write(allowEgress(config, isDev ? devSample : configuration, { source, method, url }))
     })
   egress
     .command('suggest')
@@ -63,10 +66,11 @@ export function addServers(program: Command, version: string): void {
       '\nGive the source `egress_warn_until`, use it, and look at what it asked for:\n  $ toolcrib egress suggest orders',
     )
     .action(async (source: string, _options: object, command: Command) => {
-      const { suggestEgress } = await import('./main-egress-rules.ts')
+      const { configuration, devSample, suggestEgress } = await import('./main-egress-rules.ts')
       const given = command.optsWithGlobals<{ config?: string; days: number }>()
-      const { config, log } = await startOrDev(given.config, 'egress')
-      process.stdout.write(await suggestEgress(config, log, { source, days: given.days }))
+      const { config, log, isDev } = await startOrDev(given.config, 'egress')
+      const file = isDev ? devSample : configuration
+      process.stdout.write(await suggestEgress(config, log, file, { source, days: given.days }))
     })
 }
 
@@ -193,7 +197,10 @@ export function addDev(program: Command, version: string, entry: string): void {
 }
 
 /** `start`, but where nobody has written a configuration yet, beside the one that `npm run dev` runs with. */
-async function startOrDev(path: string | undefined, name: string): Promise<{ config: Config; log: Log }> {
+async function startOrDev(
+  path: string | undefined,
+  name: string,
+): Promise<{ config: Config; log: Log; isDev: boolean }> {
   if (
     path === undefined &&
     processEnvironment.TOOLCRIB_CONFIG === undefined &&
@@ -201,9 +208,10 @@ async function startOrDev(path: string | undefined, name: string): Promise<{ con
   ) {
     const { besideDev } = await import('./main-dev-config.ts')
     const config = besideDev()
-    if (config !== undefined) return { config, log: createLog({ level: config.file.log_level, name }) }
+    if (config !== undefined)
+      return { config, log: createLog({ level: config.file.log_level, name }), isDev: true }
   }
-  return start(path, name)
+  return { ...start(path, name), isDev: false }
 }
 
 function start(path: string | undefined, name: string): { config: Config; log: Log } {

@@ -5,18 +5,32 @@ import { type ProposedRule, proposeRule, suggestRules } from './egress/index.ts'
 import { demandMigrated, withStore } from './main-database.ts'
 import { unnamedRequests } from './store/index.ts'
 
+/** Where rules are written down, and what takes them up from there. */
+export interface RuleFile {
+  file: string
+  take: string
+}
+export const configuration: RuleFile = { file: 'the configuration', take: 'run `toolcrib apply`' }
+/** `npm run dev` applies its sample when it starts, and nothing else does. */
+export const devSample: RuleFile = { file: 'toolcrib.dev.yaml', take: 'start `npm run dev` again' }
+
 /** `toolcrib egress allow`: the rule to write down. The file is the truth, and its comments are a person's. */
-export function allowEgress(config: Config, asked: { source: string; method: string; url: string }): string {
+export function allowEgress(
+  config: Config,
+  rules: RuleFile,
+  asked: { source: string; method: string; url: string },
+): string {
   const proposal = proposeRule(asked.method, asked.url, sourceOf(config, asked.source).egress)
   if ('allowedBy' in proposal)
-    return `${proposal.allowedBy} of the source ${asked.source} allows this already; if it is still refused, run \`toolcrib apply\`.\n`
-  return toAdd(asked.source, [proposal.rule])
+    return `${proposal.allowedBy} of the source ${asked.source} allows this already; if it is still refused, ${rules.take}.\n`
+  return toAdd(rules, asked.source, [proposal.rule])
 }
 
 /** `toolcrib egress suggest`: the rules for all that a source asked for in the last days and none names. */
 export async function suggestEgress(
   config: Config,
   log: Log,
+  file: RuleFile,
   asked: { source: string; days: number },
 ): Promise<string> {
   const { egress } = sourceOf(config, asked.source)
@@ -41,14 +55,15 @@ export async function suggestEgress(
   return rules.length === 0
     ? `${text}\n`
     : `${text}\n${toAdd(
+        file,
         asked.source,
         rules.map(({ rule }) => rule),
       )}`
 }
 
-function toAdd(source: string, rules: ProposedRule[]): string {
+function toAdd({ file, take }: RuleFile, source: string, rules: ProposedRule[]): string {
   const text = stringify({ sources: { [source]: { egress: rules } } })
-  return `# Add to the configuration, then run \`toolcrib apply\`:\n${text}`
+  return `# Add to ${file}, then ${take}:\n${text}`
 }
 
 function sourceOf(config: Config, id: string) {
