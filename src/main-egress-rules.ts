@@ -63,7 +63,9 @@ export async function suggestEgress(
 
 function toAdd({ file, take }: RuleFile, source: string, rules: ProposedRule[]): string {
   const text = stringify({ sources: { [source]: { egress: rules } } })
-  return `# Add to ${file}, then ${take}:\n${text}`
+  // What was accepted is a tool and where it may send data.
+  const accept = `# The tools of ${source} then wait to be accepted again: toolcrib tools list, toolcrib tools accept.`
+  return `# Add to ${file}, then ${take}:\n${accept}\n${text}`
 }
 
 function sourceOf(config: Config, id: string) {

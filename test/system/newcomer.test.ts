@@ -126,7 +126,7 @@ test('beside npm run dev the commands for rules know its sources and what they a
     ).stdout
   expect(await run('suggest', 'workspace')).toContain('a tunnel to api.example.com:443 was refused')
   expect(await run('allow', 'workspace', 'GET', 'https://api.example.com/v1')).toMatch(
-    /^# Add to toolcrib\.dev\.yaml, then start `npm run dev` again:\n[^]*host: api\.example\.com/,
+    /^# Add to toolcrib\.dev\.yaml, then start `npm run dev` again:\n# The tools of workspace then wait to be accepted[^]*host: api\.example\.com/,
   )
   // Nothing was started, and nothing ended, for having asked.
   expect((await dev.toolcrib(['doctor'])).code).toBe(0)
