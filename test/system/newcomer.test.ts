@@ -113,6 +113,10 @@ test('a tool that is refused a destination tells the person what to ask an admin
 })
 
 test('beside npm run dev the commands for rules know its sources and what they asked for', async () => {
+  await using client = await connectV1(dev.ready.mcp, await tokenByMessage('alice'))
+  await client.call('workspace_run', {
+    command: `node -e "fetch('https://api.example.com/v1/things').catch(() => undefined)"`,
+  })
   const cwd = await mkdtemp(join(tmpdir(), 'toolcrib-beside-'))
   onTestFinished(() => rm(cwd, { recursive: true, force: true }))
   await mkdir(join(cwd, '.toolcrib'))
@@ -124,7 +128,10 @@ test('beside npm run dev the commands for rules know its sources and what they a
         env: { PATH: process.env['PATH'] },
       })
     ).stdout
-  expect(await run('suggest', 'workspace')).toContain('a tunnel to api.example.com:443 was refused')
+  // Its record is there a moment after it.
+  await expect
+    .poll(async () => await run('suggest', 'workspace'))
+    .toContain('a tunnel to api.example.com:443 was refused')
   expect(await run('allow', 'workspace', 'GET', 'https://api.example.com/v1')).toMatch(
     /^# Add to toolcrib\.dev\.yaml, then start `npm run dev` again:\n# The tools of workspace then wait to be accepted[^]*host: api\.example\.com/,
   )
