@@ -107,7 +107,11 @@ function judge(head: Head): number {
       continue
     }
     accepted += 1
-    checkTuple(result.tuple, head)
+    checkTuple(result.tuple, head, result === upgrade)
+  }
+  if (upgrade.ok) {
+    demand(head.method === 'GET' && head.httpVersion === '1.1', 'a WebSocket is opened by a GET of HTTP/1.1')
+    checkPlaceOf(upgrade.tuple, destination)
   }
   const connect = connectTarget(head)
   if (connect.ok) {
@@ -133,10 +137,11 @@ function checkSame(head: Head, strict: StrictRequest | undefined): void {
 }
 
 /** What was accepted is one request to one place, written one way, however it is read again. */
-function checkTuple(tuple: Tuple, head: Head): void {
+function checkTuple(tuple: Tuple, head: Head, opensWebSocket: boolean): void {
   const { scheme, host, port, method, path, query } = tuple
   checkPlace(host, port)
-  demand(/^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/.test(method), 'a method that is not one of seven')
+  if (opensWebSocket) demand(method === 'WEBSOCKET', 'a WebSocket that a rule for reading would let out')
+  else demand(/^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/.test(method), 'a method that is not one of seven')
   demand(
     /^\/[\x21-\x7e]*$/.test(path) && !/[?#;\\]|\/\/|\/\.{1,2}(?:\/|$)|%(?:2e|2f|5c|00|25)/i.test(path),
     'a path that can be read in two ways',
@@ -149,7 +154,8 @@ function checkTuple(tuple: Tuple, head: Head): void {
   demand(url.pathname === path && url.hash === '' && url.username === '', 'WHATWG reads another path in it')
   const authority = formatAuthority(scheme, host, port)
   const again = { ...head, target: scheme === 'http' ? `http://${authority}${path}${query}` : path + query }
-  const same = scheme === 'http' ? forwardTarget(again) : tunnelTarget(again, { host, port }, true)
+  const read = opensWebSocket ? webSocketTarget : tunnelTarget
+  const same = scheme === 'http' ? forwardTarget(again) : read(again, { host, port })
   demand(
     same.ok && JSON.stringify(same.tuple) === JSON.stringify(tuple),
     'its own spelling is read as another',
