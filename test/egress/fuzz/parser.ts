@@ -141,7 +141,8 @@ function checkTuple(tuple: Tuple, head: Head, opensWebSocket: boolean): void {
   const { scheme, host, port, method, path, query } = tuple
   checkPlace(host, port)
   if (opensWebSocket) demand(method === 'WEBSOCKET', 'a WebSocket that a rule for reading would let out')
-  else demand(/^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/.test(method), 'a method that is not one of seven')
+  else
+    demand(/^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/.test(method), 'a method that is not one of seven')
   demand(
     /^\/[\x21-\x7e]*$/.test(path) && !/[?#;\\]|\/\/|\/\.{1,2}(?:\/|$)|%(?:2e|2f|5c|00|25)/i.test(path),
     'a path that can be read in two ways',
