@@ -36,19 +36,16 @@ export function passAnswer(options: {
   ended: (failure: 'upstream_failed' | 'scrub_failed' | null) => void
 }): void {
   const { from, to, forms, passed } = options
-  const { body } = from
-  const coding = forms === undefined ? 'none' : codingOf(from.rawHeaders)
-  const decoder =
-    coding === 'none' || coding === 'unknown' || from.headOnly ? undefined : createDecoder(coding)
-  const source = decoder === undefined ? body : body.pipe(decoder)
+  const coding = forms === undefined || from.headOnly ? 'none' : codingOf(from.rawHeaders)
+  const decoder = coding === 'none' || coding === 'unknown' ? undefined : createDecoder(coding)
+  const source = decoder ?? from
   const scrubber = forms === undefined ? undefined : new Scrubber(forms)
-  const clean = (fields: string[]) => (scrubber === undefined ? fields : scrubbed(fields, scrubber))
+  let trailers: readonly string[] = []
   let over = false
   const end = (failure: Parameters<typeof options.ended>[0]) => {
     if (over) return
     over = true
     if (failure !== null) {
-      body.destroy()
       decoder?.destroy()
       to.abort()
     }
@@ -56,6 +53,7 @@ export function passAnswer(options: {
     options.ended(failure)
   }
   const guarded = (step: () => void) => {
+    if (over) return
     try {
       step()
     } catch {
@@ -69,37 +67,43 @@ export function passAnswer(options: {
     source.pause()
     to.sink.once('drain', () => source.resume())
   }
+  const search = (part: Buffer) =>
+    guarded(() => letThrough(scrubber === undefined ? part : scrubber.push(part)))
+  const finish = () =>
+    guarded(() => {
+      if (scrubber !== undefined) letThrough(scrubber.end())
+      const fields = forwardedTrailers(trailers)
+      to.end(scrubber === undefined ? fields : scrubbed(fields, scrubber))
+      end(null)
+    })
 
-  body.on('error', () => end('upstream_failed'))
-  body.on('close', () => {
-    // What came whole may still be on its way through the decoder.
-    if (decoder === undefined || !body.readableEnded) end('upstream_failed')
-  })
-  decoder?.on('error', () => end('upstream_failed'))
   to.onClosed((whole) => {
     if (!whole) end('upstream_failed')
   })
   guarded(() => {
     const headers = decoder === undefined ? from.rawHeaders : asDecoded(from.rawHeaders)
     to.head(from.status, cleanHead(headers, scrubber), from.headOnly)
-    // A stream's head goes out before its first event; a short answer leaves in one piece.
-    setImmediate(() => {
-      if (!over && !to.gone()) to.flush()
-    })
-    source.on('data', (chunk: Buffer) =>
-      guarded(() => {
-        if (!over) letThrough(scrubber === undefined ? chunk : scrubber.push(chunk))
-      }),
-    )
-    source.on('end', () =>
-      guarded(() => {
-        if (over) return
-        if (!from.whole()) return end('upstream_failed')
-        if (scrubber !== undefined) letThrough(scrubber.end())
-        to.end(clean(forwardedTrailers(from.trailers())))
-        end(null)
-      }),
-    )
+  })
+  // A stream's head goes out before its first event; a short answer leaves in one piece.
+  setImmediate(() => {
+    if (!over && !to.gone()) to.flush()
+  })
+  decoder?.on('error', () => end('upstream_failed'))
+  decoder?.on('data', search)
+  decoder?.on('end', finish)
+  from.read({
+    data(part) {
+      if (decoder === undefined) return search(part)
+      if (over || decoder.write(part)) return
+      from.pause()
+      decoder.once('drain', () => from.resume())
+    },
+    ended(fields) {
+      trailers = fields
+      if (decoder === undefined) finish()
+      else if (!over) decoder.end()
+    },
+    failed: () => end('upstream_failed'),
   })
 }
 

@@ -16,7 +16,13 @@ import type { Tuple } from '../request/tuple.ts'
 import { provesHandshake } from '../request/websocket.ts'
 import { Scrubber } from '../secrets/scrub.ts'
 import { StandInWatch } from '../secrets/stand-ins.ts'
-import type { Channel, Switched, UpstreamAnswer, UpstreamRequest } from '../upstream/channel.ts'
+import type {
+  Channel,
+  Switched,
+  UpstreamAnswer,
+  UpstreamEvents,
+  UpstreamRequest,
+} from '../upstream/channel.ts'
 import { authorityOf } from '../upstream/connection.ts'
 import { failureCode, upstreamFailure } from '../upstream/error.ts'
 import type { Upstream } from '../upstream/upstream.ts'
@@ -51,7 +57,7 @@ export interface Allowed {
 }
 
 /** Takes one allowed request out and its answer back, once, and records how it went. */
-export class Delivery {
+export class Delivery implements UpstreamEvents {
   readonly #deps: DeliveryDeps
   readonly #asked: Allowed
   readonly #record: OpenRecord
@@ -101,20 +107,21 @@ export class Delivery {
     inbound.answer.onClosed((whole) => {
       if (!whole) this.#finish('client_closed')
     })
-    this.#deps.upstream
-      .channel(
-        {
-          secure: tuple.scheme === 'https',
-          host: tuple.host,
-          port: tuple.port,
-          addresses: verdict.addresses,
-          identity: verdict.arms.identity,
-          poolKey: `${identity.principalId} ${identity.leaseId} ${verdict.version} ${verdict.rule}`,
-        },
-        inbound.webSocket !== undefined,
+    const place = {
+      secure: tuple.scheme === 'https',
+      host: tuple.host,
+      port: tuple.port,
+      addresses: verdict.addresses,
+      identity: verdict.arms.identity,
+      poolKey: `${identity.principalId} ${identity.leaseId} ${verdict.version} ${verdict.rule}`,
+    }
+    const channel = this.#deps.upstream.channel(place, inbound.webSocket !== undefined)
+    if (channel instanceof Promise)
+      channel.then(
+        (opened) => this.#open(opened),
+        (err: unknown) => this.failed(err),
       )
-      .then((channel) => this.#open(channel))
-      .catch((err: unknown) => this.#failed(err))
+    else this.#open(channel)
     return this.#done.promise
   }
 
@@ -124,21 +131,21 @@ export class Delivery {
     const { path, query, body } = outgoing
     const { content } = inbound
     const length = body === undefined ? (content?.length ?? 'chunked') : body.length
-    this.#sent = channel.open(
-      {
-        tuple: { ...tuple, path, query },
-        headers: outgoing.headersAt(this.#deps.now()),
-        content: content === undefined ? undefined : length,
-        secretFields: outgoing.secretFields,
-        switching: inbound.webSocket !== undefined,
-      },
-      {
-        answered: (answer) => this.#answered(answer),
-        failed: (err) => this.#failed(err),
-        timedOut: () => this.#fail('upstream_timeout'),
-        switched: (change) => this.#switched(change),
-      },
-    )
+    try {
+      this.#sent = channel.open(
+        {
+          tuple: { ...tuple, path, query },
+          headers: outgoing.headersAt(this.#deps.now()),
+          content: content === undefined ? undefined : length,
+          secretFields: outgoing.secretFields,
+          switching: inbound.webSocket !== undefined,
+        },
+        this,
+      )
+    } catch (err) {
+      channel.release()
+      return this.failed(err)
+    }
     // A body that was held back has been asked for already.
     if (body === undefined && content !== undefined) inbound.proceed()
     const sending = body === undefined ? content?.body : Readable.from([body], { objectMode: false })
@@ -163,14 +170,11 @@ export class Delivery {
     return bound.length > 0 || signer !== undefined ? [] : forwardedTrailers(inbound.trailers())
   }
 
-  #answered(answer: UpstreamAnswer): void {
+  answered(answer: UpstreamAnswer): void {
     this.#status = answer.status
     this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
     if (answer.status === 401) this.#asked.verdict.arms.rejected()
-    if (this.#over) {
-      answer.body.destroy()
-      return
-    }
+    if (this.#over) return
     const { forms } = this.#asked.verdict.arms
     const reason = forms === undefined ? undefined : unsearchable(answer)
     if (reason !== undefined) return this.#fail(reason)
@@ -189,7 +193,7 @@ export class Delivery {
   }
 
   /** Another protocol is spoken only behind the proof that the upstream has read a handshake and meant it. */
-  #switched({ status, rawHeaders, socket, early }: Switched): void {
+  switched({ status, rawHeaders, socket, early }: Switched): void {
     const { inbound, verdict } = this.#asked
     const { webSocket } = inbound
     if (
@@ -219,7 +223,7 @@ export class Delivery {
     })
   }
 
-  #failed(err: unknown): void {
+  failed(err: unknown): void {
     if (this.#over) return
     const { identity, tuple } = this.#asked
     this.#deps.log.debug(
@@ -227,6 +231,10 @@ export class Delivery {
       'upstream request failed',
     )
     this.#fail(upstreamFailure(err))
+  }
+
+  timedOut(): void {
+    this.#fail('upstream_timeout')
   }
 
   /** Before anything of the answer has left: say what happened. After: cut it off, so that it is not taken for whole. */

@@ -15,22 +15,31 @@ export interface Outgoing {
   switching: boolean
 }
 
-/** The head of an answer, and its body as it comes. */
+/** The head of an answer, and the way to its body. */
 export interface UpstreamAnswer {
   status: number
   rawHeaders: readonly string[]
-  body: Readable
   /** Whether nothing comes after the head: what gRPC reads as "these fields are the trailers". */
   headOnly: boolean
   /** Whether the body reads as it was meant: no transfer coding but chunked. */
   plain(): boolean
-  /** Whether a body that has ended was not cut off. */
-  whole(): boolean
-  /** The trailer fields, once the body has ended. */
-  trailers(): readonly string[]
+  /** Has the body told to `reader` as it comes; to be called before `answered` returns, or the body is lost. */
+  read(reader: BodyReader): void
+  /** Asks for no more until `resume`; what is on its way may still come. */
+  pause(): void
+  resume(): void
 }
 
-/** What becomes of a request; one of `answered` and `failed` comes first, and `failed` at most once. */
+/** Whom a body is told to; after `ended` or `failed` there is nothing more. */
+export interface BodyReader {
+  data(part: Buffer): void
+  /** It is whole. */
+  ended(trailers: readonly string[]): void
+  /** It was cut off. */
+  failed(): void
+}
+
+/** What becomes of a request: `answered`, `switched` or `failed`, once. Nothing is told after it was aborted. */
 export interface UpstreamEvents {
   answered(answer: UpstreamAnswer): void
   failed(error: unknown): void

@@ -28,7 +28,8 @@ export interface Place {
 
 /** Equal for two places whose requests may share a connection. No connection is ever shared by two hosts. */
 export function poolName({ secure, host, port, addresses, identity, poolKey }: Place): string {
-  return JSON.stringify([secure, host, port, [...addresses].sort(), identity?.id, poolKey])
+  const at = addresses.length > 1 ? addresses.toSorted().join() : addresses[0]
+  return `${secure} ${host} ${port} ${at} ${identity?.id} ${poolKey}`
 }
 
 /** The Host header, and how a refusal names the place. */

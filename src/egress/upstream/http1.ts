@@ -1,179 +1,84 @@
-import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Duplex, Readable } from 'node:stream'
-import { pairsOf } from '../request/fields.ts'
-import { wireMethod } from '../request/websocket.ts'
-import type { Channel, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
-import type { Connect, Place } from './connection.ts'
+import type { Channel } from './channel.ts'
+import { Connection } from './http1-connection.ts'
 
-/** More interim answers than any server has a reason to send. */
-const maxInterim = 16
+/** Shorter than the 5 s after which most servers close an idle connection, so that none is reused as it dies. */
+const idleMs = 4_000
+const sweepMs = 500
+/** Idle connections of one name. */
+const maxFree = 64
 
 export interface Http1 {
-  /** `name` is the place's `poolName`; `ready` is a connection to use for the first request that needs one. */
-  channel(place: Place, name: string, ready?: Duplex): Channel
+  /** A kept connection of this name. */
+  free(name: string): Channel | undefined
+  /** Takes over a connection for requests of this name and no other, one after the other. */
+  adopt(name: string, socket: Socket): Channel
+  /** Closes every idle connection. */
   drop(): void
   close(): void
 }
 
-/** Requests by HTTP/1.1 over kept connections. */
-export function createHttp1(options: {
-  connect: Connect
-  idleTimeoutMs: number
-  maxHeaderSize: number
-}): Http1 {
-  const agent = new PinnedAgent(options.connect)
+/** Requests by HTTP/1.1 over kept connections, by name: principal, source, rule, host and address. */
+export function createHttp1(options: { idleTimeoutMs: number; maxHeaderSize: number }): Http1 {
+  const all = new Set<Connection>()
+  const free = new Map<string, { connection: Connection; since: number }[]>()
+  let rested: { name: string; connection: Connection }[] = []
+  let sweeping: NodeJS.Timeout | undefined
+
+  // Only after this turn: what an upstream says beyond its answer must not wait there for the next request.
+  const rest = (name: string, connection: Connection) => {
+    if (rested.length === 0) setImmediate(keep)
+    rested.push({ name, connection })
+  }
+  const keep = () => {
+    const since = performance.now()
+    for (const { name, connection } of rested) {
+      if (connection.closed) continue
+      const others = free.get(name) ?? []
+      free.set(name, others)
+      if (others.length < maxFree) others.push({ connection, since })
+      else connection.close()
+    }
+    rested = []
+    sweeping ??= setInterval(sweep, sweepMs).unref()
+  }
+  const sweep = () => {
+    const before = performance.now() - idleMs
+    for (const [name, kept] of free) {
+      while (kept[0] !== undefined && (kept[0].since < before || kept[0].connection.closed))
+        kept.shift()?.connection.close()
+      if (kept.length === 0) free.delete(name)
+    }
+    if (free.size > 0) return
+    clearInterval(sweeping)
+    sweeping = undefined
+  }
+
   return {
-    channel: (place, name, ready) => ({
-      release: () => void ready?.destroy(),
-      open(outgoing, events) {
-        const { tuple, headers } = outgoing
-        const settings: RequestOptions & PinnedOptions = {
-          agent,
-          method: wireMethod(tuple),
-          host: tuple.host,
-          port: tuple.port,
-          path: tuple.path + tuple.query,
-          headers: [...headers, ...framing(outgoing)],
-          maxHeaderSize: options.maxHeaderSize,
-          timeout: options.idleTimeoutMs,
-          pinned: { place, name, ready },
-        }
-        const message = request(settings)
-        const sent = new Http1Request(message, events)
-        // Who was asked to change the protocol and did not may yet think that it did.
-        if (outgoing.switching) message.shouldKeepAlive = false
-        // A kept one had become free in the meantime.
-        if (settings.pinned.ready !== undefined) ready?.destroy()
-        return sent
-      },
-    }),
-    drop: () => agent.dropIdle(),
-    close: () => agent.destroy(),
-  }
-}
-
-class Http1Request implements UpstreamRequest {
-  readonly #request: ClientRequest
-  #body: Readable | undefined
-
-  constructor(sent: ClientRequest, events: UpstreamEvents) {
-    this.#request = sent
-    sent.on('error', (err) => events.failed(err))
-    sent.on('timeout', () => events.timedOut())
-    let interim = 0
-    sent.on('information', () => {
-      interim += 1
-      if (interim > maxInterim) sent.destroy(new Error('too many interim answers'))
-    })
-    sent.on('upgrade', ({ statusCode, rawHeaders }, socket, early) =>
-      events.switched({ status: statusCode ?? 0, rawHeaders, socket: socket as Socket, early }),
-    )
-    sent.on('response', (answer) => {
-      answer.on('error', () => undefined)
-      events.answered(new Http1UpstreamAnswer(answer, sent.method))
-    })
-  }
-
-  send(body: Readable | undefined, trailers: () => readonly string[]): void {
-    if (body === undefined) {
-      this.#request.end()
-      return
-    }
-    this.#body = body
-    body.pipe(this.#request, { end: false })
-    body.once('end', () => {
-      if (this.#request.destroyed) return
-      const fields = trailers()
-      if (fields.length > 0) this.#request.addTrailers(pairsOf(fields))
-      this.#request.end()
-    })
-  }
-
-  abort(): void {
-    this.#body?.unpipe(this.#request)
-    this.#request.destroy()
-  }
-}
-
-class Http1UpstreamAnswer implements UpstreamAnswer {
-  readonly status: number
-  readonly rawHeaders: readonly string[]
-  readonly headOnly: boolean
-  readonly body: IncomingMessage
-
-  constructor(answer: IncomingMessage, method: string) {
-    this.status = answer.statusCode ?? 502
-    this.rawHeaders = answer.rawHeaders
-    this.body = answer
-    // RFC 9112 section 6.3
-    this.headOnly =
-      method === 'HEAD' ||
-      this.status === 204 ||
-      this.status === 304 ||
-      answer.headers['content-length'] === '0'
-  }
-
-  plain(): boolean {
-    const encoding = this.body.headers['transfer-encoding']
-    return encoding === undefined || encoding.toLowerCase() === 'chunked'
-  }
-
-  whole(): boolean {
-    return this.body.complete
-  }
-
-  trailers(): readonly string[] {
-    return this.body.rawTrailers
-  }
-}
-
-/** What is said on this hop alone: how the body is framed, as it came, and what the connection becomes. */
-function framing({ tuple, content, switching }: Outgoing): string[] {
-  if (switching) return ['Connection', 'Upgrade', 'Upgrade', 'websocket']
-  if (content === 'chunked') return ['Transfer-Encoding', 'chunked']
-  if (content !== undefined) return ['Content-Length', String(content)]
-  const { method } = tuple
-  return method === 'POST' || method === 'PUT' || method === 'PATCH' ? ['Content-Length', '0'] : []
-}
-
-interface PinnedOptions {
-  pinned: { place: Place; name: string; ready: Duplex | undefined }
-}
-
-class PinnedAgent extends Agent {
-  readonly #connect: Connect
-
-  constructor(connect: Connect) {
-    // Shorter than the 5 s after which most servers close an idle connection, so that none is reused as it dies.
-    super({ keepAlive: true, timeout: 4_000, maxFreeSockets: 64, scheduling: 'lifo' })
-    this.#connect = connect
-  }
-
-  override getName(options?: object): string {
-    return (options as PinnedOptions).pinned.name
-  }
-
-  override createConnection(
-    options: object,
-    callback?: (error: Error | null, stream: Duplex) => void,
-  ): Duplex | undefined {
-    const { pinned } = options as PinnedOptions
-    const { ready } = pinned
-    if (ready !== undefined) {
-      pinned.ready = undefined
-      return ready
-    }
-    this.#connect(pinned.place, ['http/1.1']).then(
-      (socket) => callback?.(null, socket),
-      // The types want a stream beside the error; the caller looks at the error first.
-      (error: unknown) => callback?.(error as Error, undefined as unknown as Duplex),
-    )
-    return undefined
-  }
-
-  dropIdle(): void {
-    for (const sockets of Object.values(this.freeSockets))
-      for (const socket of sockets ?? []) socket.destroy()
+    free(name) {
+      const kept = free.get(name)
+      for (;;) {
+        // The last to come is the likeliest to live.
+        const last = kept?.pop()
+        if (last === undefined || !last.connection.closed) return last?.connection
+      }
+    },
+    adopt(name, socket) {
+      const connection = new Connection(socket, {
+        ...options,
+        rested: () => rest(name, connection),
+        gone: () => all.delete(connection),
+      })
+      all.add(connection)
+      return connection
+    },
+    drop() {
+      for (const kept of free.values()) for (const { connection } of kept) connection.close()
+      free.clear()
+    },
+    close() {
+      clearInterval(sweeping)
+      for (const connection of all) connection.close()
+    },
   }
 }

@@ -9,7 +9,14 @@ import {
 import type { Readable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { http2Headers } from '../request/fields.ts'
-import type { Channel, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
+import type {
+  BodyReader,
+  Channel,
+  Outgoing,
+  UpstreamAnswer,
+  UpstreamEvents,
+  UpstreamRequest,
+} from './channel.ts'
 import { authorityOf } from './connection.ts'
 
 /** Streams of one connection, whatever more the upstream would take. */
@@ -162,8 +169,7 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
   readonly status: number
   readonly rawHeaders: readonly string[]
   readonly headOnly: boolean
-  readonly body: ClientHttp2Stream
-  #trailers: readonly string[] = []
+  readonly #stream: ClientHttp2Stream
 
   constructor(
     stream: ClientHttp2Stream,
@@ -172,22 +178,40 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
     this.status = status
     this.rawHeaders = rawHeaders
     this.headOnly = headOnly
-    this.body = stream
-    stream.on('trailers', (...[, , late]: [unknown, unknown, string[]?]) => {
-      this.#trailers = withoutPseudo(late ?? [])
-    })
+    this.#stream = stream
   }
 
   plain(): boolean {
     return true
   }
 
-  whole(): boolean {
-    return this.body.rstCode === constants.NGHTTP2_NO_ERROR
+  read(reader: BodyReader): void {
+    const stream = this.#stream
+    let trailers: readonly string[] = []
+    let over = false
+    const end = (whole: boolean) => {
+      if (over) return
+      over = true
+      if (whole) reader.ended(trailers)
+      else reader.failed()
+    }
+    stream.on('trailers', (...[, , late]: [unknown, unknown, string[]?]) => {
+      trailers = withoutPseudo(late ?? [])
+    })
+    stream.on('data', (part: Buffer) => {
+      if (!over) reader.data(part)
+    })
+    stream.on('end', () => end(stream.rstCode === constants.NGHTTP2_NO_ERROR))
+    stream.on('error', () => end(false))
+    stream.on('close', () => end(false))
   }
 
-  trailers(): readonly string[] {
-    return this.#trailers
+  pause(): void {
+    this.#stream.pause()
+  }
+
+  resume(): void {
+    this.#stream.resume()
   }
 }
 

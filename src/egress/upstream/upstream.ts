@@ -7,10 +7,10 @@ import { createHttp2 } from './http2.ts'
 
 export interface Upstream {
   /**
-   * A way to this place, on which one request may be sent, one that is `switching` if it is to change the protocol;
-   * rejects with an `UpstreamError`.
+   * A way to this place, on which one request may be sent, one that is `switching` if it is to change the protocol:
+   * a kept one at once, or a new one, whose promise rejects with an `UpstreamError`.
    */
-  channel(place: Place, switching: boolean): Promise<Channel>
+  channel(place: Place, switching: boolean): Channel | Promise<Channel>
   /** Closes every idle connection, so that none outlives a change of rules. */
   drop(): void
   close(): void
@@ -34,25 +34,30 @@ export function createUpstream(options: {
     const socket = await options.connect(place, ['h2', 'http/1.1'])
     if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') return http2.adopt(name, socket)
     onlyHttp1.set(placeName(place), true)
-    return http1.channel(place, name, socket)
+    return http1.adopt(name, socket)
+  }
+
+  /** Which version it will be is known, or nobody else is finding out. */
+  const connected = async (place: Place, name: string, byHttp1: boolean): Promise<Channel> => {
+    for (;;) {
+      if (byHttp1 || onlyHttp1.has(placeName(place)))
+        return http1.adopt(name, await options.connect(place, ['http/1.1']))
+      const others = agreeing.get(name)
+      if (others === undefined) break
+      await others
+      const free = http2.free(name)
+      if (free !== undefined) return free
+    }
+    const mine = agree(place, name).finally(() => agreeing.delete(name))
+    agreeing.set(name, mine)
+    return await mine
   }
 
   return {
-    async channel(place, switching) {
+    channel(place, switching) {
       const name = poolName(place)
-      if (!place.secure || switching) return http1.channel(place, name)
-      const server = placeName(place)
-      for (;;) {
-        const free = http2.free(name)
-        if (free !== undefined) return free
-        if (onlyHttp1.has(server)) return http1.channel(place, name)
-        const others = agreeing.get(name)
-        if (others === undefined) break
-        await others
-      }
-      const mine = agree(place, name).finally(() => agreeing.delete(name))
-      agreeing.set(name, mine)
-      return await mine
+      if (switching) return connected(place, name, true)
+      return http2.free(name) ?? http1.free(name) ?? connected(place, name, !place.secure)
     },
     drop() {
       http1.drop()

@@ -1,0 +1,188 @@
+import binary from 'undici/lib/llhttp/llhttp_simd-wasm.js'
+
+/** What a parser tells of the answers on one connection. A throw ends the reading, as an error of the parser does. */
+export interface AnswerListener {
+  /** `keepAlive`: the connection is good for another answer after this one. Says what follows the head. */
+  head(head: { status: number; rawHeaders: string[]; keepAlive: boolean }): Follows
+  /** A part of the body, framing taken off; a view of the piece that was given. */
+  body(part: Buffer): void
+  complete(trailers: string[]): void
+}
+
+/** What comes behind a head: a body as the head frames it, the next answer, or something that is not HTTP. */
+export type Follows = 'body' | 'answer' | 'protocol'
+
+const typeResponse = 2
+const pausedForProtocol = 22
+const empty = Buffer.alloc(0)
+const verdicts: Record<Follows, number> = { body: 0, answer: 1, protocol: 2 }
+/** More of a piece is given to llhttp in parts. */
+const roomBytes = 64 * 1024
+
+/** Which rule of HTTP was broken. It never holds the bytes that broke it: they may be an echoed credential. */
+class AnswerError extends Error {
+  override readonly name = 'AnswerError'
+  readonly code: string
+
+  constructor(code: string) {
+    super('not an answer of HTTP/1.1')
+    this.code = code
+  }
+}
+
+/** What undici's build of llhttp exports, as far as it is used here. */
+interface Llhttp {
+  memory: { buffer: ArrayBuffer }
+  _initialize(): void
+  malloc(bytes: number): number
+  llhttp_alloc(type: number): number
+  llhttp_free(parser: number): void
+  llhttp_execute(parser: number, at: number, length: number): number
+  llhttp_finish(parser: number): number
+  llhttp_get_error_pos(parser: number): number
+  llhttp_errno_name(code: number): number
+}
+
+/** llhttp calls back while it executes, and it executes for one parser at a time. */
+let current: AnswerParser | undefined
+let loaded: { llhttp: Llhttp; room: number } | undefined
+
+function load(): { llhttp: Llhttp; room: number } {
+  const running = () => {
+    if (current === undefined) throw new Error('llhttp called back while it did nothing')
+    return current
+  }
+  const done = (step: void) => (step === undefined ? 0 : 1)
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(binary), {
+    env: {
+      wasm_on_url: () => 0,
+      wasm_on_status: () => 0,
+      wasm_on_message_begin: () => 0,
+      wasm_on_header_field: (_: number, at: number, length: number) => done(running().onName(at, length)),
+      wasm_on_header_value: (_: number, at: number, length: number) => done(running().onValue(at, length)),
+      wasm_on_headers_complete: (_: number, status: number, _upgrade: number, keepAlive: number) =>
+        running().onHead(status, keepAlive === 1),
+      wasm_on_body: (_: number, at: number, length: number) => done(running().onBody(at, length)),
+      wasm_on_message_complete: () => done(running().onComplete()),
+    },
+  })
+  const llhttp = exports as unknown as Llhttp
+  llhttp._initialize()
+  return { llhttp, room: llhttp.malloc(roomBytes) }
+}
+
+/** llhttp's name of an error, such as `HPE_INVALID_CHUNK_SIZE`. */
+function nameOf({ memory, llhttp_errno_name }: Llhttp, code: number): string {
+  const text = Buffer.from(memory.buffer, llhttp_errno_name(code), 64)
+  return text.toString('latin1', 0, text.indexOf(0))
+}
+
+/**
+ * Reads the answers of one HTTP/1.1 connection with llhttp, which is Node's own parser, with none of its leniency
+ * switched on. After a throw nothing more may be read.
+ */
+export class AnswerParser {
+  readonly #listener: AnswerListener
+  readonly #maxHeadBytes: number
+  readonly #llhttp: Llhttp
+  /** Where llhttp reads from. */
+  readonly #room: number
+  readonly #pointer: number
+  #part: Buffer = empty
+  /** Names and values alternating: of a head, later of the trailers. */
+  #fields: string[] = []
+  #headBytes = 0
+
+  constructor(listener: AnswerListener, maxHeadBytes: number) {
+    loaded ??= load()
+    this.#listener = listener
+    this.#maxHeadBytes = maxHeadBytes
+    this.#llhttp = loaded.llhttp
+    this.#room = loaded.room
+    this.#pointer = this.#llhttp.llhttp_alloc(typeResponse)
+  }
+
+  /** Undefined, or what came behind the head of a `protocol`. Throws when it is no answer. */
+  read(piece: Buffer): Buffer | undefined {
+    for (let at = 0; at < piece.length; at += roomBytes) {
+      const part = piece.length <= roomBytes ? piece : piece.subarray(at, at + roomBytes)
+      new Uint8Array(this.#llhttp.memory.buffer, this.#room, part.length).set(part)
+      this.#part = part
+      if (this.#run((llhttp) => llhttp.llhttp_execute(this.#pointer, this.#room, part.length)))
+        return piece.subarray(at + this.#llhttp.llhttp_get_error_pos(this.#pointer) - this.#room)
+    }
+    return undefined
+  }
+
+  /** The other side has ended. Throws when that is in the middle of an answer. */
+  finish(): void {
+    this.#run((llhttp) => llhttp.llhttp_finish(this.#pointer))
+  }
+
+  /** Gives its memory back; nothing may be read any more. */
+  free(): void {
+    this.#llhttp.llhttp_free(this.#pointer)
+  }
+
+  /** Whether it stopped before another protocol. */
+  #run(step: (llhttp: Llhttp) => number): boolean {
+    if (current !== undefined) throw new Error('an answer was read while another was')
+    current = this
+    try {
+      const code = step(this.#llhttp)
+      if (code === 0 || code === pausedForProtocol) return code !== 0
+      throw new AnswerError(nameOf(this.#llhttp, code))
+    } finally {
+      current = undefined
+      this.#part = empty
+    }
+  }
+
+  onName(at: number, length: number): void {
+    const text = this.#text(at, length)
+    // An odd one out is the name whose beginning was in the last piece.
+    const begun = this.#fields.length % 2 === 1 ? this.#fields.pop() : undefined
+    this.#fields.push((begun ?? '') + text)
+  }
+
+  onValue(at: number, length: number): void {
+    const text = this.#text(at, length)
+    const begun = this.#fields.length % 2 === 0 ? this.#fields.pop() : undefined
+    this.#fields.push((begun ?? '') + text)
+  }
+
+  onHead(status: number, keepAlive: boolean): number {
+    const rawHeaders = this.#takeFields()
+    return verdicts[this.#listener.head({ status, rawHeaders, keepAlive })]
+  }
+
+  onBody(at: number, length: number): void {
+    const from = at - this.#room
+    this.#listener.body(this.#part.subarray(from, from + length))
+  }
+
+  onComplete(): void {
+    this.#headBytes = 0
+    this.#listener.complete(this.#takeFields())
+  }
+
+  #takeFields(): string[] {
+    const fields = this.#fields
+    this.#fields = []
+    for (let i = 1; i < fields.length; i += 2) {
+      const value = fields[i] ?? ''
+      // llhttp leaves the white space behind a value to whoever reads it.
+      let end = value.length
+      while (value[end - 1] === ' ' || value[end - 1] === '\t') end -= 1
+      if (end < value.length) fields[i] = value.slice(0, end)
+    }
+    return fields
+  }
+
+  #text(at: number, length: number): string {
+    this.#headBytes += length
+    if (this.#headBytes > this.#maxHeadBytes) throw new AnswerError('HPE_HEADER_OVERFLOW')
+    const from = at - this.#room
+    return this.#part.toString('latin1', from, from + length)
+  }
+}

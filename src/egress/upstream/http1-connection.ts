@@ -1,0 +1,125 @@
+import type { Socket } from 'node:net'
+import { AnswerParser, type Follows } from './answer-parser.ts'
+import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
+import { Http1Exchange } from './http1-exchange.ts'
+
+export interface ConnectionOptions {
+  /** How long a request may pass no byte in either direction. */
+  idleTimeoutMs: number
+  maxHeaderSize: number
+  /** It is free for another request. */
+  rested: () => void
+  /** It has closed, or is about to. */
+  gone: () => void
+}
+
+/**
+ * One connection to an upstream by HTTP/1.1, for one request at a time. Whatever comes unasked, breaks the framing or
+ * ends before its time closes it: no byte of one answer is ever taken for a part of another.
+ */
+export class Connection implements Channel {
+  readonly #socket: Socket
+  readonly #options: ConnectionOptions
+  readonly #parser: AnswerParser
+  #exchange: Http1Exchange | undefined
+  #closed = false
+
+  constructor(socket: Socket, options: ConnectionOptions) {
+    this.#socket = socket
+    this.#options = options
+    this.#parser = new AnswerParser(
+      {
+        head: (head): Follows => this.#asked().onHead(head),
+        body: (part) => this.#asked().onBody(part),
+        complete: (trailers) => this.#complete(trailers),
+      },
+      options.maxHeaderSize,
+    )
+    socket.setTimeout(options.idleTimeoutMs, () => this.#exchange?.onTimeout())
+    socket.on('data', this.#read)
+    socket.on('end', this.#end)
+    socket.on('error', this.#fail)
+    socket.on('close', this.#fail)
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest {
+    if (this.#exchange !== undefined) throw new Error('the connection is in use')
+    const exchange = new Http1Exchange(this.#socket, outgoing, events, () => {
+      if (this.#exchange === exchange) this.#leave()
+    })
+    this.#exchange = exchange
+    return exchange
+  }
+
+  release(): void {
+    if (this.#exchange === undefined && !this.#closed) this.#options.rested()
+  }
+
+  close(): void {
+    this.#fail(new Error('the connection was closed'))
+  }
+
+  #asked(): Http1Exchange {
+    if (this.#exchange === undefined) throw new Error('an answer came that nobody asked for')
+    return this.#exchange
+  }
+
+  readonly #read = (piece: Buffer): void => {
+    try {
+      // What the parser would take for the beginning of an answer may be none, and still was not asked for.
+      const exchange = this.#asked()
+      const rest = this.#parser.read(piece)
+      if (rest === undefined) return
+      this.#leave({ keepSocket: true })
+      exchange.onSwitched(rest)
+    } catch (err) {
+      this.#fail(err)
+    }
+  }
+
+  readonly #end = (): void => {
+    try {
+      // The body of an answer without a length ends here.
+      this.#parser.finish()
+      this.#fail(new Error('the connection ended before an answer'))
+    } catch (err) {
+      this.#fail(err)
+    }
+  }
+
+  #complete(trailers: string[]): void {
+    const exchange = this.#asked()
+    if (!exchange.answered) return
+    this.#exchange = undefined
+    if (exchange.reusable) this.#options.rested()
+    else this.#leave()
+    exchange.onComplete(trailers)
+  }
+
+  readonly #fail = (error: unknown): void => {
+    const exchange = this.#exchange
+    this.#leave()
+    exchange?.onFailed(error instanceof Error ? error : new Error('the connection was closed'))
+  }
+
+  #leave({ keepSocket = false } = {}): void {
+    this.#exchange = undefined
+    if (this.#closed) return
+    this.#closed = true
+    const socket = this.#socket
+    socket.off('data', this.#read)
+    socket.off('end', this.#end)
+    socket.off('close', this.#fail)
+    if (keepSocket) {
+      socket.off('error', this.#fail)
+      socket.removeAllListeners('timeout').setTimeout(0)
+    } else socket.destroy()
+    this.#options.gone()
+    // Not while it reads.
+    setImmediate(() => this.#parser.free())
+  }
+}
