@@ -7,6 +7,9 @@ const pathCharacters = /^(?:[A-Za-z0-9._~!$&'()*+,=:@/-]|%[0-9A-Fa-f]{2})*$/
 // Octets that one server reads as structure and the next as data: / \ . ; % # ? NUL and controls.
 const structural = /%(?:2f|5c|2e|3b|25|23|3f|[01][0-9a-f]|7f)/i
 
+// What most paths are made of, and then there is nothing to decode and nothing that could be read in two ways.
+const plain = /^(?:\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+\/?$/
+
 /**
  * The canonical form of an origin-form target. Encoded unreserved letters are decoded and escapes written in
  * capitals; whatever two servers could read as different paths (dot segments, `//`, `\`, `;`, encoded slashes,
@@ -19,6 +22,7 @@ export function canonicalPath(target: string): CanonicalPath {
   const mark = target.indexOf('?')
   const raw = mark === -1 ? target : target.slice(0, mark)
   const query = mark === -1 ? '' : target.slice(mark)
+  if (plain.test(raw)) return { ok: true, path: raw, query }
   if (raw.includes('\\') || raw.includes(';') || raw.includes('//') || structural.test(raw)) {
     return { ok: false, reason: 'path_ambiguous' }
   }

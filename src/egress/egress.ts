@@ -254,7 +254,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     port = at.port
   }
   // So that the first tunnel to each host need not wait for it; a request loads them too.
-  rules.at(0).catch((err: unknown) => log.warn({ err }, 'rules could not be read yet'))
+  Promise.resolve(rules.at(0)).catch((err: unknown) => log.warn({ err }, 'rules could not be read yet'))
   log.info(
     { socket: unixSocketDir, tcpPort: port, metricsPort, keys: [...keys.opening.keys()], ca: signs },
     'egress proxy ready',

@@ -35,6 +35,7 @@ test('a request belongs to the calls that ran when it was made, however long or 
       .set({ state: 'finished', outcome: 'ok', finished_at: sql<Date>`now()` })
       .where('id', '=', id)
       .execute()
+  const at = (asked: Identity) => new Promise<CallId[]>((resolve) => inFlight.now(asked, resolve))
   const identity = (callIds: CallId[] = []) => ({ principalId, sourceId: 'orders', callIds }) as Identity
 
   const long = await begin({ secondsAgo: 3_600 })
@@ -44,19 +45,19 @@ test('a request belongs to the calls that ran when it was made, however long or 
   await begin({ principalId: newId('prn') })
   await sleep(20)
   const short = await begin()
-  const first = inFlight.now(identity([long, over]))
+  const first = at(identity([long, over]))
   await end(short)
   await sleep(20)
-  const second = inFlight.now(identity([long, over]))
+  const second = at(identity([long, over]))
   await sleep(20)
   const after = await begin()
   expect(await first).toEqual([long, short])
   expect(await second).toEqual([long])
-  expect(await inFlight.now(identity([long, over]))).toEqual([long, after])
+  expect(await at(identity([long, over]))).toEqual([long, after])
 
   // Not worth a word to whoever stops.
-  const last = inFlight.now(identity([long]))
+  const last = at(identity([long]))
   await inFlight.close()
   expect(await last).toEqual([long, after])
-  expect(await inFlight.now(identity([long]))).toEqual([])
+  expect(await at(identity([long]))).toEqual([])
 })

@@ -27,7 +27,8 @@ export function createRuleLoader(options: {
   /** Told of every reading, once. */
   loaded: (book: RuleBook) => void
 }): {
-  at(version: number): Promise<RuleBook>
+  /** At once where what was read is new enough. */
+  at(version: number): RuleBook | Promise<RuleBook>
 } {
   let book: RuleBook | undefined
   let loading: Promise<RuleBook> | undefined
@@ -50,27 +51,27 @@ export function createRuleLoader(options: {
     return { version, rules, minted, warnUntil, hosts: [...new Set(secure.map((rule) => rule.host))] }
   }
 
-  return {
-    async at(version) {
-      // Only ever newer: a late answer about an older catalog must not bring old rules back.
-      while (book === undefined || book.version < version) {
-        loading ??= load().finally(() => {
-          loading = undefined
-        })
-        try {
-          const loaded = await loading
-          if (book === undefined || loaded.version > book.version) {
-            book = loaded
-            options.loaded(book)
-          }
-          if (loaded.version < version) throw new Error('the catalog went backwards')
-        } catch (cause) {
-          throw new AppError('unavailable', 'egress rules cannot be read', { cause })
+  const newer = async (version: number): Promise<RuleBook> => {
+    // Only ever newer: a late answer about an older catalog must not bring old rules back.
+    while (book === undefined || book.version < version) {
+      loading ??= load().finally(() => {
+        loading = undefined
+      })
+      try {
+        const loaded = await loading
+        if (book === undefined || loaded.version > book.version) {
+          book = loaded
+          options.loaded(book)
         }
+        if (loaded.version < version) throw new Error('the catalog went backwards')
+      } catch (cause) {
+        throw new AppError('unavailable', 'egress rules cannot be read', { cause })
       }
-      return book
-    },
+    }
+    return book
   }
+
+  return { at: (version) => (book !== undefined && book.version >= version ? book : newer(version)) }
 }
 
 /** What a source may reach at a time in milliseconds since 1970; one without rules nothing. */

@@ -7,7 +7,6 @@ import type { Inbound, InboundAnswer } from './inbound.ts'
 export class Http1Inbound implements Inbound {
   readonly method: string
   readonly target: string
-  readonly claimedHost: string
   readonly rawHeaders: readonly string[]
   readonly content: Inbound['content']
   readonly answer: InboundAnswer
@@ -21,10 +20,13 @@ export class Http1Inbound implements Inbound {
     this.#waits = expectsContinue
     this.method = req.method ?? ''
     this.target = req.url ?? ''
-    this.claimedHost = req.headers.host ?? ''
     this.rawHeaders = req.rawHeaders
-    this.content = hasBody(req) ? { body: req, length: declaredLength(req) } : undefined
+    this.content = contentOf(req)
     this.answer = new Http1Answer(req, res)
+  }
+
+  get claimedHost(): string {
+    return headerValues(this.rawHeaders, 'host')[0] ?? ''
   }
 
   complete(): boolean {
@@ -56,10 +58,11 @@ export class ResponseAnswer {
     this.sink.flushHeaders()
   }
 
-  end(trailers: readonly string[]): void {
+  end(trailers: readonly string[], last?: Buffer): void {
     // Only a chunked answer has room for them; Node leaves them out of any other.
     if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))
-    this.sink.end()
+    if (last === undefined) this.sink.end()
+    else this.sink.end(last)
   }
 }
 
@@ -79,12 +82,14 @@ class Http1Answer extends ResponseAnswer implements InboundAnswer {
     return this.sink.destroyed
   }
 
-  override end(trailers: readonly string[]): void {
+  override end(trailers: readonly string[], last?: Buffer): void {
     // An answer that came before the body was read leaves a body that nobody will read.
-    this.sink.once('finish', () => {
-      if (!this.#req.complete) this.#req.socket.destroySoon()
-    })
-    super.end(trailers)
+    if (!this.#req.complete) {
+      this.sink.once('finish', () => {
+        if (!this.#req.complete) this.#req.socket.destroySoon()
+      })
+    }
+    super.end(trailers, last)
   }
 
   abort(): void {
@@ -106,11 +111,9 @@ export function headOf(req: IncomingMessage): Head {
   }
 }
 
-function hasBody(req: IncomingMessage): boolean {
-  return req.headers['transfer-encoding'] !== undefined || (req.headers['content-length'] ?? '0') !== '0'
-}
-
-function declaredLength(req: IncomingMessage): number | undefined {
-  const [length] = headerValues(req.rawHeaders, 'content-length')
-  return length === undefined || req.headers['transfer-encoding'] !== undefined ? undefined : Number(length)
+/** From the fields as they came: Node's own index of them costs more than all that is looked up in it. */
+function contentOf(req: IncomingMessage): Inbound['content'] {
+  if (headerValues(req.rawHeaders, 'transfer-encoding').length > 0) return { body: req, length: undefined }
+  const [length = '0'] = headerValues(req.rawHeaders, 'content-length')
+  return length === '0' ? undefined : { body: req, length: Number(length) }
 }

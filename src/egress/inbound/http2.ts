@@ -79,7 +79,7 @@ class Http2Answer implements InboundAnswer {
     // A HEADERS frame waits for nothing.
   }
 
-  end(trailers: readonly string[]): void {
+  end(trailers: readonly string[], last?: Buffer): void {
     this.#trailers = trailers
     // RFC 9113 section 8.1: the rest of the request is not needed, and that is no error.
     const leaveRest = () => {
@@ -87,7 +87,8 @@ class Http2Answer implements InboundAnswer {
     }
     if (this.sink.writableFinished) leaveRest()
     else this.sink.once('finish', leaveRest)
-    this.sink.end()
+    if (last === undefined) this.sink.end()
+    else this.sink.end(last)
   }
 
   abort(): void {

@@ -48,8 +48,8 @@ export interface InboundAnswer {
   head(status: number, headers: readonly string[], headOnly?: boolean): void
   /** Lets a head go out before the first byte of the body. */
   flush(): void
-  /** The body is whole. What the client still sends of its own is not read. */
-  end(trailers: readonly string[]): void
+  /** The body is whole, with `last` as its end. What the client still sends of its own is not read. */
+  end(trailers: readonly string[], last?: Buffer): void
   /** Cuts it off, so that it is not taken for whole. */
   abort(): void
   /** Called once when it is over; `whole` says whether all of it was handed to the network. */

@@ -4,8 +4,8 @@ import type { Identity } from './leases.ts'
 
 /** Which calls were in flight when a request was made; asked afterwards, so that no request waits for it. */
 export interface InFlight {
-  /** The calls of this person and source that are running at this moment; none when they cannot be read. */
-  now(identity: Identity): Promise<CallId[]>
+  /** Tells later which calls of this person and source run at this moment; none when they cannot be read. */
+  now(identity: Identity, tell: (callIds: CallId[]) => void): void
   /** Answers who still waits, and later askers with none. */
   close(): Promise<void>
 }
@@ -13,7 +13,7 @@ export interface InFlight {
 interface Waiting {
   at: number
   identity: Identity
-  resolve: (callIds: CallId[]) => void
+  tell: (callIds: CallId[]) => void
 }
 
 /**
@@ -43,7 +43,7 @@ export function createInFlight(options: {
       const { now, calls } = await recentCalls(options.store.pool, scopes(asking), windowMs)
       const doubtMs = (performance.now() - sent) / 2
       const offset = now - (sent + doubtMs)
-      for (const { at, identity, resolve } of asking) {
+      for (const { at, identity, tell } of asking) {
         const then = at + offset
         const running = calls.filter(
           (call) =>
@@ -52,21 +52,19 @@ export function createInFlight(options: {
             call.startedAt <= then + doubtMs &&
             (call.finishedAt ?? Number.POSITIVE_INFINITY) >= then - doubtMs,
         )
-        resolve(running.map(({ id }) => id))
+        tell(running.map(({ id }) => id))
       }
     } catch (err) {
       options.log.warn({ err, requests: asking.length }, 'requests could not be joined to their calls')
-      for (const { resolve } of asking) resolve([])
+      for (const { tell } of asking) tell([])
     }
   }
 
   return {
-    now(identity) {
-      if (closed) return Promise.resolve([])
-      return new Promise((resolve) => {
-        waiting.push({ at: performance.now(), identity, resolve })
-        timer ??= setTimeout(() => void ask(), options.delayMs)
-      })
+    now(identity, tell) {
+      if (closed) return tell([])
+      waiting.push({ at: performance.now(), identity, tell })
+      timer ??= setTimeout(() => void ask(), options.delayMs)
     },
     async close() {
       closed = true

@@ -12,8 +12,8 @@ export interface Leases {
    * or it is not good. Throws `unavailable` when the database cannot be asked.
    */
   identify(authorization: string | undefined): Promise<Identity | undefined>
-  /** The same for a lease seen before, by the digest of its secret. */
-  current(secretSha256: string): Promise<Identity | undefined>
+  /** The same for a lease seen before, by the digest of its secret; at once where the last look is new enough. */
+  current(secretSha256: string): Identity | Promise<Identity | undefined>
   /** A look at the database now, shared by all who ask in the same turn; with the calls running. */
   look(secretSha256: string): Promise<LeaseFacts | undefined>
   /** Forgets every look: something changed. */
@@ -69,10 +69,9 @@ export function createLeases(options: { store: Store; maxAgeMs: number; log: Log
     return asked.promise
   }
 
-  const current = async (digest: string): Promise<Identity | undefined> => {
+  const current = (digest: string): Identity | Promise<Identity | undefined> => {
     const kept = known.get(digest)
-    if (kept !== undefined && performance.now() - kept.at <= options.maxAgeMs) return kept.facts
-    return await look(digest)
+    return kept !== undefined && performance.now() - kept.at <= options.maxAgeMs ? kept.facts : look(digest)
   }
 
   return {

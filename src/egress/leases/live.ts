@@ -23,7 +23,7 @@ export interface Live {
 }
 
 export function createLive(options: {
-  rulesAt: (version: number) => Promise<RuleBook>
+  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
   now: () => number
   log: Log
 }): Live {

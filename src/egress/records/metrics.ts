@@ -18,9 +18,30 @@ export interface Metrics {
   text(): Promise<string>
 }
 
+/** Sums by labels. */
+interface Tally {
+  add(key: string, by: number): void
+  hand(): void
+}
+
+/** Between labels; no source and no reason has one in it. */
+const separator = ' '
+const labels = (...values: string[]) => values.join(separator)
+
 export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
+  // prom-client sorts and hashes labels for every number; here they are added up, and handed to it when somebody asks.
+  const tally = (add: (labels: string[], sum: number) => void): Tally => {
+    const sums = new Map<string, number>()
+    return {
+      add: (key, by) => void sums.set(key, (sums.get(key) ?? 0) + by),
+      hand() {
+        for (const [key, sum] of sums) add(key.split(separator), sum)
+        sums.clear()
+      },
+    }
+  }
   const prefix = 'toolcrib_egress_'
   collectDefaultMetrics({ register: registry, prefix })
   const requests = new Counter({
@@ -28,7 +49,11 @@ export function createMetrics(): Metrics {
     help: 'Requests decided, by what was decided.',
     labelNames: ['source', 'decision', 'reason'] as const,
     registers,
+    collect: () => decided.hand(),
   })
+  const decided = tally(([source = '', decision = '', reason = ''], sum) =>
+    requests.inc({ source, decision, reason }, sum),
+  )
   const failures = new Counter({
     name: `${prefix}failures_total`,
     help: 'Requests let out that ended without a whole answer, by reason.',
@@ -40,7 +65,9 @@ export function createMetrics(): Metrics {
     help: 'Bytes of bodies, sent to the world and received from it.',
     labelNames: ['source', 'direction'] as const,
     registers,
+    collect: () => passed.hand(),
   })
+  const passed = tally(([source = '', direction = ''], sum) => bytes.inc({ source, direction }, sum))
   const redactions = new Counter({
     name: `${prefix}redactions_total`,
     help: 'Copies of credentials masked in answers.',
@@ -63,11 +90,11 @@ export function createMetrics(): Metrics {
     allowed({ kind, data }) {
       const decision = kind === 'egress.allowed' ? 'allowed' : 'would_deny'
       const reason = kind === 'egress.allowed' ? '' : data.reason
-      requests.inc({ source: data.sourceId, decision, reason })
+      decided.add(labels(data.sourceId, decision, reason), 1)
     },
     finished(source, outcome) {
-      bytes.inc({ source, direction: 'received' }, outcome.bytesIn)
-      bytes.inc({ source, direction: 'sent' }, outcome.bytesOut)
+      passed.add(labels(source, 'received'), outcome.bytesIn)
+      passed.add(labels(source, 'sent'), outcome.bytesOut)
       if (outcome.redactions > 0) redactions.inc({ source }, outcome.redactions)
       if (outcome.frames !== undefined) {
         frames.inc({ source, direction: 'received' }, outcome.frames.received)
@@ -76,7 +103,7 @@ export function createMetrics(): Metrics {
       if (outcome.failure !== null) failures.inc({ source, reason: outcome.failure })
     },
     denied(source = '', reason) {
-      requests.inc({ source, decision: 'denied', reason })
+      decided.add(labels(source, 'denied', reason), 1)
     },
     answered: (seconds) => answer.observe(seconds),
     gauge(name, help, read) {

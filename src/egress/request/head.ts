@@ -56,31 +56,50 @@ export function headerValues(rawHeaders: readonly string[], name: string): strin
  * the judgement of `Upgrade` to the caller.
  */
 export function refuseHead(head: Head, upgrades = false): HeadRefusal | undefined {
-  const { method, rawHeaders } = head
+  const { method, httpVersion } = head
   if (!methods.has(method)) return 'method_forbidden'
-  const hosts = headerValues(rawHeaders, 'host')
-  if (hosts.length > 1) return 'host_duplicate'
+  const { hosts, encodings, lengths, expects, isUpgrade, isOverride } = readFields(head.rawHeaders)
+  if (hosts > 1) return 'host_duplicate'
   // Older Python opens its tunnels with HTTP/1.0 and no Host; nothing else has a reason to.
-  if (hosts.length === 0 && method !== 'CONNECT') return 'host_missing'
-  const encodings = headerValues(rawHeaders, 'transfer-encoding')
-  const lengths = headerValues(rawHeaders, 'content-length')
-  if (head.httpVersion !== '1.1' && (head.httpVersion !== '1.0' || encodings.length > 0))
-    return 'http_version'
-  if (encodings.length > 1 || lengths.length > 1 || encodings.length + lengths.length > 1) {
-    return 'framing_forbidden'
-  }
-  if (encodings[0] !== undefined && encodings[0].toLowerCase() !== 'chunked') return 'framing_forbidden'
-  if (lengths[0] !== undefined && !/^(?:0|[1-9][0-9]{0,15})$/.test(lengths[0])) return 'framing_forbidden'
-  const hasBody = encodings.length > 0 || (lengths[0] !== undefined && lengths[0] !== '0')
+  if (hosts === 0 && method !== 'CONNECT') return 'host_missing'
+  if (httpVersion !== '1.1' && (httpVersion !== '1.0' || encodings.length > 0)) return 'http_version'
+  if (encodings.length + lengths.length > 1) return 'framing_forbidden'
+  const [encoding] = encodings
+  const [length] = lengths
+  if (encoding !== undefined && encoding.toLowerCase() !== 'chunked') return 'framing_forbidden'
+  if (length !== undefined && !/^(?:0|[1-9][0-9]{0,15})$/.test(length)) return 'framing_forbidden'
+  const hasBody = encoding !== undefined || (length !== undefined && length !== '0')
   if (hasBody && (method === 'GET' || method === 'HEAD' || method === 'CONNECT')) return 'body_forbidden'
   // RFC 9110 section 10.1.1: a server that does not know what is expected must not act as if it did.
-  if (headerValues(rawHeaders, 'expect').some((value) => value.toLowerCase() !== '100-continue'))
-    return 'expectation_unknown'
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    // CGI, WSGI and their like read `X_Original_URL` as `X-Original-URL`.
-    const name = rawHeaders[i]?.toLowerCase().replaceAll('_', '-') ?? ''
-    if (name === 'http2-settings' || (name === 'upgrade' && !upgrades)) return 'upgrade_unsupported'
-    if (overrides.has(name)) return 'override_forbidden'
+  if (expects.some((value) => value.toLowerCase() !== '100-continue')) return 'expectation_unknown'
+  if (isUpgrade === 'settings' || (isUpgrade && !upgrades)) return 'upgrade_unsupported'
+  return isOverride ? 'override_forbidden' : undefined
+}
+
+/** What a head is judged by, in one look at its fields. */
+function readFields(rawHeaders: readonly string[]) {
+  const found = {
+    hosts: 0,
+    encodings: [] as string[],
+    lengths: [] as string[],
+    expects: [] as string[],
+    isUpgrade: false as boolean | 'settings',
+    isOverride: false,
   }
-  return undefined
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase() ?? ''
+    const value = rawHeaders[i + 1] ?? ''
+    if (name === 'host') found.hosts += 1
+    else if (name === 'transfer-encoding') found.encodings.push(value)
+    else if (name === 'content-length') found.lengths.push(value)
+    else if (name === 'expect') found.expects.push(value)
+    else if (name === 'upgrade') found.isUpgrade ||= true
+    else {
+      // CGI, WSGI and their like read `X_Original_URL` as `X-Original-URL`.
+      const dashed = name.includes('_') ? name.replaceAll('_', '-') : name
+      if (dashed === 'http2-settings') found.isUpgrade = 'settings'
+      else if (overrides.has(dashed)) found.isOverride = true
+    }
+  }
+  return found
 }

@@ -1,6 +1,6 @@
 import { canonicalPath, type PathRefusal } from '../../catalog/index.ts'
 import { type Head, type HeadRefusal, headerValues, refuseHead } from './head.ts'
-import { parseAuthority } from './host.ts'
+import { formatAuthority, parseAuthority } from './host.ts'
 
 /** Where a tunnel goes. */
 export interface Destination {
@@ -87,10 +87,14 @@ function complete(
   destination: Destination,
   target: string,
 ): Canonical<{ tuple: Tuple }> {
-  const host = parseAuthority(headerValues(head.rawHeaders, 'host')[0] ?? '')
-  if (!host.ok) return refuse(host.userinfo ? 'userinfo_forbidden' : 'host_malformed')
-  const port = host.port ?? (scheme === 'https' ? 443 : 80)
-  if (host.host !== destination.host || port !== destination.port) return refuse('host_mismatch')
+  const claimed = headerValues(head.rawHeaders, 'host')[0] ?? ''
+  // Nearly always it is the destination letter by letter, which was read already.
+  if (claimed !== formatAuthority(scheme, destination.host, destination.port)) {
+    const host = parseAuthority(claimed)
+    if (!host.ok) return refuse(host.userinfo ? 'userinfo_forbidden' : 'host_malformed')
+    const port = host.port ?? (scheme === 'https' ? 443 : 80)
+    if (host.host !== destination.host || port !== destination.port) return refuse('host_mismatch')
+  }
   const path = canonicalPath(target.startsWith('/') ? target : `/${target}`)
   if (!path.ok) return refuse(path.reason)
   return {

@@ -29,15 +29,15 @@ export type Armed =
 export interface Credentials {
   /**
    * Opens what `rule` injects for this principal, and what any rule of the same source injects at the same host:
-   * an answer is searched for all of that. What is `minted` is minted first; a failing mint is a refusal. Throws
-   * `unavailable` when the database cannot be asked.
+   * an answer is searched for all of that. What is `minted` is minted first; a failing mint is a refusal. Rejects with
+   * `unavailable` when the database cannot be asked; what is known already comes at once.
    */
   arm(
     rule: EgressRule,
     rules: readonly EgressRule[],
     minted: MintedSpecs,
     principalId: PrincipalId,
-  ): Promise<Armed>
+  ): Armed | Promise<Armed>
   invalidate(): void
 }
 
@@ -48,25 +48,25 @@ export function createCredentials(options: {
   maxAgeMs: number
   log: Log
 }): Credentials {
-  const rowsKept = new LRUCache<string, Promise<CredentialRow[]>>({ max: 2_000, ttl: options.maxAgeMs })
+  const kept = new LRUCache<string, Kept>({ max: 2_000, ttl: options.maxAgeMs })
   // Keyed by the sealed text, so a replaced credential is never served from here.
   const opened = new LRUCache<string, Secret>({ max: 500 })
   const compiled = new LRUCache<string, ScrubForms>({ max: 500 })
-  const armedKept = new WeakMap<CredentialRow[], Map<EgressRule, Promise<Armed>>>()
   const needsKept = new WeakMap<EgressRule, Needs>()
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
-  const rowsFor = (names: string[], principalId: PrincipalId): Promise<CredentialRow[]> => {
-    const key = [principalId, ...names].join(' ')
-    let rows = rowsKept.get(key)
-    if (rows === undefined) {
-      rows = credentialsFor(options.store.db, { names, principalId }).catch((cause: unknown) => {
-        rowsKept.delete(key)
+  const keptFor = ({ names, key }: Needs, principalId: PrincipalId): Kept => {
+    const whose = `${principalId} ${key}`
+    let entry = kept.get(whose)
+    if (entry === undefined) {
+      const rows = credentialsFor(options.store.db, { names, principalId }).catch((cause: unknown) => {
+        kept.delete(whose)
         throw new AppError('unavailable', 'credentials cannot be read', { cause })
       })
-      rowsKept.set(key, rows)
+      entry = { rows, armed: new Map() }
+      kept.set(whose, entry)
     }
-    return rows
+    return entry
   }
 
   const openRow = async (row: CredentialRow): Promise<Secret> => {
@@ -79,21 +79,26 @@ export function createCredentials(options: {
   }
 
   return {
-    async arm(rule, rules, minted, principalId) {
+    arm(rule, rules, minted, principalId) {
       const standIns = standInsOf(rules, principalId)
       const needs = needsOf(rule, rules, minted)
       if (needs.names.length === 0) return { ok: true, arms: { ...unarmed, standIns } }
-      const rows = await rowsFor(needs.names, principalId)
+      const { rows, armed } = keptFor(needs, principalId)
       const asked = { rule, needs, minted, standIns, principalId }
       // A token may be another one for the next request; what is stored is the same as long as its rows are.
-      if (needs.mints) return await armWith(asked, rows)
-      const kept = armedKept.get(rows) ?? new Map<EgressRule, Promise<Armed>>()
-      armedKept.set(rows, kept)
-      const armed = kept.get(rule) ?? armWith(asked, rows)
-      kept.set(rule, armed)
-      return await armed
+      if (needs.mints) return rows.then((read) => armWith(asked, read))
+      let found = armed.get(rule)
+      if (found === undefined) {
+        found = rows.then((read) => armWith(asked, read))
+        armed.set(rule, found)
+        found.then(
+          (settled) => armed.set(rule, settled),
+          () => armed.delete(rule),
+        )
+      }
+      return found
     },
-    invalidate: () => rowsKept.clear(),
+    invalidate: () => kept.clear(),
   }
 
   async function armWith(
@@ -192,7 +197,8 @@ export function createCredentials(options: {
         ...(rule.client_certificate === undefined ? [] : [rule.client_certificate]),
       ]
       const mints = atHost.some(({ credential }) => Object.hasOwn(minted, credential))
-      needs = { atHost, names: [...new Set(names)].sort(), mints }
+      const sorted = [...new Set(names)].sort()
+      needs = { atHost, names: sorted, key: sorted.join(' '), mints }
       needsKept.set(rule, needs)
     }
     return needs
@@ -224,10 +230,17 @@ export function createCredentials(options: {
 interface Needs {
   /** What its host gets by any rule of the source. */
   atHost: readonly Binding[]
-  /** Stored credentials, sorted. */
+  /** Stored credentials, sorted; `key` is all of them in one word. */
   names: string[]
+  key: string
   /** Some of it is minted. */
   mints: boolean
+}
+
+/** What was read for a person and some names, and what came of it for each rule. */
+interface Kept {
+  rows: Promise<CredentialRow[]>
+  armed: Map<EgressRule, Armed | Promise<Armed>>
 }
 
 interface Asked {

@@ -30,14 +30,14 @@ export function forwardedHeaders(options: {
   placed: readonly (readonly [name: string, value: string])[]
 }): string[] {
   const { rawHeaders, searched, bound, placed } = options
-  const dropped = new Set(connectionNamed(rawHeaders))
-  for (const { slot } of bound) if (slot.kind === 'header') dropped.add(slot.name)
+  const dropped = connectionNamed(rawHeaders)
+  for (const { slot } of bound) if (slot.kind === 'header') dropped.push(slot.name)
   const headers = ['Host', options.authority]
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''
     // CGI, WSGI and their like read `X_Api_Key` as `X-Api-Key`.
     const lower = name.toLowerCase().replaceAll('_', '-')
-    if (hopHeaders.has(lower) || dropped.has(lower) || lower.startsWith('proxy-')) continue
+    if (hopHeaders.has(lower) || dropped.includes(lower) || lower.startsWith('proxy-')) continue
     if (searched && searchHazards.has(lower)) continue
     if ((bound.length > 0 || options.signed) && identities.has(lower)) continue
     headers.push(name, rawHeaders[i + 1] ?? '')
@@ -59,15 +59,15 @@ export function connectionNamed(rawHeaders: readonly string[]): string[] {
 
 /** Headers of an answer that go on to the sandbox; framing is left to the server that writes it. */
 export function answeredHeaders(rawHeaders: readonly string[], searched: boolean): string[] {
-  const dropped = new Set([...connectionNamed(rawHeaders), ...hopHeaders, 'alt-svc'])
-  dropped.delete('content-length')
-  // A session made with the company's credential is a credential.
-  if (searched) dropped.add('set-cookie').add('set-cookie2')
+  const named = connectionNamed(rawHeaders)
   const headers: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''
     const lower = name.toLowerCase()
-    if (dropped.has(lower) || lower.startsWith('proxy-')) continue
+    if ((hopHeaders.has(lower) && lower !== 'content-length') || lower === 'alt-svc') continue
+    // A session made with the company's credential is a credential.
+    if (searched && (lower === 'set-cookie' || lower === 'set-cookie2')) continue
+    if (lower.startsWith('proxy-') || named.includes(lower)) continue
     headers.push(name, rawHeaders[i + 1] ?? '')
   }
   return headers

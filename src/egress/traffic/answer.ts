@@ -42,6 +42,9 @@ export function passAnswer(options: {
   const scrubber = forms === undefined ? undefined : new Scrubber(forms)
   let trailers: readonly string[] = []
   let over = false
+  // The body's first part waits for the end of this turn, so that a short answer leaves in one piece with its head.
+  let first: Buffer | undefined
+  let turn: 'now' | 'over' = 'now'
   const end = (failure: Parameters<typeof options.ended>[0]) => {
     if (over) return
     over = true
@@ -60,12 +63,28 @@ export function passAnswer(options: {
       end('scrub_failed')
     }
   }
-  const letThrough = (bytes: Buffer) => {
-    if (bytes.length === 0) return
-    passed.bytes += bytes.length
+  const write = (bytes: Buffer) => {
     if (to.sink.write(bytes)) return
     source.pause()
     to.sink.once('drain', () => source.resume())
+  }
+  const letThrough = (bytes: Buffer) => {
+    if (bytes.length === 0) return
+    passed.bytes += bytes.length
+    if (turn === 'now' && first === undefined) first = bytes
+    else {
+      endTurn()
+      write(bytes)
+    }
+  }
+  const endTurn = () => {
+    if (turn === 'over') return
+    turn = 'over'
+    if (over || to.gone()) return
+    // A stream's head goes out before its first event.
+    if (first === undefined) to.flush()
+    else write(first)
+    first = undefined
   }
   const search = (part: Buffer) =>
     guarded(() => letThrough(scrubber === undefined ? part : scrubber.push(part)))
@@ -73,22 +92,18 @@ export function passAnswer(options: {
     guarded(() => {
       if (scrubber !== undefined) letThrough(scrubber.end())
       const fields = forwardedTrailers(trailers)
-      to.end(scrubber === undefined ? fields : scrubbed(fields, scrubber))
+      to.end(scrubber === undefined ? fields : scrubbed(fields, scrubber), first)
       end(null)
     })
 
-  to.onClosed((whole) => {
-    if (!whole) end('upstream_failed')
-  })
   guarded(() => {
     const headers = decoder === undefined ? from.rawHeaders : asDecoded(from.rawHeaders)
     to.head(from.status, cleanHead(headers, scrubber), from.headOnly)
   })
-  // A stream's head goes out before its first event; a short answer leaves in one piece.
-  setImmediate(() => {
-    if (!over && !to.gone()) to.flush()
-  })
+  process.nextTick(endTurn)
   decoder?.on('error', () => end('upstream_failed'))
+  // Whoever closes it before its end has the upstream ended; what was being decoded is all that is left here.
+  if (decoder !== undefined) to.onClosed(() => end('upstream_failed'))
   decoder?.on('data', search)
   decoder?.on('end', finish)
   from.read({

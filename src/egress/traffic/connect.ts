@@ -23,7 +23,7 @@ import { openTunnel } from './tunnel.ts'
 export interface ConnectDeps {
   leases: Leases
   denier: Denier
-  rulesAt: (version: number) => Promise<RuleBook>
+  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
   leaves: Leaves
   tunnels: Limit
   allowance: Allowance

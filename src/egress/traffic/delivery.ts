@@ -93,7 +93,7 @@ export class Delivery implements UpstreamEvents {
         ? { kind: 'egress.allowed', principalId, data }
         : { kind: 'egress.would_deny', principalId, data: { ...data, reason: wouldDeny } },
     )
-    void deps.inFlight.now(identity).then((callIds) => this.#record.calls(callIds))
+    deps.inFlight.now(identity, (callIds) => this.#record.calls(callIds))
   }
 
   /** Settles when the answer has left or the request came to nothing; never rejects. */

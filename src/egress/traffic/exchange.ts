@@ -52,11 +52,13 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
     try {
       if (!deps.recorder.healthy(identity.principalId)) return refuse('records_unavailable', 'record')
       const { tuple } = canonical
-      const stub = await deps.stubs.find(tuple, identity)
+      const finding = deps.stubs.find(tuple, identity)
+      const stub = finding === undefined ? undefined : await finding
       if (stub !== undefined) return await deps.stubs.answer(inbound, stub, tuple, identity)
       const verdict = await deps.judge(tuple, identity)
       if (!verdict.allow) return refuse(verdict.reason, verdict.rule)
-      const held = await holdForOutgoing(deps.hold, deps.bodyLimit, verdict, inbound, tuple, identity)
+      const holding = holdForOutgoing(deps.hold, deps.bodyLimit, verdict, inbound, tuple, identity)
+      const held = holding instanceof Promise ? await holding : holding
       if (held === 'client_closed') return
       if (typeof held === 'string') return refuse(held, verdict.rule)
       if (held !== undefined && 'ok' in held) return refuse(held.reason, ruleOf(verdict.rule, held))

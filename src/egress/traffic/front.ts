@@ -22,7 +22,7 @@ import { makeServer, refuseBytes, saidBy, unavailable } from './server.ts'
 export interface FrontDeps {
   leases: Leases
   denier: Denier
-  rulesAt: (version: number) => Promise<RuleBook>
+  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
   leaves: Leaves
   tunnels: Limit
   allowance: Allowance

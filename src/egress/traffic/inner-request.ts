@@ -1,5 +1,5 @@
 import type { Log } from '../../core/index.ts'
-import type { Leases } from '../leases/leases.ts'
+import type { Identity, Leases } from '../leases/leases.ts'
 import type { EgressLimits } from '../types.ts'
 import { answerDenial, askedRaw, type Denier } from './deny.ts'
 import type { Exchange } from './exchange.ts'
@@ -21,18 +21,28 @@ export function serveRequest(
   { inbound, canonical }: Pick<Exchange, 'inbound' | 'canonical'>,
 ): void {
   tunnel.began()
-  deps.leases
-    .current(tunnel.identity.secretSha256)
-    .then(
-      async (identity) => {
-        if (identity === undefined) return tunnel.end()
-        await deps.exchange({ inbound, identity, canonical, scheme: 'https' })
-      },
-      () => answerDenial(inbound, unavailable(tunnel.identity.sourceId), askedRaw(inbound, 'https')),
-    )
+  handle(deps, tunnel, { inbound, canonical })
     .catch((err: unknown) => {
       deps.log.error({ err }, 'egress request failed')
       tunnel.end()
     })
     .finally(() => tunnel.ended())
+}
+
+async function handle(
+  deps: InnerDeps,
+  tunnel: Tunnel,
+  { inbound, canonical }: Pick<Exchange, 'inbound' | 'canonical'>,
+): Promise<void> {
+  // The parser tells of a head before it has read on: a body that is here already shall be whole.
+  await undefined
+  let identity: Identity | undefined
+  try {
+    const current = deps.leases.current(tunnel.identity.secretSha256)
+    identity = current instanceof Promise ? await current : current
+  } catch {
+    return answerDenial(inbound, unavailable(tunnel.identity.sourceId), askedRaw(inbound, 'https'))
+  }
+  if (identity === undefined) return tunnel.end()
+  await deps.exchange({ inbound, identity, canonical, scheme: 'https' })
 }

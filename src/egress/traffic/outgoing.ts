@@ -24,21 +24,21 @@ export type Composed =
  * Holds the body back where a credential is put into it, at most `slotBytes` of it, or where the signature takes the
  * whole of it; undefined if it can pass as it comes.
  */
-export async function holdForOutgoing(
+export function holdForOutgoing(
   hold: BodyHold,
   slotBytes: number,
   { arms }: Allowing,
   inbound: Inbound,
   tuple: Tuple,
   identity: Identity,
-): Promise<HeldBody | undefined | HoldFailure | Extract<Composed, { ok: false }>> {
+): undefined | Extract<Composed, { ok: false }> | Promise<HeldBody | HoldFailure> {
   const plan = planBody({ rawHeaders: inbound.rawHeaders, hasBody: inbound.content !== undefined }, arms)
   if (!plan.ok) return plan
   const signing = arms.signer?.plan({ query: tuple.query, rawHeaders: inbound.rawHeaders })
   if (arms.signer !== undefined && signing === undefined) return { ok: false, reason: 'signing_refused' }
   const limit = plan.form === undefined ? signing?.holdBytes : slotBytes
   if (limit === undefined || inbound.content === undefined) return undefined
-  return await hold.hold(inbound, limit, identity.principalId)
+  return hold.hold(inbound, limit, identity.principalId)
 }
 
 /** Puts every credential in its place and plans the signature over what came of it; nothing has been sent by then. */

@@ -75,7 +75,7 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
       principalId: identity.principalId,
       data: { ...data, method: 'CONNECT', path: '' },
     })
-    void deps.inFlight.now(identity).then((callIds) => record.calls(callIds))
+    deps.inFlight.now(identity, (callIds) => record.calls(callIds))
     await passBytes(deps, { ...tunnel, addresses: guarded.addresses, hello, record })
   }
 }

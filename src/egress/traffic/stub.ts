@@ -9,7 +9,7 @@ import type { BodyHold } from './held.ts'
 
 export interface Stubs {
   /** The stub for this request, if it asks for a token that the proxy mints itself. */
-  find(tuple: Tuple, identity: Identity): Promise<TokenStub | undefined>
+  find(tuple: Tuple, identity: Identity): undefined | Promise<TokenStub | undefined>
   /** Answers with it and records that nothing was sent. */
   answer(inbound: Inbound, stub: TokenStub, tuple: Tuple, identity: Identity): Promise<void>
 }
@@ -17,17 +17,18 @@ export interface Stubs {
 const maxRequestBytes = 64 * 1024
 
 export function createStubs(options: {
-  rulesAt: (version: number) => Promise<RuleBook>
+  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
   recorder: Recorder
   hold: BodyHold
   now: () => number
 }): Stubs {
+  const find = async (tuple: Tuple, identity: Identity) => {
+    const book = await options.rulesAt(identity.catalogVersion)
+    return tokenStub(book.minted.get(identity.sourceId) ?? {}, tuple, options.now())
+  }
+
   return {
-    async find(tuple, identity) {
-      if (tuple.method !== 'POST') return undefined
-      const book = await options.rulesAt(identity.catalogVersion)
-      return tokenStub(book.minted.get(identity.sourceId) ?? {}, tuple, options.now())
-    },
+    find: (tuple, identity) => (tuple.method === 'POST' ? find(tuple, identity) : undefined),
     async answer(inbound, stub, tuple, identity) {
       const body = Buffer.from(stub.body)
       const record = options.recorder.allowed({

@@ -64,9 +64,9 @@ export function openTunnel(options: {
     close()
   }
   let timer = setTimeout(() => refuse('tls_failed'), options.handshakeTimeoutMs)
+  // One timer for all its pauses: a request only starts it anew.
   const idle = () => {
-    clearTimeout(timer)
-    timer = setTimeout(close, options.idleTimeoutMs)
+    if (underWay === 0) close()
   }
 
   const tunnel: Tunnel = {
@@ -74,11 +74,10 @@ export function openTunnel(options: {
     destination,
     began() {
       underWay += 1
-      clearTimeout(timer)
     },
     ended() {
       underWay -= 1
-      if (underWay === 0 && !gone) idle()
+      if (underWay === 0 && !gone) timer.refresh()
     },
     end: close,
   }
@@ -101,7 +100,8 @@ export function openTunnel(options: {
     // Without a server name the callback was never asked.
     if (!named) return refuse('sni_mismatch')
     established = true
-    idle()
+    clearTimeout(timer)
+    timer = setTimeout(idle, options.idleTimeoutMs)
     options.ready(secured, tunnel)
   })
   return tunnel
