@@ -85,6 +85,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const metrics = createMetrics()
   const recorder = createRecorder({
     store,
+    inFlight: createInFlight({ store, lookMaxAgeMs: maxAgeMs, log }),
     metrics,
     log,
     delayMs: 50,
@@ -94,8 +95,6 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   })
   stack.defer(() => recorder.close(5_000))
   stack.defer(() => leases.close())
-  const inFlight = createInFlight({ store, delayMs: 20, lookMaxAgeMs: maxAgeMs, log })
-  stack.defer(() => inFlight.close())
   const connect = createConnect({
     dial: options.dial ?? systemDial,
     trust: createTrust(options),
@@ -141,7 +140,6 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const exchange = createExchange({
     metrics,
     allowance,
-    inFlight,
     judge: createJudge({ rulesAt, credentials, guard, now }),
     denier,
     recorder,
@@ -176,7 +174,6 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
       leases,
       guard,
       recorder,
-      inFlight,
       allowance,
       connect,
       live,

@@ -8,7 +8,7 @@ import { testStore } from '../support/database.ts'
 
 test('a request belongs to the calls that ran when it was made, however long or short they are', async () => {
   await using store = await testStore()
-  const inFlight = createInFlight({ store, delayMs: 60, lookMaxAgeMs: 500, log: silentLog })
+  const inFlight = createInFlight({ store, lookMaxAgeMs: 500, log: silentLog })
   const principalId = newId('prn')
   const begin = async (call: { principalId?: PrincipalId; source?: string; secondsAgo?: number } = {}) => {
     const id = newId('call')
@@ -35,29 +35,32 @@ test('a request belongs to the calls that ran when it was made, however long or 
       .set({ state: 'finished', outcome: 'ok', finished_at: sql<Date>`now()` })
       .where('id', '=', id)
       .execute()
-  const at = (asked: Identity) => new Promise<CallId[]>((resolve) => inFlight.now(asked, resolve))
-  const identity = (callIds: CallId[] = []) => ({ principalId, sourceId: 'orders', callIds }) as Identity
 
   const long = await begin({ secondsAgo: 3_600 })
   const over = await begin({ secondsAgo: 3_600 })
   await end(over)
   await begin({ source: 'other' })
   await begin({ principalId: newId('prn') })
+  const identity = { principalId, sourceId: 'orders', callIds: [long, over] as CallId[] } as Identity
+  const made = () => ({ at: performance.now(), identity })
   await sleep(20)
   const short = await begin()
-  const first = at(identity([long, over]))
+  const requests = [made()]
   await end(short)
   await sleep(20)
-  const second = at(identity([long, over]))
+  requests.push(made())
   await sleep(20)
   const after = await begin()
-  expect(await first).toEqual([long, short])
-  expect(await second).toEqual([long])
-  expect(await at(identity([long, over]))).toEqual([long, after])
+  requests.push(made())
+  // All of them are asked about at once, afterwards.
+  await sleep(60)
+  expect(await inFlight.at(requests)).toEqual([[long, short], [long], [long, after]])
+})
 
-  // Not worth a word to whoever stops.
-  const last = at(identity([long]))
-  await inFlight.close()
-  expect(await last).toEqual([long, after])
-  expect(await at(identity([long]))).toEqual([])
+test('requests whose calls cannot be read are joined to none', async () => {
+  const store = await testStore()
+  const inFlight = createInFlight({ store, lookMaxAgeMs: 500, log: silentLog })
+  await store[Symbol.asyncDispose]()
+  const identity = { principalId: newId('prn'), sourceId: 'orders', callIds: [newId('call')] } as unknown
+  expect(await inFlight.at([{ at: performance.now(), identity: identity as Identity }])).toEqual([[]])
 })

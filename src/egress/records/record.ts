@@ -1,5 +1,7 @@
-import type { AuditEvent, CallId, EgressOutcome, Log } from '../../core/index.ts'
+import type { AuditEvent, EgressOutcome, Log } from '../../core/index.ts'
 import { appendEvents, type Store } from '../../store/index.ts'
+import type { InFlight } from '../leases/in-flight.ts'
+import type { Identity } from '../leases/leases.ts'
 import type { Metrics } from './metrics.ts'
 
 type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>
@@ -7,8 +9,6 @@ type Denied = Extract<AuditEvent, { kind: 'egress.denied' }>
 
 /** The record of one request that was let out. */
 export interface OpenRecord {
-  /** The calls that were running when it was decided; known a moment later than the decision. */
-  calls(callIds: CallId[]): void
   /** How it ended; the first word counts. */
   finish(outcome: EgressOutcome): void
 }
@@ -19,7 +19,8 @@ export interface Recorder {
    * out. Nobody can fill the queue for the others.
    */
   healthy(principalId: string): boolean
-  allowed(event: Allowed): OpenRecord
+  /** `identity` is whose calls it is joined to: those that run at this moment. */
+  allowed(event: Allowed, identity: Identity): OpenRecord
   denied(event: Denied): void
   /** How many wait to be written. */
   readonly waiting: number
@@ -30,10 +31,10 @@ export interface Recorder {
 interface Entry {
   event: AuditEvent
   since: number
+  /** Whose calls are still to be asked for. */
+  identity: Identity | undefined
   /** Once in a batch the row is as it is. */
   taken: boolean
-  /** Its calls are known. */
-  joined: boolean
   /** Nothing more will be said about it. */
   ended: boolean
 }
@@ -41,12 +42,13 @@ interface Entry {
 const batchSize = 500
 
 /**
- * Writes records in batches, at most `delayMs` after each decision. They are queued before anything is dialled;
- * while the oldest has waited longer than `patienceMs`, or too many wait, `healthy()` says no and the proxy lets
- * nothing out (docs/decisions/0005).
+ * Writes records in batches, one and a half times `delayMs` after each decision at the latest. They are queued before
+ * anything is dialled; while the oldest has waited longer than `patienceMs`, or too many wait, `healthy()` says no and
+ * the proxy lets nothing out (docs/decisions/0005).
  */
 export function createRecorder(options: {
   store: Store
+  inFlight: InFlight
   metrics: Metrics
   log: Log
   delayMs: number
@@ -72,10 +74,22 @@ export function createRecorder(options: {
 
   const oldest = () => writing[0] ?? queue[0]
 
-  // A record waits a little for its end, and longer for its calls, so that most requests are one row.
-  const due = (entry: Entry, now: number) => {
-    const age = now - entry.since
-    return closing || (entry.joined && (entry.ended || age >= options.delayMs / 2)) || age >= 1_000
+  // A record waits a little for its end, so that most requests are one row.
+  const due = (entry: Entry, now: number) =>
+    closing || entry.ended || now - entry.since >= options.delayMs / 2
+
+  const join = async () => {
+    const asked = writing.flatMap(({ event, since, identity }) =>
+      identity === undefined ? [] : [{ event, at: since, identity }],
+    )
+    if (asked.length === 0) return
+    const found = await options.inFlight.at(asked)
+    for (const [i, { event }] of asked.entries()) {
+      const callIds = found[i] ?? []
+      if ('callIds' in event.data) event.data.callIds = callIds
+      // The event's own column, by which a call's events are found, has room for one.
+      if (callIds.length === 1 && callIds[0] !== undefined) event.callId = callIds[0]
+    }
   }
 
   const flush = async () => {
@@ -89,6 +103,7 @@ export function createRecorder(options: {
       }
       queue = rest
       if (writing.length === 0) return
+      await join()
       for (const entry of writing) entry.taken = true
       const events = writing.map((entry) => entry.event)
       for (;;) {
@@ -117,10 +132,10 @@ export function createRecorder(options: {
       })
   }
   const schedule = () => {
-    timer ??= setTimeout(start, options.delayMs / 2)
+    timer ??= setTimeout(start, options.delayMs)
   }
-  const add = (event: AuditEvent, whole: boolean): Entry => {
-    const entry = { event, since: performance.now(), taken: false, joined: whole, ended: whole }
+  const add = (event: AuditEvent, ended: boolean, identity?: Identity): Entry => {
+    const entry = { event, since: performance.now(), identity, taken: false, ended }
     queue.push(entry)
     count(event, 1)
     schedule()
@@ -134,18 +149,11 @@ export function createRecorder(options: {
       const first = oldest()
       return first === undefined || performance.now() - first.since <= options.patienceMs
     },
-    allowed(event) {
+    allowed(event, identity) {
       options.metrics.allowed(event)
-      const entry = add(event, false)
+      const entry = add(event, false, identity)
       let finished = false
       return {
-        calls(callIds) {
-          entry.joined = true
-          if (entry.taken) return
-          event.data.callIds = callIds
-          // The event's own column, by which a call's events are found, has room for one.
-          if (callIds.length === 1 && callIds[0] !== undefined) event.callId = callIds[0]
-        },
         finish(outcome) {
           if (finished) return
           finished = true

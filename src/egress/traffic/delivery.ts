@@ -6,7 +6,6 @@ import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import { decideRequest } from '../decision/warn.ts'
 import type { Inbound } from '../inbound/inbound.ts'
-import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
 import type { Metrics } from '../records/metrics.ts'
@@ -34,7 +33,6 @@ import { passWebSocket } from './websocket.ts'
 
 export interface DeliveryDeps {
   allowance: Allowance
-  inFlight: InFlight
   recorder: Recorder
   metrics: Metrics
   upstream: Upstream
@@ -92,8 +90,8 @@ export class Delivery implements UpstreamEvents {
       wouldDeny === undefined
         ? { kind: 'egress.allowed', principalId, data }
         : { kind: 'egress.would_deny', principalId, data: { ...data, reason: wouldDeny } },
+      identity,
     )
-    deps.inFlight.now(identity, (callIds) => this.#record.calls(callIds))
   }
 
   /** Settles when the answer has left or the request came to nothing; never rejects. */

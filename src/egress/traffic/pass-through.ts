@@ -5,7 +5,6 @@ import type { Allowance } from '../bounds/allowance.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Guard } from '../decision/guard.ts'
 import { decideConnect } from '../decision/warn.ts'
-import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
@@ -20,7 +19,6 @@ export interface PassThroughDeps {
   leases: Leases
   guard: Guard
   recorder: Recorder
-  inFlight: InFlight
   allowance: Allowance
   connect: Connect
   live: Live
@@ -70,12 +68,14 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
       return
     }
     const data = { ...factsOf(identity, asked, rule), credentials: [], outcome: null }
-    const record = deps.recorder.allowed({
-      kind: 'egress.allowed',
-      principalId: identity.principalId,
-      data: { ...data, method: 'CONNECT', path: '' },
-    })
-    deps.inFlight.now(identity, (callIds) => record.calls(callIds))
+    const record = deps.recorder.allowed(
+      {
+        kind: 'egress.allowed',
+        principalId: identity.principalId,
+        data: { ...data, method: 'CONNECT', path: '' },
+      },
+      identity,
+    )
     await passBytes(deps, { ...tunnel, addresses: guarded.addresses, hello, record })
   }
 }

@@ -31,17 +31,14 @@ export function createStubs(options: {
     find: (tuple, identity) => (tuple.method === 'POST' ? find(tuple, identity) : undefined),
     async answer(inbound, stub, tuple, identity) {
       const body = Buffer.from(stub.body)
-      const record = options.recorder.allowed({
-        kind: 'egress.allowed',
-        principalId: identity.principalId,
-        data: {
-          ...factsOf(identity, tuple, `minted ${stub.credential}`),
-          credentials: [],
-          stubbed: true,
-          outcome: null,
-        },
-      })
-      record.calls([])
+      const data = {
+        ...factsOf(identity, tuple, `minted ${stub.credential}`),
+        credentials: [],
+        stubbed: true as const,
+        outcome: null,
+      }
+      const { principalId } = identity
+      const record = options.recorder.allowed({ kind: 'egress.allowed', principalId, data }, identity)
       const finish = (failure: string | null) =>
         record.finish({
           status: stub.status,
