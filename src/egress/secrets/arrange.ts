@@ -52,18 +52,21 @@ interface Asked {
 /** How a body is written that a credential is put into; undefined: none is, and it may stream. */
 export type BodyPlan = { ok: true; form: BodyForm | undefined } | Failed
 
+const streams: BodyPlan = { ok: true, form: undefined }
+
 /** What the head alone says about putting a credential into the body, before any of it is read. */
 export function planBody(
   asked: Pick<Asked, 'rawHeaders'> & { hasBody: boolean },
   { bound }: Pick<Arms, 'bound'>,
 ): BodyPlan {
   const inBody = bound.filter(({ slot }) => slot.kind === 'body')
+  if (inBody.length === 0) return streams
   const needed = inBody.find(({ placeholder }) => placeholder === undefined)
   const credential = (needed ?? inBody[0])?.binding.credential
-  if (credential === undefined) return { ok: true, form: undefined }
+  if (credential === undefined) return streams
   if (!asked.hasBody)
     return needed === undefined
-      ? { ok: true, form: undefined }
+      ? streams
       : { ok: false, reason: 'slot_missing', credential }
   const form = bodyForm(asked.rawHeaders)
   return form.ok ? form : { ...form, credential }

@@ -1,3 +1,4 @@
+import { spent } from '../bounds/spent-buffers.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { InboundAnswer } from '../inbound/inbound.ts'
 import { forwardedTrailers, pairsOf } from '../request/fields.ts'
@@ -108,6 +109,7 @@ export function passAnswer(options: {
   decoder?.on('end', finish)
   from.read({
     data(part) {
+      spent(part.length)
       if (decoder === undefined) return search(part)
       if (over || decoder.write(part)) return
       from.pause()

@@ -19,7 +19,9 @@ export type Coding = 'none' | keyof typeof decoders | 'unknown'
 
 /** What `Content-Encoding` says (RFC 9110 section 8.4); codings upon codings are unknown. */
 export function codingOf(rawHeaders: readonly string[]): Coding {
-  const names = headerValues(rawHeaders, 'content-encoding')
+  const values = headerValues(rawHeaders, 'content-encoding')
+  if (values.length === 0) return 'none'
+  const names = values
     .flatMap((value) => value.split(','))
     .map((name) => name.trim().toLowerCase())
     .filter((name) => name !== 'identity')

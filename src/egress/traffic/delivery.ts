@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import type { Limit } from '../bounds/limits.ts'
+import { spent } from '../bounds/spent-buffers.ts'
 import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import { decideRequest } from '../decision/warn.ts'
@@ -157,6 +158,7 @@ export class Delivery implements UpstreamEvents {
 
   #sending(bytes: number): void {
     this.#bytesOut += bytes
+    spent(bytes)
     const over = this.#deps.allowance.send(this.#asked.identity.principalId, bytes)
     if (over !== undefined) this.#fail(over.reason, over.retryAfterSeconds)
   }
