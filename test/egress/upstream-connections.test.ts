@@ -1,0 +1,73 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { request, rule, sayAndRead } from '../support/egress-world.ts'
+import { makeRawWorld } from '../support/raw-upstream.ts'
+
+const host = 'orders.example.com'
+const answer = (text: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${text.length}\r\n\r\n${text}`
+
+test('requests one after the other share a connection, and each gets its own answer', async () => {
+  await using raw = await makeRawWorld()
+  const up = await raw.start((socket) => {
+    let n = 0
+    socket.write(answer('first'))
+    socket.on('data', () => socket.write(answer(`later ${++n}`)))
+  })
+  await raw.world.setRules([rule(host, up.port)])
+  const socket = await raw.world.tunnel(host, up.port)
+  const said: string[] = []
+  for (let n = 0; n < 4; n++)
+    said.push((await sayAndRead(socket, request(host, up.port, '/'))).split('\r\n\r\n')[1] ?? '')
+  expect(said).toEqual(['first', 'later 1', 'later 2', 'later 3'])
+  expect(up.heads).toHaveLength(1)
+})
+
+test.each([
+  ['speaks while nobody asks', (text: string) => answer(text)],
+  ['says half of something while nobody asks', () => 'HTTP/1.1 200 OK\r\nA: '],
+])('a connection whose upstream %s is not used again', async (_, unasked) => {
+  await using raw = await makeRawWorld()
+  let connections = 0
+  const up = await raw.start((socket) => {
+    connections += 1
+    socket.write(answer(`connection ${connections}`))
+    setTimeout(() => socket.write(unasked('poison')), 30)
+  })
+  await raw.world.setRules([rule(host, up.port)])
+  const socket = await raw.world.tunnel(host, up.port)
+  expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('connection 1')
+  await sleep(150)
+  expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('connection 2')
+})
+
+test.each([
+  ['says that it closes', 'Connection: close\r\n'],
+  ['is older than kept connections', ''],
+])('a connection whose upstream %s is not used again', async (_, field) => {
+  await using raw = await makeRawWorld()
+  let connections = 0
+  const version = field === '' ? '1.0' : '1.1'
+  const up = await raw.start((socket) => {
+    connections += 1
+    socket.write(`HTTP/${version} 200 OK\r\n${field}Content-Length: 12\r\n\r\nconnection ${connections}`)
+  })
+  await raw.world.setRules([rule(host, up.port)])
+  const socket = await raw.world.tunnel(host, up.port)
+  expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('connection 1')
+  expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('connection 2')
+})
+
+test('an answer that came before the whole of the body leaves no connection to reuse', async () => {
+  await using raw = await makeRawWorld()
+  let connections = 0
+  const up = await raw.start((socket) => {
+    connections += 1
+    socket.write(answer(`connection ${connections}`))
+  })
+  await raw.world.setRules([rule(host, up.port)])
+  const early = await raw.world.tunnel(host, up.port)
+  const head = `POST / HTTP/1.1\r\nHost: ${host}:${up.port}\r\nContent-Length: 10\r\n\r\n`
+  expect(await sayAndRead(early, `${head}half`)).toContain('connection 1')
+  const socket = await raw.world.tunnel(host, up.port)
+  expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('connection 2')
+})
