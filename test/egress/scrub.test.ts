@@ -39,6 +39,44 @@ test('row 7: no spelling of a secret survives any cutting, and everything else d
   )
 })
 
+test('row 7: a secret that contains another is masked whole, in every spelling and however it is cut', () => {
+  const inner = 'acme'
+  const outer = 'sk-acme-9f8e7d6c5b4a3f2e1d0c'
+  // A password that everybody knows, behind the user name that is the secret.
+  const pair = 'ghp_0123456789abcdefghij:x-oauth-basic'
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...spellings),
+      fc.constantFrom<string[][]>([inner, outer], [outer, inner], [pair, 'x-oauth-basic']),
+      fc.array(fc.nat(400), { maxLength: 12 }),
+      ([, spell], secrets, cuts) => {
+        const long = secrets.includes(outer) ? outer : pair
+        const { out, hits } = scrub(Buffer.from(`before ${spell(long)} after`), cuts, secrets)
+        expect(out.toString()).not.toMatch(/9f8e|c5b4|1d0c|e8f9|0123|efgh/)
+        expect(scrub(Buffer.from(spell(long)), [], secrets)).toEqual({
+          out: scrub(Buffer.from(spell(long)), cuts, secrets).out,
+          hits,
+        })
+        for (const [, other] of spellings) expect(out.includes(other(long))).toBe(false)
+      },
+    ),
+    { numRuns: 600 },
+  )
+})
+
+test('an occurrence is counted once, however it is cut', () => {
+  const text = Buffer.from('acme sk-acme-9f8e acme')
+  const secrets = ['acme', 'sk-acme-9f8e7d6c']
+  expect(scrub(text, [], secrets).hits).toBe(3)
+  expect(
+    scrub(
+      text,
+      Array.from(text, (_, at) => at),
+      secrets,
+    ).hits,
+  ).toBe(3)
+})
+
 test('a text without the secret passes unharmed, however it is cut', () => {
   fc.assert(
     fc.property(

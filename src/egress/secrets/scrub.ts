@@ -44,7 +44,7 @@ export class Scrubber {
   push(chunk: Buffer): Buffer {
     const seen = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
     const out = this.#heldOut.length === 0 ? chunk : Buffer.concat([this.#heldOut, chunk])
-    const masked = this.#maskInto(seen, out, chunk === out)
+    const masked = this.#maskInto(seen, out, chunk === out, this.#held.length)
     const hold = this.#partialAtEnd(seen)
     const cut = seen.length - hold
     this.#held = Buffer.from(seen.subarray(cut))
@@ -63,11 +63,14 @@ export class Scrubber {
   text(value: string): string {
     if (value.length < this.#forms.shortest) return value
     const seen = Buffer.from(value, 'latin1')
-    return this.#maskInto(seen, seen, true).toString('latin1')
+    return this.#maskInto(seen, seen, true, 0).toString('latin1')
   }
 
-  /** Searches `seen`, masks in `out`; `shared` says that `out` must be copied before it is written to. */
-  #maskInto(seen: Buffer, out: Buffer, shared: boolean): Buffer {
+  /**
+   * Searches `seen`, masks in `out`; `shared` says that `out` must be copied before it is written to. What ends
+   * within the first `counted` bytes was found before.
+   */
+  #maskInto(seen: Buffer, out: Buffer, shared: boolean, counted: number): Buffer {
     let target = out
     let mine = !shared
     for (const bytes of this.#forms.all) {
@@ -78,7 +81,7 @@ export class Scrubber {
           mine = true
         }
         target.fill(mask, at, at + bytes.length)
-        this.hits += 1
+        if (at + bytes.length > counted) this.hits += 1
         // Step by one: an occurrence may overlap the next of its kind.
         at = seen.indexOf(bytes, at + 1)
       }

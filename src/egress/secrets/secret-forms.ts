@@ -1,15 +1,14 @@
 /**
- * The spellings in which an upstream may echo a secret, as bytes to look for: as it is, reversed, JSON-, HTML-,
- * percent- and form-encoded, hex, base64 at each of the three alignments (so also inside a longer text, as Basic
- * has it), UTF-16. A spelling that contains another is left out: masking the inner one is enough.
+ * The spellings in which an upstream may echo a secret, as bytes to look for, each once: as it is, reversed, JSON-,
+ * HTML-, percent- and form-encoded, hex, base64 at each of the three alignments (so also inside a longer text, as
+ * Basic has it), UTF-16. A spelling that contains another one stays: the other may be of another secret, or stand in
+ * it by chance, and to mask that alone would leave the rest in sight.
  */
 export function secretForms(values: readonly string[]): Buffer[] {
   const forms = new Set<string>()
   for (const value of values) for (const form of formsOf(value)) forms.add(form)
-  const byLength = [...forms].filter((form) => form !== '').sort((a, b) => a.length - b.length)
-  const kept: string[] = []
-  for (const form of byLength) if (!kept.some((shorter) => form.includes(shorter))) kept.push(form)
-  return kept.map((form) => Buffer.from(form, 'latin1'))
+  forms.delete('')
+  return Array.from(forms, (form) => Buffer.from(form, 'latin1'))
 }
 
 /** All spellings as Latin-1 texts, one character a byte. */

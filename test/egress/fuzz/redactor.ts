@@ -49,11 +49,20 @@ function redact(bytes: Buffer, secrets: string[], piece: () => number): { out: B
   return { out: Buffer.concat(out), hits: scrubber.hits }
 }
 
+/** Whether a byte of some occurrence was let through, as when another secret in it was masked alone. */
+function standsPartly(secret: string, text: string, out: Buffer): boolean {
+  for (let at = text.indexOf(secret); at !== -1; at = text.indexOf(secret, at + 1))
+    if (out.subarray(at, at + secret.length).some((byte) => byte !== 0x2a)) return true
+  return false
+}
+
 export const fuzz: Fuzz = async ({ seed, deadline }) => {
   const chance = new Chance(seed)
   const tally = { tried: 0, accepted: 0 }
   while (performance.now() < deadline) {
     const secrets = Array.from({ length: 1 + chance.below(2) }, () => makeSecret(chance))
+    // One inside another, as a company's name is in its keys.
+    if (chance.once(3)) secrets.push((secrets[0] ?? '').slice(2, 6 + chance.below(4)))
     const spelt = secrets.flatMap((secret) => spellings.map(([, spell]) => spell(secret)))
     for (let answers = 20; answers > 0; answers -= 1) {
       const text = makeAnswer(chance, spelt)
@@ -66,6 +75,8 @@ export const fuzz: Fuzz = async ({ seed, deadline }) => {
       if (hits > 0) tally.accepted += 1
       if (out.length !== bytes.length) throw new Finding('another length', input, seed)
       if (!out.equals(whole.out)) throw new Finding('masked otherwise in pieces than whole', input, seed)
+      const bare = secrets.find((secret) => standsPartly(secret, bytes.toString('latin1'), out))
+      if (bare !== undefined) throw new Finding(`not masked whole: ${bare}`, input, seed)
       const left = spelt.find((each) => out.includes(each))
       if (left !== undefined) throw new Finding(`left standing: ${left}`, input, seed)
     }

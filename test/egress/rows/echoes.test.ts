@@ -1,5 +1,6 @@
 import { brotliCompressSync, createGzip, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { expect, test } from 'vitest'
+import { Secret } from '../../../src/core/index.ts'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
 import {
   connectRequest,
@@ -191,6 +192,29 @@ test('row 7: a rule of the same host that injects nothing is searched all the sa
   expect(answer).toContain('last key seen: ***')
   expect(answer).not.toContain(theSecret)
   expect(up.seen[0]?.rawHeaders.join()).not.toContain(theSecret)
+})
+
+test('row 7: one credential inside another leaves nothing of the other in sight', async () => {
+  await using world = await makeWorld()
+  const long = 'sk-acme-9f8e7d6c5b4a'
+  for (const [name, value] of [
+    ['ORDERS_KEY', long],
+    ['ACCOUNT', 'acme'],
+  ] as const)
+    await world.vault.setCredential({ name, scope: 'global', scopeId: '', value: new Secret(value), by: 't' })
+  const { say } = await armed(
+    world,
+    (req, res) => {
+      res.setHeader('x-echo', `${req.headers.authorization}`)
+      res.write(`key ${long.slice(0, 8)}`)
+      setTimeout(() => res.end(`${long.slice(8)}; account ${String(req.headers['x-account'])}.`), 20)
+    },
+    { inject: [...injectBearer, { credential: 'ACCOUNT', into: 'header:x-account' }] as never },
+  )
+  const answer = await say('/')
+  expect(answer).toContain(`x-echo: Bearer ${'*'.repeat(long.length)}\r\n`)
+  expect(answer).toContain(`${'*'.repeat(long.length - 8)}; account ****.`)
+  expect(answer).not.toMatch(/sk-|9f8e|5b4a/)
 })
 
 test('row 8: Range is dropped on an injected route, and a partial answer is refused, by HEAD as by GET', async () => {
