@@ -42,7 +42,8 @@ export interface StoredCredential {
 export interface Vault {
   /**
    * Seals the value to the newest egress key and stores it, in place of an older one. Throws `invalid_input` for
-   * a value that cannot travel in a header and is no private key in PEM (which is for signing or for TLS and never travels),
+   * a value that cannot travel in a header and is no private key in PEM (which is for signing or for TLS and never
+   * travels), or that is too short to be searched for in answers;
    * `not_found` for an unknown principal, `unavailable` while no egress proxy has published a key.
    */
   setCredential(target: CredentialTarget & { value: Secret; by: string }): Promise<void>
@@ -53,6 +54,8 @@ export interface Vault {
 }
 
 const maxBytes = 64 * 1024
+/** A shorter value stands in any text by chance: to mask it would destroy answers, and hide nothing. */
+const minLength = 4
 
 export function createVault({ store, log }: { store: Store; log: Log }): Vault {
   /** The key may be retired between the look and the write; the database then refuses, and the newest is taken. */
@@ -166,4 +169,9 @@ function checkValue(name: string, value: Secret): void {
     if (code < 0x20 || code === 0x7f) refuse('contains a control character', 'a header cannot carry it')
     if (code > 0xff) refuse('contains a character outside Latin-1', 'a header cannot carry it')
   }
+  if (text.length < minLength)
+    refuse(
+      `is shorter than ${minLength} characters`,
+      `answers cannot be searched for it: have the upstream give out a secret of at least ${minLength}`,
+    )
 }
