@@ -4,6 +4,8 @@ import { compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
 import { spellings } from '../support/spellings.ts'
 
 const secret = 'S3cr3t+Value/for="orders"&<x>\\-0123456789'
+/** Of letters that stand in base64 as `+` and `/` wherever they come, and longer than a line of it. */
+const awkward = `k~?>~?>~?${'~a?b>c'.repeat(12)}=\`'`
 
 function scrub(text: Buffer, cuts: number[], secrets = [secret]): { out: Buffer; hits: number } {
   const scrubber = new Scrubber(compileSecrets(secrets))
@@ -22,20 +24,21 @@ test('row 7: no spelling of a secret survives any cutting, and everything else d
   fc.assert(
     fc.property(
       fc.constantFrom(...spellings),
+      fc.constantFrom(secret, awkward),
       fc.string({ maxLength: 30 }),
       fc.string({ maxLength: 30 }),
       fc.array(fc.nat(400), { maxLength: 12 }),
-      ([, spell], before, after, cuts) => {
-        const text = Buffer.from(`${before}${spell(secret)}${after}`)
-        const { out, hits } = scrub(text, cuts)
+      ([, spell], value, before, after, cuts) => {
+        const text = Buffer.from(`${before}${spell(value)}${after}`)
+        const { out, hits } = scrub(text, cuts, [value])
         expect(hits).toBeGreaterThan(0)
         expect(out.length).toBe(text.length)
-        for (const [, other] of spellings) expect(out.includes(other(secret))).toBe(false)
+        for (const [, other] of spellings) expect(out.includes(other(value))).toBe(false)
         expect(out.subarray(0, Buffer.byteLength(before))).toEqual(Buffer.from(before))
         expect(out.subarray(out.length - Buffer.byteLength(after))).toEqual(Buffer.from(after))
       },
     ),
-    { numRuns: 600 },
+    { numRuns: 1_200 },
   )
 })
 

@@ -1,8 +1,10 @@
+import { inJson, writtenBase64, writtenForms } from './written-forms.ts'
+
 /**
  * The spellings in which an upstream may echo a secret, as bytes to look for, each once: as it is, reversed, JSON-,
  * HTML-, percent- and form-encoded, hex, base64 at each of the three alignments (so also inside a longer text, as
- * Basic has it), UTF-16. A spelling that contains another one stays: the other may be of another secret, or stand in
- * it by chance, and to mask that alone would leave the rest in sight.
+ * Basic has it) and that written into the others, UTF-16. A spelling that contains another one stays: the other may
+ * be of another secret, or stand in it by chance, and to mask that alone would leave the rest in sight.
  */
 export function secretForms(values: readonly string[]): Buffer[] {
   const forms = new Set<string>()
@@ -23,35 +25,33 @@ function* formsOf(value: string): Generator<string> {
     yield octets.toString('hex')
     yield octets.toString('hex').toUpperCase()
     yield* base64Forms(octets)
-    for (const keep of [
-      /[A-Za-z0-9_.~-]/,
-      /[A-Za-z0-9_.!~*'()-]/,
-      /[A-Za-z0-9_.*-]/,
-      /[^\s%"<>\\^`{|}]/,
-      /^$/,
-    ]) {
-      yield* percentForms(octets, keep)
-    }
+    for (const keep of [component, /[A-Za-z0-9_.~-]/, /[A-Za-z0-9_.*-]/, /[^\s%"<>\\^`{|}]/, /^$/])
+      for (const space of ['%20', '+'])
+        for (const upper of [true, false]) yield percentForm(octets, keep, space, upper)
+    // An address inside an address, as a redirect has it.
+    yield percentForm(octets, component, '%20', true).replaceAll('%', '%25')
   }
+  yield percentForm(Buffer.from(inJson(value)), component, '%20', true)
   const utf16 = Buffer.from(value, 'utf16le')
   yield utf16.toString('latin1')
   yield Buffer.from(utf16).swap16().toString('latin1')
-  yield* escapedForms(value)
+  for (const form of writtenForms(value)) {
+    yield Buffer.from(form, 'utf8').toString('latin1')
+    yield form
+  }
 }
 
-function* percentForms(octets: Buffer, keep: RegExp): Generator<string> {
-  const write = (upper: boolean, space: string) =>
-    Array.from(octets, (octet) => {
-      const char = String.fromCharCode(octet)
-      if (octet < 0x80 && keep.test(char)) return char
-      if (octet === 0x20) return space
-      const hex = octet.toString(16).padStart(2, '0')
-      return `%${upper ? hex.toUpperCase() : hex}`
-    }).join('')
-  for (const space of ['%20', '+']) {
-    yield write(true, space)
-    yield write(false, space)
-  }
+/** What `encodeURIComponent` leaves as it is. */
+const component = /[A-Za-z0-9_.!~*'()-]/
+
+function percentForm(octets: Buffer, keep: RegExp, space: string, upper: boolean): string {
+  return Array.from(octets, (octet) => {
+    const char = String.fromCharCode(octet)
+    if (octet < 0x80 && keep.test(char)) return char
+    if (octet === 0x20) return space
+    const hex = octet.toString(16).padStart(2, '0')
+    return `%${upper ? hex.toUpperCase() : hex}`
+  }).join('')
 }
 
 function* base64Forms(octets: Buffer): Generator<string> {
@@ -65,35 +65,13 @@ function* base64Forms(octets: Buffer): Generator<string> {
     const inner = text.slice(start, end)
     // Two or three letters would mask half of any page, and give away no secret.
     if (inner.length < 4) continue
-    yield inner
-    yield inner.replaceAll('+', '-').replaceAll('/', '_')
+    yield* writtenBase64(inner)
+    if (shift === 0) yield* inLines(inner)
   }
 }
 
-function* escapedForms(value: string): Generator<string> {
-  const json = JSON.stringify(value).slice(1, -1)
-  yield Buffer.from(json, 'utf8').toString('latin1')
-  yield Buffer.from(json.replaceAll('/', '\\/'), 'utf8').toString('latin1')
-  const unicode = (char: string, upper: boolean) => {
-    const hex = char.charCodeAt(0).toString(16).padStart(4, '0')
-    return `\\u${upper ? hex.toUpperCase() : hex}`
-  }
-  // Everything, everything that is no letter or digit, what HTML-safe serialisers escape, what is not ASCII.
-  for (const escape of [/[\s\S]/, /[^A-Za-z0-9]/, /[<>&'"]/, /[<>&'"+/=]/, /[^\x20-\x7e]/]) {
-    for (const upper of [true, false]) {
-      yield Array.from(value, (char) => {
-        if (escape.test(char)) return unicode(char, upper)
-        return char === '"' || char === '\\' ? `\\${char}` : char
-      }).join('')
-    }
-  }
-  const html: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
-  for (const apostrophe of ["'", '&#39;', '&#x27;', '&apos;']) {
-    for (const quote of ['&quot;', '&#34;']) {
-      const names = { ...html, '"': quote, "'": apostrophe }
-      const text = value.replace(/[&<>"']/g, (char) => names[char as keyof typeof names] ?? char)
-      yield Buffer.from(text, 'utf8').toString('latin1')
-      yield text
-    }
-  }
+/** In lines of 76 letters (MIME) or 64 (PEM), where the secret stands first in what is encoded. */
+function* inLines(base64: string): Generator<string> {
+  for (const length of [76, 64])
+    for (const end of ['\n', '\r\n']) yield base64.replace(new RegExp(`.{${length}}(?=.)`, 'g'), `$&${end}`)
 }

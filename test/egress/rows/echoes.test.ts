@@ -28,6 +28,12 @@ const echoes: [string, string][] = [
   ['as a form', new URLSearchParams({ k: theSecret }).toString().slice(2)],
   ['in JSON', JSON.stringify(theSecret).slice(1, -1)],
   ['in HTML', theSecret.replaceAll('&', '&amp;').replaceAll('"', '&quot;')],
+  [
+    'in HTML of Handlebars',
+    theSecret.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('=', '&#x3D;'),
+  ],
+  ['in JSON in JSON', JSON.stringify(JSON.stringify(theSecret)).slice(1, -1)],
+  ['percent-encoded twice', encodeURIComponent(encodeURIComponent(theSecret))],
 ]
 
 test.each(echoes)(
@@ -192,6 +198,40 @@ test('row 7: a rule of the same host that injects nothing is searched all the sa
   expect(answer).toContain('last key seen: ***')
   expect(answer).not.toContain(theSecret)
   expect(up.seen[0]?.rawHeaders.join()).not.toContain(theSecret)
+})
+
+test('row 7: the base64 of Basic is masked where JSON, a form or a page writes it in a way of its own', async () => {
+  await using world = await makeWorld()
+  // Its base64 is full of what those escape.
+  const pair = 'robot:?~>???aaaa?~>???bbb'
+  await world.vault.setCredential({
+    name: 'ORDERS_KEY',
+    scope: 'global',
+    scopeId: '',
+    value: new Secret(pair),
+    by: 'test',
+  })
+  const { say } = await armed(
+    world,
+    (req, res) => {
+      const sent = req.headers.authorization ?? ''
+      const shown = [
+        JSON.stringify({ sent }).replaceAll('/', '\\/'),
+        JSON.stringify({ sent }).replaceAll('+', '\\u002B'),
+        new URLSearchParams({ sent }).toString(),
+        sent.replaceAll('=', '&#x3D;').replaceAll('/', '&#x2F;'),
+        sent.replaceAll('+', '&#x2B;'),
+      ]
+      res.end(shown.map((each) => `[${each}]`).join('\n'))
+    },
+    { inject: [{ credential: 'ORDERS_KEY', into: 'basic' }] as never },
+  )
+  const base64 = Buffer.from(pair).toString('base64')
+  expect(base64).toMatch(/\+.*\/.*=$/)
+  const answer = await say('/')
+  expect(answer).toContain('200 OK')
+  expect(answer.match(/\[.*\*{30,}.*\]/g)).toHaveLength(5)
+  expect(answer).not.toContain(base64.slice(-12, -4))
 })
 
 test('row 7: one credential inside another leaves nothing of the other in sight', async () => {
