@@ -31,6 +31,7 @@ export const hopHeaders: ReadonlySet<string> = new Set([
 export const searchHazards: ReadonlySet<string> = new Set([
   'accept-encoding',
   'grpc-accept-encoding',
+  'connect-accept-encoding',
   'range',
   'if-range',
   // What Range was called once; some servers still know it.

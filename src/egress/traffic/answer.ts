@@ -11,8 +11,9 @@ import { codingOf, createDecoder } from './decode.ts'
 /** Why an answer on a searched route is not let through; undefined when it can be searched as it is. */
 export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `answer_${string}`> | undefined {
   if (codingOf(answer.rawHeaders) === 'unknown' || !answer.plain()) return 'answer_encoded'
-  // gRPC compresses each message for itself, inside of the body.
-  const messages = headerValues(answer.rawHeaders, 'grpc-encoding')
+  // gRPC and Connect compress each message for itself, inside of the body.
+  const inside = ['grpc-encoding', 'connect-content-encoding']
+  const messages = inside.flatMap((name) => headerValues(answer.rawHeaders, name))
   if (messages.some((coding) => coding !== 'identity')) return 'answer_encoded'
   const partial = answer.status === 206 || headerValues(answer.rawHeaders, 'content-range').length > 0
   return partial ? 'answer_partial' : undefined

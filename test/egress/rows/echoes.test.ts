@@ -170,6 +170,12 @@ test.each<[string, string, Buffer, RegExp]>([
   ['in a way that is read in two ways', 'deflate', deflateSync(theSecret), /answer_encoded/],
   ['in an unknown way', 'toolcrib', packed, /answer_encoded/],
   ['message by message', 'identity\r\ngrpc-encoding: gzip', packed, /answer_encoded/],
+  [
+    'message by message, as Connect does',
+    'identity\r\nconnect-content-encoding: gzip',
+    packed,
+    /answer_encoded/,
+  ],
   ['and cut off', 'gzip', packed.subarray(0, -12), /200 OK/],
   ['and followed by more', 'gzip', Buffer.concat([packed, Buffer.from('tail')]), /200 OK/],
   ['and is not', 'gzip', Buffer.from(`key: ${theSecret}`), /200 OK/],
@@ -255,6 +261,15 @@ test('row 7: one credential inside another leaves nothing of the other in sight'
   expect(answer).toContain(`x-echo: Bearer ${'*'.repeat(long.length)}\r\n`)
   expect(answer).toContain(`${'*'.repeat(long.length - 8)}; account ****.`)
   expect(answer).not.toMatch(/sk-|9f8e|5b4a/)
+})
+
+test('row 7: an upstream is not asked for messages that are compressed each for itself', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(world, (_req, res) => {
+    res.setHeader('connect-content-encoding', 'identity').end('ok')
+  })
+  expect(await say('/', ['Connect-Accept-Encoding: gzip', 'Grpc-Accept-Encoding: gzip'])).toContain('200 OK')
+  expect(up.seen[0]?.rawHeaders.join()).not.toMatch(/gzip/)
 })
 
 test('row 8: Range is dropped on an injected route, and a partial answer is refused, by HEAD as by GET', async () => {
