@@ -1,3 +1,5 @@
+import { shellWord } from '../core/index.ts'
+
 /** One thing to paste, for one client. */
 export interface ClientLine {
   client: string
@@ -89,9 +91,4 @@ export function clientLines(connection: { name: string; url: string; token: stri
 /** JSON on one line, with the spaces a person would put. */
 function inline(value: unknown): string {
   return JSON.stringify(value, undefined, 1).replace(/\n\s*/g, ' ')
-}
-
-/** `text` as one word of a POSIX shell, left as it is when nothing in it is special. */
-function shellWord(text: string): string {
-  return /^[\w:/.@%+,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }

@@ -1,3 +1,4 @@
+import { shellWord } from '../../core/index.ts'
 import type { TupleRefusal } from '../request/tuple.ts'
 import { type AddressClass, addressClasses, pinnable } from './address.ts'
 import { type DecisionReason, notAllowed } from './decide.ts'
@@ -168,7 +169,9 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
   const known = others[reason as keyof typeof others]
   if (known !== undefined) return known[1]
   if (reason.endsWith('_not_allowed')) {
-    return `ask an admin: toolcrib egress allow ${source} ${methodToAllow(asked.method)} ${asked.url}`
+    // An admin pastes this, and its words are the sandbox's.
+    const words = [source, methodToAllow(asked.method), asked.url].map(shellWord)
+    return `ask an admin: toolcrib egress allow ${words.join(' ')}`
   }
   if (reason.startsWith('address_')) {
     const found = reason.slice('address_'.length) as AddressClass

@@ -1,6 +1,10 @@
+import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
+import { silentLog } from '../../../src/core/index.ts'
+import { listen } from '../../../src/store/index.ts'
 import { armed, host } from '../../support/armed.ts'
 import { basic, connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
+import { until } from '../../support/until.ts'
 
 /** What is written down of attacks: every one, without their own words, and never so much that it drowns the rest. */
 
@@ -25,6 +29,38 @@ test('row 41: control characters in a request reach no record and no log as they
   expect(events.length).toBeLessThanOrEqual(31)
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   expect(text).not.toMatch(/\x1b|\\u001b/)
+})
+
+test('row 41: the command that a refusal has an admin paste is one command, whatever the sandbox asked for', async () => {
+  await using world = await makeWorld()
+  await using notices = listen(world.store, silentLog)
+  const told: string[] = []
+  notices.on((notice) => {
+    if (notice.kind === 'egress_denied') told.push(notice.sentence)
+  })
+  const { up, say } = await armed(world, (_req, res) => res.end('never'), { paths: ['/v1'] })
+  await world.addCall()
+  await until(
+    async () =>
+      (await world.store.pool.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")).rows
+        .length > 0,
+  )
+  const paths = [
+    '/x&echo$IFS/owned',
+    '/$(echo$IFS/owned)',
+    "/'&echo$IFS/owned&'",
+    "/'$(id)'!!",
+    '/*',
+    `/${"'&(id)&'".repeat(100)}`,
+  ]
+  for (const path of paths) {
+    const { help } = JSON.parse((await say(path)).split('\r\n\r\n')[1] ?? '') as { help: string }
+    const line = help.slice('ask an admin: '.length)
+    const words = execFileSync('sh', ['-c', `printf '%s\\0' ${line}`], { encoding: 'utf8' }).split('\0')
+    const url = `https://${host}:${up.port}${path}`.slice(0, 500)
+    expect(words).toEqual(['toolcrib', 'egress', 'allow', 'orders', 'GET', url, ''])
+    await until(() => told.some((sentence) => sentence.includes(line)))
+  }
 })
 
 test('row 41: while records cannot be written nothing is let out, and what was let out is recorded after', async () => {
