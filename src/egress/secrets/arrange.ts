@@ -18,6 +18,8 @@ export interface Arms {
   signer: Signer | undefined
   /** What is shown to an upstream in TLS. */
   identity: ClientIdentity | undefined
+  /** Something of all this speaks for the caller, here or elsewhere at the host. */
+  vouched: boolean
   /** An upstream said that it does not know who asks: what was minted for it is no longer good. */
   rejected: () => void
 }

@@ -135,19 +135,22 @@ export function createCredentials(options: {
     const signing =
       rule.sign === undefined ? undefined : await armSigner(rule.sign, rows, principalId, openRow)
     if (signing?.ok === false) return signing
-    for (const { row, secret } of signing?.sent ?? []) {
-      secrets.push(secret.reveal())
-      keys.push(row.sealed)
+    for (const credential of needs.besideSignatures) {
+      const value = await stored(credential, rows, principalId)
+      if (value === undefined) continue
+      if (typeof value === 'string') return { ok: false, reason: value, credential }
+      secrets.push(value.secret.reveal())
+      keys.push(value.key)
     }
     const { client_certificate: shown } = rule
     const armed = shown === undefined ? undefined : await armIdentity(shown, rows, principalId, openRow)
     if (armed?.ok === false) return armed
     const forms = secrets.length === 0 ? undefined : formsOf(keys, secrets)
     const rejected = () => mintedIds.forEach((id) => options.mint.rejected(id))
-    return {
-      ok: true,
-      arms: { bound, forms, standIns, signer: signing?.signer, identity: armed?.identity, rejected },
-    }
+    const signer = signing?.signer
+    const identity = armed?.identity
+    const vouched = forms !== undefined || signer !== undefined || identity !== undefined
+    return { ok: true, arms: { bound, forms, standIns, signer, identity, vouched, rejected } }
   }
 
   /** Undefined where there is none for this person. */
@@ -190,15 +193,18 @@ export function createCredentials(options: {
   function needsOf(rule: EgressRule, rules: readonly EgressRule[], minted: MintedSpecs): Needs {
     let needs = needsKept.get(rule)
     if (needs === undefined) {
-      const atHost = rules.filter((other) => other.host === rule.host).flatMap((other) => other.inject)
+      const same = rules.filter((other) => other.host === rule.host)
+      const atHost = same.flatMap((other) => other.inject)
+      const besideSignatures = [...new Set(same.flatMap(({ sign }) => sentBeside(sign)))]
       const names = [
         ...atHost.flatMap(({ credential }) => storedNames(minted, credential)),
+        ...besideSignatures,
         ...(rule.sign === undefined ? [] : signInputs(rule.sign)),
         ...(rule.client_certificate === undefined ? [] : [rule.client_certificate]),
       ]
       const mints = atHost.some(({ credential }) => Object.hasOwn(minted, credential))
       const sorted = [...new Set(names)].sort()
-      needs = { atHost, names: sorted, key: sorted.join(' '), mints }
+      needs = { atHost, besideSignatures, names: sorted, key: sorted.join(' '), mints }
       needsKept.set(rule, needs)
     }
     return needs
@@ -230,6 +236,8 @@ export function createCredentials(options: {
 interface Needs {
   /** What its host gets by any rule of the source. */
   atHost: readonly Binding[]
+  /** What is sent there beside the signature of any rule of the source. */
+  besideSignatures: readonly string[]
   /** Stored credentials, sorted; `key` is all of them in one word. */
   names: string[]
   key: string
@@ -264,7 +272,13 @@ const unarmed: Omit<Arms, 'standIns'> = {
   forms: undefined,
   signer: undefined,
   identity: undefined,
+  vouched: false,
   rejected: () => undefined,
+}
+
+/** The stored credential that travels with a signature and could come back, if there is one; a key never does. */
+function sentBeside(sign: EgressRule['sign']): string[] {
+  return sign?.kind === 'aws_sigv4' && sign.session_token !== undefined ? [sign.session_token] : []
 }
 
 /** What must be read of the vault for a credential of this name. */

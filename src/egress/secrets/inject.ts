@@ -57,8 +57,11 @@ export function connectionNamed(rawHeaders: readonly string[]): string[] {
   return names
 }
 
-/** Headers of an answer that go on to the sandbox; framing is left to the server that writes it. */
-export function answeredHeaders(rawHeaders: readonly string[], searched: boolean): string[] {
+/**
+ * Headers of an answer that go on to the sandbox; framing is left to the server that writes it. `vouched`: a
+ * credential, a signature or a certificate spoke for the caller.
+ */
+export function answeredHeaders(rawHeaders: readonly string[], vouched: boolean): string[] {
   const named = connectionNamed(rawHeaders)
   const headers: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -66,7 +69,7 @@ export function answeredHeaders(rawHeaders: readonly string[], searched: boolean
     const lower = name.toLowerCase()
     if ((hopHeaders.has(lower) && lower !== 'content-length') || lower === 'alt-svc') continue
     // A session made with the company's credential is a credential.
-    if (searched && (lower === 'set-cookie' || lower === 'set-cookie2')) continue
+    if (vouched && (lower === 'set-cookie' || lower === 'set-cookie2')) continue
     if (lower.startsWith('proxy-') || named.includes(lower)) continue
     headers.push(name, rawHeaders[i + 1] ?? '')
   }

@@ -34,6 +34,8 @@ export function passAnswer(options: {
   from: UpstreamAnswer
   to: InboundAnswer
   forms: ScrubForms | undefined
+  /** As in `answeredHeaders`. */
+  vouched: boolean
   passed: Passed
   ended: (failure: 'upstream_failed' | 'scrub_failed' | null) => void
 }): void {
@@ -100,7 +102,7 @@ export function passAnswer(options: {
 
   guarded(() => {
     const headers = decoder === undefined ? from.rawHeaders : asDecoded(from.rawHeaders)
-    to.head(from.status, cleanHead(headers, scrubber), from.headOnly)
+    to.head(from.status, cleanHead(headers, scrubber, options.vouched), from.headOnly)
   })
   process.nextTick(endTurn)
   decoder?.on('error', () => end('upstream_failed'))
@@ -133,8 +135,12 @@ function asDecoded(rawHeaders: readonly string[]): string[] {
 }
 
 /** The fields of an answer's head that go on to the sandbox, masked where they are searched. */
-export function cleanHead(rawHeaders: readonly string[], scrubber: Scrubber | undefined): string[] {
-  const headers = answeredHeaders(rawHeaders, scrubber !== undefined)
+export function cleanHead(
+  rawHeaders: readonly string[],
+  scrubber: Scrubber | undefined,
+  vouched: boolean,
+): string[] {
+  const headers = answeredHeaders(rawHeaders, vouched)
   return scrubber === undefined ? headers : scrubbed(headers, scrubber)
 }
 

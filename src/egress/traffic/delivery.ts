@@ -175,7 +175,7 @@ export class Delivery implements UpstreamEvents {
     this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
     if (answer.status === 401) this.#asked.verdict.arms.rejected()
     if (this.#over) return
-    const { forms } = this.#asked.verdict.arms
+    const { forms, vouched } = this.#asked.verdict.arms
     const reason = forms === undefined ? undefined : unsearchable(answer)
     if (reason !== undefined) return this.#fail(reason)
     if (forms !== undefined && !answer.headOnly && codingOf(answer.rawHeaders) !== 'none') {
@@ -187,6 +187,7 @@ export class Delivery implements UpstreamEvents {
       from: answer,
       to: this.#asked.inbound.answer,
       forms,
+      vouched,
       passed: this.#passed,
       ended: (failure) => this.#finish(failure),
     })
@@ -206,11 +207,11 @@ export class Delivery implements UpstreamEvents {
     }
     this.#status = status
     this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
-    const { forms } = verdict.arms
+    const { forms, vouched } = verdict.arms
     const watch = this.#watch
     this.#frames = { sent: 0, received: 0 }
     passWebSocket({
-      client: webSocket.open(cleanHead(rawHeaders, forms && new Scrubber(forms))),
+      client: webSocket.open(cleanHead(rawHeaders, forms && new Scrubber(forms), vouched)),
       upstream: socket,
       early,
       forms,

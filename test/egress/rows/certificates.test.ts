@@ -178,6 +178,7 @@ async function demandingUpstream(own: { cert: string; key: string }, ca: string)
     },
     (req, res) => {
       const peer = (req.socket as TLSSocket).getPeerX509Certificate()
+      res.setHeader('set-cookie', 'session=worth-a-certificate')
       res.end(`${req.headers.authorization ?? ''} shown by ${peer?.subjectAltName ?? 'nobody'}`)
     },
   )
@@ -238,6 +239,37 @@ test('row 44: an upstream that wants a client’s certificate is shown the one t
   await set(later.key + later.cert)
   await expect.poll(async () => await say()).toContain('shown by DNS:later')
   expect(world.logged()).not.toMatch(/PRIVATE KEY/)
+})
+
+test('row 7: a session that an upstream opens for the shown certificate, or for a signature, stays outside', async () => {
+  const clients = await generateAuthority(Date.now())
+  await using world = await makeWorld({ trustedCas: [clients.certificatePem] })
+  const authority = await importAuthority(clients.certificatePem, clients.keyPem)
+  await using up = await demandingUpstream(await certificateOf(authority, host), clients.certificatePem)
+  const robot = await certificateOf(authority, 'robot')
+  for (const [name, value] of [
+    ['ORDERS_CERTIFICATE', robot.key + robot.cert],
+    ['HOOK_KEY', 'a-key-of-hooks'],
+  ] as const)
+    await world.vault.setCredential({ name, scope: 'global', scopeId: '', value: new Secret(value), by: 't' })
+  const hooks = await world.upstream((_req, res) => {
+    res.setHeader('set-cookie', 'session=worth-a-signature').end('fine')
+  })
+  const headers = { 'x-signature': '{signature}' }
+  const sign = { kind: 'hmac', key: 'HOOK_KEY', message: '{path}', headers }
+  await world.setRules([
+    rule(host, up.port, { client_certificate: 'ORDERS_CERTIFICATE' }),
+    rule(host, hooks.port, { sign }),
+  ])
+  for (const [port, body] of [
+    [up.port, 'shown by DNS:robot'],
+    [hooks.port, 'fine'],
+  ] as const) {
+    const answer = await sayAndRead(await world.tunnel(host, port), request(host, port, '/'))
+    expect(answer).toContain('200 OK')
+    expect(answer).toContain(body)
+    expect(answer).not.toMatch(/set-cookie|worth-a/i)
+  }
 })
 
 test('row 14: a certificate with another key, half a certificate, and two keys are refused when they are set', async () => {

@@ -272,6 +272,46 @@ test('row 7: an upstream is not asked for messages that are compressed each for 
   expect(up.seen[0]?.rawHeaders.join()).not.toMatch(/gzip/)
 })
 
+test('row 7: what another rule of the same host sends beside its signature is searched for too', async () => {
+  await using world = await makeWorld()
+  const token = 'session+token/of=ours'
+  for (const [name, value] of [
+    ['AWS_ID', 'AKIAREALREALREAL'],
+    ['AWS_SECRET', 'real/secret+access/key=0123456789abcdef'],
+    ['AWS_SESSION', token],
+  ] as const)
+    await world.vault.setCredential({ name, scope: 'global', scopeId: '', value: new Secret(value), by: 't' })
+  const sign = {
+    kind: 'aws_sigv4',
+    access_key_id: 'AWS_ID',
+    secret_access_key: 'AWS_SECRET',
+    session_token: 'AWS_SESSION',
+    regions: ['eu-central-1'],
+    services: ['s3'],
+  }
+  const up = await world.upstream((req, res) => {
+    const sent = req.headers['x-amz-security-token']
+    res.end(typeof sent === 'string' ? `took ${sent}` : `last token seen: ${token}`)
+  })
+  await world.setRules([
+    rule(host, up.port, { paths: ['/v1'], sign }),
+    rule(host, up.port, { paths: ['/log'] }),
+  ])
+  for (const [path, shown] of [
+    ['/v1', 'took ***'],
+    ['/log', 'last token seen: ***'],
+  ] as const) {
+    const answer = await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, path))
+    expect(answer).toContain(shown)
+    expect(answer).not.toContain(token)
+  }
+  // Not set for this person: nothing can come back, and the other rule has no need of it.
+  await world.vault.removeCredential({ name: 'AWS_SESSION', scope: 'global', scopeId: '', by: 't' })
+  await expect
+    .poll(async () => await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/log')))
+    .toContain(token)
+})
+
 test('row 8: Range is dropped on an injected route, and a partial answer is refused, by HEAD as by GET', async () => {
   await using world = await makeWorld()
   const { up, say } = await armed(

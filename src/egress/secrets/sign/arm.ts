@@ -5,13 +5,12 @@ import { chooseCredential } from '../../../vault/index.ts'
 import { createSigner, type Signer } from './signer.ts'
 
 export type ArmedSigner =
-  | { ok: true; signer: Signer; sent: { row: CredentialRow; secret: Secret }[] }
+  | { ok: true; signer: Signer }
   | { ok: false; reason: 'credential_missing' | 'credential_unreadable'; credential: string }
 
 /**
  * Opens what a rule signs with for this person. The values belong together: they all come from one level, the
- * person's own or everybody's, and one that is missing there is a refusal. `sent` is what travels beside the signature
- * and could come back.
+ * person's own or everybody's, and one that is missing there is a refusal.
  */
 export async function armSigner(
   spec: SignSpec,
@@ -23,14 +22,11 @@ export async function armSigner(
   const chosen = names.map((name) => chooseCredential(rows, name, principalId))
   const scope = chosen.find((row) => row?.scope === 'principal')?.scope ?? 'global'
   const values = new Map<string, Secret>()
-  const sent: { row: CredentialRow; secret: Secret }[] = []
   for (const [i, credential] of names.entries()) {
     const row = chosen[i]
     if (row?.scope !== scope) return { ok: false, reason: 'credential_missing', credential }
     try {
-      const secret = await openRow(row)
-      values.set(credential, secret)
-      if (spec.kind === 'aws_sigv4' && credential === spec.session_token) sent.push({ row, secret })
+      values.set(credential, await openRow(row))
     } catch {
       return { ok: false, reason: 'credential_unreadable', credential }
     }
@@ -39,5 +35,5 @@ export async function armSigner(
   if (signer === undefined) {
     return { ok: false, reason: 'credential_unreadable', credential: names.join(' ') }
   }
-  return { ok: true, signer, sent }
+  return { ok: true, signer }
 }
