@@ -67,9 +67,7 @@ export function planBody(
   const credential = (needed ?? inBody[0])?.binding.credential
   if (credential === undefined) return streams
   if (!asked.hasBody)
-    return needed === undefined
-      ? streams
-      : { ok: false, reason: 'slot_missing', credential }
+    return needed === undefined ? streams : { ok: false, reason: 'slot_missing', credential }
   const form = bodyForm(asked.rawHeaders)
   return form.ok ? form : { ...form, credential }
 }

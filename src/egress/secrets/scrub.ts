@@ -1,10 +1,13 @@
+import { pairsOf } from '../request/fields.ts'
+import { FormSearch } from './form-search.ts'
 import { secretForms } from './secret-forms.ts'
 
 const mask = 0x2a // '*'
+const nothing = Buffer.alloc(0)
 
 /** Spellings made ready to be searched for; made once for a set of secrets, shared by every answer. */
 export interface ScrubForms {
-  readonly all: readonly Buffer[]
+  readonly search: FormSearch
   /** Those that begin with each byte. */
   readonly byFirst: readonly (readonly Buffer[])[]
   readonly shortest: number
@@ -16,7 +19,7 @@ export function compileSecrets(secrets: readonly string[]): ScrubForms {
   const all = secretForms(secrets)
   const lengths = all.map(({ length }) => length)
   return {
-    all,
+    search: new FormSearch(all),
     byFirst: Array.from({ length: 256 }, (_, byte) => all.filter((form) => form[0] === byte)),
     shortest: Math.min(...lengths),
     longest: Math.max(...lengths),
@@ -31,8 +34,8 @@ export function compileSecrets(secrets: readonly string[]): ScrubForms {
 export class Scrubber {
   readonly #forms: ScrubForms
   /** The tail that may begin a secret: as it came, and as it will leave. */
-  #held: Buffer = Buffer.alloc(0)
-  #heldOut: Buffer = Buffer.alloc(0)
+  #held: Buffer = nothing
+  #heldOut: Buffer = nothing
   /** Occurrences masked so far. */
   hits = 0
 
@@ -47,15 +50,15 @@ export class Scrubber {
     const masked = this.#maskInto(seen, out, chunk === out, this.#held.length)
     const hold = this.#partialAtEnd(seen)
     const cut = seen.length - hold
-    this.#held = Buffer.from(seen.subarray(cut))
-    this.#heldOut = Buffer.from(masked.subarray(cut))
+    this.#held = hold === 0 ? nothing : Buffer.from(seen.subarray(cut))
+    this.#heldOut = hold === 0 ? nothing : Buffer.from(masked.subarray(cut))
     return masked.subarray(0, cut)
   }
 
   /** The rest, once the stream has ended well; after an error it is never asked for, and never let go. */
   end(): Buffer {
     const rest = this.#heldOut
-    this.#held = this.#heldOut = Buffer.alloc(0)
+    this.#held = this.#heldOut = nothing
     return rest
   }
 
@@ -66,6 +69,19 @@ export class Scrubber {
     return this.#maskInto(seen, seen, true, 0).toString('latin1')
   }
 
+  /** Whole fields, names and values alternating: values masked, and left out with a name that would have to be. */
+  fields(flat: readonly string[]): string[] {
+    // Nearly always there is nothing in any of them.
+    let isClean = true
+    this.#forms.search.each(Buffer.from(flat.join('\n'), 'latin1'), () => {
+      isClean = false
+    })
+    if (isClean) return [...flat]
+    return pairsOf(flat)
+      .filter(([name]) => this.text(name) === name)
+      .flatMap(([name, value]) => [name, this.text(value)])
+  }
+
   /**
    * Searches `seen`, masks in `out`; `shared` says that `out` must be copied before it is written to. What ends
    * within the first `counted` bytes was found before.
@@ -73,19 +89,14 @@ export class Scrubber {
   #maskInto(seen: Buffer, out: Buffer, shared: boolean, counted: number): Buffer {
     let target = out
     let mine = !shared
-    for (const bytes of this.#forms.all) {
-      let at = seen.indexOf(bytes)
-      while (at !== -1) {
-        if (!mine) {
-          target = Buffer.from(out)
-          mine = true
-        }
-        target.fill(mask, at, at + bytes.length)
-        if (at + bytes.length > counted) this.hits += 1
-        // Step by one: an occurrence may overlap the next of its kind.
-        at = seen.indexOf(bytes, at + 1)
+    this.#forms.search.each(seen, (at, length) => {
+      if (!mine) {
+        target = Buffer.from(out)
+        mine = true
       }
-    }
+      target.fill(mask, at, at + length)
+      if (at + length > counted) this.hits += 1
+    })
     return target
   }
 
@@ -95,7 +106,10 @@ export class Scrubber {
     for (let at = Math.max(0, seen.length - longest + 1); at < seen.length; at += 1) {
       const left = seen.length - at
       for (const form of byFirst[seen[at] ?? 0] ?? []) {
-        if (left < form.length && seen.compare(form, 0, left, at) === 0) return left
+        if (left >= form.length) continue
+        let same = 1
+        while (same < left && form[same] === seen[at + same]) same += 1
+        if (same === left) return left
       }
     }
     return 0

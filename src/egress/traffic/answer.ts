@@ -96,7 +96,7 @@ export function passAnswer(options: {
     guarded(() => {
       if (scrubber !== undefined) letThrough(scrubber.end())
       const fields = forwardedTrailers(trailers)
-      to.end(scrubber === undefined ? fields : scrubbed(fields, scrubber), first)
+      to.end(scrubber === undefined ? fields : scrubber.fields(fields), first)
       end(null)
     })
 
@@ -141,15 +141,5 @@ export function cleanHead(
   vouched: boolean,
 ): string[] {
   const headers = answeredHeaders(rawHeaders, vouched)
-  return scrubber === undefined ? headers : scrubbed(headers, scrubber)
-}
-
-function scrubbed(headers: string[], scrubber: Scrubber): string[] {
-  const clean: string[] = []
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] ?? ''
-    if (scrubber.text(name) !== name) continue
-    clean.push(name, scrubber.text(headers[i + 1] ?? ''))
-  }
-  return clean
+  return scrubber === undefined ? headers : scrubber.fields(headers)
 }
