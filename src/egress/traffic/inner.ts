@@ -1,10 +1,12 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { Http1Inbound, headOf } from '../inbound/http1.ts'
-import { SwitchingInbound } from '../inbound/switching.ts'
+import { StillAnswering, SwitchingInbound } from '../inbound/switching.ts'
 import { tunnelTarget } from '../request/tuple.ts'
 import { webSocketTarget } from '../request/websocket.ts'
+import { contained } from './contained.ts'
 import { askedRaw } from './deny.ts'
 import { serveHttp2 } from './inner-http2.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
@@ -30,50 +32,93 @@ export function createInner(deps: InnerDeps): Inner {
 
 function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelTable>): Server {
   const server = makeServer(deps.limits)
-  const handle = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => {
-    const tunnel = table.get(req.socket)
-    if (tunnel === undefined) {
-      req.socket.destroy()
-      return
-    }
-    serveRequest(deps, tunnel, {
-      inbound: new Http1Inbound(req, res, expectsContinue),
-      canonical: tunnelTarget(headOf(req), tunnel.destination),
-    })
-  }
-  server.on('request', (req, res) => handle(req, res, false))
-  server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => handle(req, res, true))
-  // Node would answer it itself, and nobody would hear of it.
-  server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => handle(req, res, false))
-  server.on('upgrade', (req: IncomingMessage, stream, early: Buffer) => {
-    const tunnel = table.get(req.socket)
-    if (tunnel === undefined) {
-      stream.destroy()
-      return
-    }
-    const asked = webSocketTarget(headOf(req), tunnel.destination)
-    // Frames before the answer are what a request hides in that its server takes for the next.
-    const canonical =
-      asked.ok && early.length > 0 ? ({ ok: false, reason: 'websocket_malformed' } as const) : asked
-    const handshake = canonical.ok ? canonical.handshake : undefined
-    serveRequest(deps, tunnel, {
-      inbound: new SwitchingInbound(req, stream as Socket, handshake),
-      canonical,
-    })
-  })
-  server.on('connect', (req, socket) => {
-    const tunnel = table.get(req.socket)
-    if (tunnel !== undefined)
-      deps.denier.deny(tunnel.identity, askedRaw(saidBy(req), 'https'), 'connect_in_tunnel', 'request')
+  /** What ends with a listener that fails: the tunnel it is about. */
+  const endTunnel = (socket: Duplex) => {
+    table.get(socket)?.end()
     socket.destroy()
-  })
-  server.on('clientError', (_error, socket) => {
-    const tunnel = table.get(socket)
-    if (tunnel !== undefined) {
-      const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
-      deps.denier.deny(tunnel.identity, asked, 'parse_error', 'request')
-    }
-    refuseBytes(socket)
-  })
+  }
+  const answers = (expectsContinue: boolean) =>
+    contained(
+      deps.log,
+      (req: IncomingMessage, res: ServerResponse) => {
+        const tunnel = table.get(req.socket)
+        if (tunnel === undefined) {
+          req.socket.destroy()
+          return
+        }
+        serveRequest(deps, tunnel, {
+          inbound: new Http1Inbound(req, res, expectsContinue),
+          canonical: tunnelTarget(headOf(req), tunnel.destination),
+        })
+      },
+      (req) => endTunnel(req.socket),
+    )
+  server.on('request', answers(false))
+  server.on('checkContinue', answers(true))
+  // Node would answer it itself, and nobody would hear of it.
+  server.on('checkExpectation', answers(false))
+  server.on(
+    'upgrade',
+    contained(
+      deps.log,
+      (req: IncomingMessage, stream: Duplex, early: Buffer) => {
+        const tunnel = table.get(req.socket)
+        if (tunnel === undefined) stream.destroy()
+        else serveUpgrade(deps, tunnel, { req, socket: stream as Socket, early })
+      },
+      (req) => endTunnel(req.socket),
+    ),
+  )
+  server.on(
+    'connect',
+    contained(
+      deps.log,
+      (req: IncomingMessage, socket: Duplex) => {
+        const tunnel = table.get(req.socket)
+        if (tunnel !== undefined)
+          deps.denier.deny(tunnel.identity, askedRaw(saidBy(req), 'https'), 'connect_in_tunnel', 'request')
+        socket.destroy()
+      },
+      (req) => endTunnel(req.socket),
+    ),
+  )
+  server.on(
+    'clientError',
+    contained(
+      deps.log,
+      (_error: Error, socket: Duplex) => {
+        const tunnel = table.get(socket)
+        if (tunnel !== undefined) {
+          const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
+          deps.denier.deny(tunnel.identity, asked, 'parse_error', 'request')
+        }
+        refuseBytes(socket)
+      },
+      (_error, socket) => endTunnel(socket),
+    ),
+  )
   return server
+}
+
+function serveUpgrade(
+  deps: InnerDeps,
+  tunnel: Tunnel,
+  { req, socket, early }: { req: IncomingMessage; socket: Socket; early: Buffer },
+): void {
+  const asked = webSocketTarget(headOf(req), tunnel.destination)
+  // Frames before the answer are what a request hides in that its server takes for the next.
+  const canonical =
+    asked.ok && early.length > 0 ? ({ ok: false, reason: 'websocket_malformed' } as const) : asked
+  const handshake = canonical.ok ? canonical.handshake : undefined
+  let inbound: SwitchingInbound
+  try {
+    inbound = new SwitchingInbound(req, socket, handshake)
+  } catch (err) {
+    if (!(err instanceof StillAnswering)) throw err
+    // Its answer would stand in the middle of the other, so there is nothing to say on this connection.
+    const reason = canonical.ok ? 'websocket_malformed' : canonical.reason
+    deps.denier.deny(tunnel.identity, askedRaw(saidBy(req), 'https'), reason, 'request')
+    return tunnel.end()
+  }
+  serveRequest(deps, tunnel, { inbound, canonical })
 }

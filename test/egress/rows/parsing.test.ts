@@ -216,6 +216,48 @@ test('row 23: bytes sent with CONNECT are refused, and a pipelined second reques
   expect(up.seen.map((seen) => seen.url)).toEqual(['/ok/1', '/ok/2'])
 })
 
+test.each([
+  ['some protocol', ['Upgrade: x', 'Connection: Upgrade'], 'upgrade_unsupported'],
+  [
+    'a WebSocket',
+    [
+      'Upgrade: websocket',
+      'Connection: Upgrade',
+      'Sec-WebSocket-Version: 13',
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    ],
+    'websocket_malformed',
+  ],
+])(
+  'row 23: an upgrade to %s behind a request without its answer ends that tunnel alone',
+  async (_, upgrade, reason) => {
+    await using world = await makeWorld()
+    const up = await world.upstream((req, res) => {
+      if (req.url !== '/slow') res.end('fine')
+    })
+    await world.setRules([rule(host, up.port, { methods: ['GET', 'WEBSOCKET'] })])
+    const other = await world.tunnel(host, up.port)
+    expect(await sayAndRead(other, request(host, up.port, '/'))).toContain('fine')
+    const socket = await world.tunnel(host, up.port)
+    const heard = listenTo(socket)
+    socket.write(request(host, up.port, '/slow') + request(host, up.port, '/up', upgrade))
+    await expect.poll(() => heard.closed).toBe(true)
+    const [denied] = await world.events('egress.denied')
+    expect(denied?.data).toMatchObject({ reason, path: '/up' })
+    expect(up.seen.map((seen) => seen.url)).not.toContain('/up')
+    expect(await sayAndRead(other, request(host, up.port, '/'))).toContain('fine')
+  },
+)
+
+test('row 23: an upgrade behind a request that has its answer is judged for itself', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('fine'))
+  const socket = await world.tunnel(host, up.port)
+  expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('fine')
+  const upgrade = request(host, up.port, '/', ['Upgrade: x', 'Connection: Upgrade'])
+  expect(deniedAs(await sayAndRead(socket, upgrade))).toBe('upgrade_unsupported')
+})
+
 test('row 23: a request hidden in a body stays a body', async () => {
   await using world = await makeWorld()
   const up = await world.upstream((req, res) => {
