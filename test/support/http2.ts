@@ -12,6 +12,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2'
+import type { Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import { byServerName, listenLocally } from './listening.ts'
 
@@ -29,7 +30,10 @@ export async function startHttp2Upstream(
 ): Promise<Http2Upstream> {
   const seen: IncomingHttpHeaders[] = []
   const sessions: ServerHttp2Session[] = []
-  const server = createSecureServer(byServerName(contextFor))
+  const server = createSecureServer({ ...byServerName(contextFor), strictSingleValueFields: false })
+  // A connection whose handshake is still under way has no session yet, and would keep the server from closing.
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => sockets.add(socket))
   server.on('session', (session) => {
     session.on('error', () => undefined)
     sessions.push(session)
@@ -46,6 +50,7 @@ export async function startHttp2Upstream(
     sessions,
     async [Symbol.asyncDispose]() {
       for (const session of sessions) session.destroy()
+      for (const socket of sockets) socket.destroy()
       await new Promise((resolve) => server.close(resolve))
     },
   }
@@ -54,7 +59,9 @@ export async function startHttp2Upstream(
 /** A client's session on a tunnel on which HTTP/2 was agreed. */
 export function http2Client(secured: TLSSocket): ClientHttp2Session {
   if (secured.alpnProtocol !== 'h2') throw new Error(`agreed on ${secured.alpnProtocol}`)
-  const session = connectHttp2('https://tunnel.example.com', { createConnection: () => secured })
+  // Node's types do not know yet that a client may be lenient in what it sends.
+  const options = { createConnection: () => secured, strictSingleValueFields: false }
+  const session = connectHttp2('https://tunnel.example.com', options)
   session.on('error', () => undefined)
   return session
 }

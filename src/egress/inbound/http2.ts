@@ -56,7 +56,13 @@ class Http2Answer implements InboundAnswer {
     this.sink = stream
     this.#requestComplete = requestComplete
     stream.on('wantTrailers', () => {
-      if (!this.#cut) stream.sendTrailers(http2Headers(this.#trailers))
+      if (this.#cut) return
+      try {
+        stream.sendTrailers(http2Headers(this.#trailers))
+      } catch {
+        // The client took the stream back meanwhile, or Node does not write them: not whole, and nobody's end but its own.
+        this.abort()
+      }
     })
   }
 

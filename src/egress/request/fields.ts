@@ -58,14 +58,63 @@ export const oneHop: ReadonlySet<string> = new Set([
   'http2-settings',
 ])
 
-/** The same fields as HTTP/2 has them: in lower case, without Host and what concerns one hop of HTTP/1.1. */
+/**
+ * Of a session by HTTP/2. It counts twelve bytes more a field than are sent, and by 64 KiB, its default, a head of many
+ * short fields that HTTP/1.1 let in would not go out again.
+ */
+export const maxSendHeaderBlockLength = 1024 * 1024
+
+// Node refuses to write a second line of these by HTTP/2, whoever sent it.
+const oneLine = new Set([
+  'access-control-allow-credentials',
+  'access-control-max-age',
+  'access-control-request-method',
+  'age',
+  'authorization',
+  'content-encoding',
+  'content-language',
+  'content-length',
+  'content-location',
+  'content-md5',
+  'content-range',
+  'content-type',
+  'date',
+  'dnt',
+  'etag',
+  'expires',
+  'from',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'last-modified',
+  'location',
+  'max-forwards',
+  'proxy-authorization',
+  'range',
+  'referer',
+  'retry-after',
+  'tk',
+  'upgrade-insecure-requests',
+  'user-agent',
+  'x-content-type-options',
+])
+
+/**
+ * The same fields as HTTP/2 has them: in lower case, without Host and what concerns one hop of HTTP/1.1. Lines of one
+ * name stay lines; where Node takes one only they are joined, which changes nothing of what they say (RFC 9110
+ * section 5.3).
+ */
 export function http2Headers(flat: readonly string[]): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = Object.create(null)
   for (const [name, value] of pairsOf(flat)) {
     const lower = name.toLowerCase()
-    if (oneHop.has(lower) || lower === 'host' || lower.startsWith(':')) continue
+    if (oneHop.has(lower) || lower === 'host' || lower === 'te' || lower.startsWith(':')) continue
     const before = headers[lower]
-    headers[lower] = before === undefined ? value : [before, value].flat()
+    if (before === undefined) headers[lower] = value
+    else if (typeof before !== 'string') before.push(value)
+    else headers[lower] = oneLine.has(lower) ? `${before}, ${value}` : [before, value]
   }
   return headers
 }

@@ -102,7 +102,13 @@ export function passAnswer(options: {
 
   guarded(() => {
     const headers = decoder === undefined ? from.rawHeaders : asDecoded(from.rawHeaders)
-    to.head(from.status, cleanHead(headers, scrubber, options.vouched), from.headOnly)
+    const clean = cleanHead(headers, scrubber, options.vouched)
+    try {
+      to.head(from.status, clean, from.headOnly)
+    } catch {
+      // HTTP/2 has no room for such a head; or the client has gone, and whoever heard that ends this.
+      if (!to.gone()) end('upstream_failed')
+    }
   })
   process.nextTick(endTurn)
   decoder?.on('error', () => end('upstream_failed'))

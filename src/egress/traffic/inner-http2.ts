@@ -1,6 +1,7 @@
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import { Http2Inbound } from '../inbound/http2.ts'
+import { maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
 import type { EgressLimits } from '../types.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
@@ -17,6 +18,7 @@ const resetsPerSecond = 20
 function bounds(limits: EgressLimits) {
   return {
     maxSessionMemory: 4,
+    maxSendHeaderBlockLength,
     maxSessionInvalidFrames: 50,
     maxSessionRejectedStreams: 50,
     maxOutstandingPings: 5,

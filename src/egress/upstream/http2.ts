@@ -8,7 +8,7 @@ import {
 } from 'node:http2'
 import type { Readable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { http2Headers } from '../request/fields.ts'
+import { http2Headers, maxSendHeaderBlockLength } from '../request/fields.ts'
 import type {
   BodyReader,
   Channel,
@@ -44,6 +44,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
       const inner = connectHttp2(`https://${socket.servername || 'upstream'}`, {
         createConnection: () => socket,
         maxSessionMemory: 8,
+        maxSendHeaderBlockLength,
         maxReservedRemoteStreams: 0,
         peerMaxConcurrentStreams: maxStreams,
         settings: {
@@ -148,7 +149,13 @@ class Http2Request implements UpstreamRequest {
       events.answered(new Http2UpstreamAnswer(stream, head))
     })
     stream.on('wantTrailers', () => {
-      if (!this.#aborted) stream.sendTrailers(http2Headers(this.#trailers()))
+      if (this.#aborted) return
+      try {
+        stream.sendTrailers(http2Headers(this.#trailers()))
+      } catch (err) {
+        // A throw in an event of Node's would end the process.
+        stream.destroy(err as Error)
+      }
     })
   }
 

@@ -1,6 +1,8 @@
+import { constants } from 'node:http2'
 import { expect, test } from 'vitest'
-import { makeWorld, rule, type World } from '../../support/egress-world.ts'
+import { makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
 import {
+  answered,
   ask,
   frame,
   frameType,
@@ -211,4 +213,126 @@ test('row 17: an upgrade to h2c and HTTP/2 with prior knowledge on HTTP/1.1 are 
   socket.write(preface)
   await expect.poll(() => got).toContain('400 Bad Request')
   expect(up.seen).toEqual([])
+})
+
+/** Every field that Node knows, but what frames a message or belongs to one hop. */
+const knownFields = Object.entries(constants)
+  .filter(([key]) => key.startsWith('HTTP2_HEADER_'))
+  .map(([, name]) => String(name))
+  .filter(
+    (name) =>
+      !/^(?::|proxy-|connection$|keep-alive$|transfer-encoding$|upgrade$|http2-settings$|te$|host$|content-length$|content-encoding$|trailer$|expect$|alt-svc$)/.test(
+        name,
+      ),
+  )
+
+test('row 23: every field of an answer may come twice, its trailers too, and reaches a client of either version', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => {
+    res.writeHead(200, [
+      ...knownFields.flatMap((name) => [name, '1', name, '2']),
+      'transfer-encoding',
+      'chunked',
+    ])
+    res.write('body')
+    res.addTrailers([
+      ['ETag', '"a"'],
+      ['ETag', '"b"'],
+      ['X-Many', '1'],
+      ['X-Many', '2'],
+    ])
+    res.end()
+  })
+  await world.setRules([rule(host, up.port)])
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const got = await ask(client, Object.fromEntries(good(up.port)))
+  expect(got).toMatchObject({ status: 200, body: 'body', code: 0 })
+  expect(got.trailers).toMatchObject({ etag: '"a", "b"', 'x-many': '1, 2' })
+  expect(got.headers).toMatchObject({ 'x-content-type-options': '1, 2', 'set-cookie': ['1', '2'] })
+  const answer = await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/'))
+  expect(answer).toMatch(/ETag: "a"\r\nETag: "b"\r\n/)
+  client.destroy()
+})
+
+test('row 23: every field of a request may come twice, its trailers too, and reaches an upstream of HTTP/2', async () => {
+  await using world = await makeWorld()
+  const trailers: unknown[] = []
+  await using up = await startHttp2Upstream(world.upstreamContext, (stream) => {
+    stream.resume()
+    stream.on('trailers', (got) => trailers.push(got))
+    stream.on('end', () => {
+      stream.respond({ ':status': 200 })
+      stream.end('ok')
+    })
+  })
+  await world.setRules([rule(host, up.port)])
+  const twice = knownFields.filter((name) => name !== 'range' && name !== 'cookie')
+  const late = '0\r\nETag: "a"\r\nETag: "b"\r\n\r\n'
+  const lines = twice.flatMap((name) => [`${name}: 1`, `${name}: 2`])
+  const head = request(host, up.port, '/', [...lines, 'Transfer-Encoding: chunked'], 'POST')
+  expect(await sayAndRead(await world.tunnel(host, up.port), head + late)).toContain('200 OK')
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const trailing: Record<string, string[]> = { etag: ['"a"', '"b"'] }
+  // In two requests: Node takes 128 fields and no more.
+  for (const names of [twice.slice(0, 40), ['user-agent', 'accept', ...twice.slice(40)]]) {
+    const fields: Record<string, string | string[]> = {
+      ...Object.fromEntries(good(up.port)),
+      ':method': 'POST',
+    }
+    for (const name of names) fields[name] = ['1', '2']
+    const stream = client.request(fields, { waitForTrailers: true })
+    stream.on('wantTrailers', () => stream.sendTrailers(trailing))
+    stream.end('x')
+    expect(await answered(stream)).toMatchObject({ status: 200, body: 'ok', code: 0 })
+  }
+  expect(trailers).toMatchObject(Array(3).fill({ etag: '"a", "b"' }))
+  for (const seen of [up.seen[0], up.seen[2]])
+    expect(seen).toMatchObject({ 'user-agent': '1, 2', accept: '1, 2' })
+  client.destroy()
+})
+
+test('row 19: a status that HTTP/2 does not know ends its own stream, and is recorded for what it is', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((req, res) => {
+    if (req.url === '/odd') res.writeHead(999)
+    res.end('body')
+  })
+  await world.setRules([rule(host, up.port)])
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const fields = Object.fromEntries(good(up.port))
+  expect(await ask(client, { ...fields, ':path': '/odd' })).toMatchObject({ status: 0, code: 2 })
+  expect(await world.outcome()).toMatchObject({ status: 999, failure: 'upstream_failed' })
+  expect(await ask(client, fields)).toMatchObject({ status: 200, body: 'body', code: 0 })
+  client.destroy()
+})
+
+test('row 19: a head of very many short fields goes out by HTTP/2 too, and is refused at most by who gets it', async () => {
+  await using world = await makeWorld()
+  const many = Array<string>(8_000).fill('a: b')
+  const one = await world.upstream((_req, res) => {
+    res.writeHead(
+      200,
+      many.flatMap((line) => line.split(': ')),
+    )
+    res.end('body')
+  })
+  await using two = await startHttp2Upstream(world.upstreamContext, (stream) => {
+    stream.respond({ ':status': 200 })
+    stream.end('ok')
+  })
+  await world.setRules([rule(host, one.port), rule(host, two.port)])
+  const { back, socket } = await frames(
+    world,
+    one.port,
+    frame(frameType.headers, endStream | endHeaders, 1, headerBlock(good(one.port))),
+  )
+  await expect.poll(() => back.some((frame) => frame.type === frameType.data)).toBe(true)
+  expect(back.find((frame) => frame.type === frameType.headers)?.payload.length).toBeGreaterThan(many.length)
+  socket.destroy()
+  // Node's server takes 128 fields and no more, and says so by a reset of that stream alone.
+  const asked = request(host, two.port, '/', many)
+  expect(await sayAndRead(await world.tunnel(host, two.port), asked)).toContain('upstream_failed')
+  expect(await sayAndRead(await world.tunnel(host, two.port), request(host, two.port, '/'))).toContain(
+    '200 OK',
+  )
 })
