@@ -116,10 +116,7 @@ export class Delivery implements UpstreamEvents {
     }
     const channel = this.#deps.upstream.channel(place, inbound.webSocket !== undefined)
     if (channel instanceof Promise)
-      channel.then(
-        (opened) => this.#open(opened),
-        (err: unknown) => this.failed(err),
-      )
+      channel.then((opened) => this.#open(opened)).catch((err: unknown) => this.failed(err))
     else this.#open(channel)
     return this.#done.promise
   }

@@ -12,6 +12,7 @@ import type { Live } from '../leases/live.ts'
 import type { EgressLimits } from '../types.ts'
 import type { CameFrom } from './caller.ts'
 import { createConnectHandler } from './connect.ts'
+import { contained } from './contained.ts'
 import { askedRaw, connectDenial, type Denier } from './deny.ts'
 import type { Exchange } from './exchange.ts'
 import { createForwardHandler } from './forward.ts'
@@ -47,16 +48,21 @@ export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): S
     const connect = createConnectHandler({ ...deps, inner, cameFrom })
     const server = makeServer(deps.limits)
     server.on('connection', (socket) => deps.crowd.arrived(socket))
-    const start = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean) => {
-      forward(req, new Http1Inbound(req, res, expectsContinue)).catch((err: unknown) => {
-        deps.log.error({ err }, 'egress request failed')
-        req.socket.destroy()
-      })
-    }
-    server.on('request', (req, res) => start(req, res, false))
-    server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => start(req, res, true))
+    const requests = (expectsContinue: boolean) =>
+      contained(
+        deps.log,
+        (req: IncomingMessage, res: ServerResponse) => {
+          forward(req, new Http1Inbound(req, res, expectsContinue)).catch((err: unknown) => {
+            deps.log.error({ err }, 'egress request failed')
+            req.socket.destroy()
+          })
+        },
+        (req) => void req.socket.destroy(),
+      )
+    server.on('request', requests(false))
+    server.on('checkContinue', requests(true))
     // Node would answer it itself, and nobody would hear of it.
-    server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => start(req, res, false))
+    server.on('checkExpectation', requests(false))
     server.on('connect', (req, stream, head) => {
       const socket = stream as Socket
       socket.on('error', () => socket.destroy())

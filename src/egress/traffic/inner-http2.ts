@@ -4,6 +4,7 @@ import { Http2Inbound } from '../inbound/http2.ts'
 import { maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
 import type { EgressLimits } from '../types.ts'
+import { contained } from './contained.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
 import type { Tunnel } from './tunnel.ts'
 
@@ -55,14 +56,18 @@ export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket):
   })
   session.on('close', () => tunnel.end())
   const taken = createBucket(resetBurst, resetsPerSecond)
-  session.on('stream', (stream, _headers, flags, raw: string[]) => {
+  const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
     stream.on('error', () => undefined)
     stream.setTimeout(deps.limits.idleTimeoutMs, () => stream.close(constants.NGHTTP2_CANCEL))
     stream.once('aborted', () => {
       if (!taken()) refuse()
     })
     serveStream(deps, tunnel, stream, { flags, raw })
-  })
+  }
+  session.on(
+    'stream',
+    contained(deps.log, serve, () => tunnel.end()),
+  )
 }
 
 function serveStream(

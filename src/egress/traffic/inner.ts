@@ -22,11 +22,15 @@ export function createInner(deps: InnerDeps): Inner {
   const table = createTunnelTable()
   const server = makeInnerServer(deps, table)
   return {
-    serve(secured, tunnel) {
-      if (secured.alpnProtocol === 'h2') return serveHttp2(deps, tunnel, secured)
-      table.set(secured, tunnel)
-      server.emit('connection', secured)
-    },
+    serve: contained(
+      deps.log,
+      (secured: TLSSocket, tunnel: Tunnel) => {
+        if (secured.alpnProtocol === 'h2') return serveHttp2(deps, tunnel, secured)
+        table.set(secured, tunnel)
+        server.emit('connection', secured)
+      },
+      (_secured, tunnel) => tunnel.end(),
+    ),
   }
 }
 

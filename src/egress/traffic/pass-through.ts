@@ -165,8 +165,12 @@ function firstMessage(socket: Socket, host: string, timeoutMs: number): Promise<
     }
     const take = (chunk: Buffer) => {
       bytes = Buffer.concat([bytes, chunk])
-      const judged = judgeClientHello(bytes, host)
-      if (judged !== undefined) settle(judged.ok ? bytes : judged.reason)
+      try {
+        const judged = judgeClientHello(bytes, host)
+        if (judged !== undefined) settle(judged.ok ? bytes : judged.reason)
+      } catch {
+        settle('tls_failed')
+      }
     }
     const gone = () => settle('tls_failed')
     const timer = setTimeout(gone, timeoutMs)

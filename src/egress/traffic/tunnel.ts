@@ -96,7 +96,7 @@ export function openTunnel(options: {
   socket.on('error', close)
   secured.on('close', close)
   secured.once('secure', () => {
-    if (gone) return
+    if (gone || secured.destroyed) return
     // Without a server name the callback was never asked.
     if (!named) return refuse('sni_mismatch')
     established = true

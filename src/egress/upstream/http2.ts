@@ -53,7 +53,9 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
           maxHeaderListSize: options.maxHeaderSize,
         },
       })
-      inner.once('connect', () => inner.setLocalWindowSize(1024 * 1024))
+      inner.once('connect', () => {
+        if (!inner.destroyed) inner.setLocalWindowSize(1024 * 1024)
+      })
       const session = new Session(inner, options.idleTimeoutMs)
       all.add(inner)
       pooled.set(name, [...(pooled.get(name) ?? []), session])
@@ -146,14 +148,18 @@ class Http2Request implements UpstreamRequest {
       answered = true
       const headOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
       const head = { status: headers[':status'] ?? 502, rawHeaders: withoutPseudo(raw ?? []), headOnly }
-      events.answered(new Http2UpstreamAnswer(stream, head))
+      try {
+        events.answered(new Http2UpstreamAnswer(stream, head))
+      } catch (err) {
+        // Thrown into an event of Node's it would end the process.
+        stream.destroy(err as Error)
+      }
     })
     stream.on('wantTrailers', () => {
       if (this.#aborted) return
       try {
         stream.sendTrailers(http2Headers(this.#trailers()))
       } catch (err) {
-        // A throw in an event of Node's would end the process.
         stream.destroy(err as Error)
       }
     })
