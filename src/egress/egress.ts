@@ -186,6 +186,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     now,
     log,
   })
+  stack.defer(() => front.close())
 
   metrics.gauge('live', 'Tunnels and requests under way.', () => live.size)
   metrics.gauge('records_waiting', 'Audit records not yet written.', () => recorder.waiting)

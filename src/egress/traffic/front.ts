@@ -18,7 +18,7 @@ import type { Exchange } from './exchange.ts'
 import { createForwardHandler } from './forward.ts'
 import { createInner } from './inner.ts'
 import type { PassedTunnel } from './pass-through.ts'
-import { makeServer, refuseBytes, saidBy, unavailable } from './server.ts'
+import { bytesRefusal, makeServer, refuseBytes, saidBy, unavailable } from './server.ts'
 
 export interface FrontDeps {
   leases: Leases
@@ -40,7 +40,7 @@ export interface FrontDeps {
  * What sandboxes speak to. `makeOuter` is a forward proxy's face: CONNECT, and absolute-form for plain http. All
  * tunnels' decrypted sockets share one inner server, which never listens.
  */
-export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): Server } {
+export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): Server; close(): void } {
   const inner = createInner(deps)
 
   function makeOuter(cameFrom: CameFrom): Server {
@@ -52,6 +52,8 @@ export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): S
       contained(
         deps.log,
         (req: IncomingMessage, res: ServerResponse) => {
+          // Its answer has nowhere to go.
+          if (!req.socket.writable) return
           forward(req, new Http1Inbound(req, res, expectsContinue)).catch((err: unknown) => {
             deps.log.error({ err }, 'egress request failed')
             req.socket.destroy()
@@ -72,9 +74,9 @@ export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): S
         else socket.end(connectDenial(unavailable(''), askedRaw(saidBy(req), 'https')))
       })
     })
-    server.on('clientError', (_error, socket) => refuseBytes(socket))
+    server.on('clientError', (error, socket) => refuseBytes(socket, bytesRefusal(error)))
     return server
   }
 
-  return { makeOuter }
+  return { makeOuter, close: () => inner.close() }
 }

@@ -10,12 +10,14 @@ import { contained } from './contained.ts'
 import { askedRaw } from './deny.ts'
 import { serveHttp2 } from './inner-http2.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
-import { makeServer, refuseBytes, saidBy } from './server.ts'
+import { bytesRefusal, makeServer, refuseBytes, saidBy } from './server.ts'
 import { createTunnelTable, type Tunnel } from './tunnel.ts'
 
 /** What serves the decrypted side of every tunnel; it never listens. */
 export interface Inner {
   serve(secured: TLSSocket, tunnel: Tunnel): void
+  /** Looks no more for heads that take too long. */
+  close(): void
 }
 
 export function createInner(deps: InnerDeps): Inner {
@@ -27,15 +29,26 @@ export function createInner(deps: InnerDeps): Inner {
       (secured: TLSSocket, tunnel: Tunnel) => {
         if (secured.alpnProtocol === 'h2') return serveHttp2(deps, tunnel, secured)
         table.set(secured, tunnel)
-        server.emit('connection', secured)
+        // Node counts a head's time from here on, and until its first byte the tunnel's own holds.
+        secured.once(
+          'readable',
+          contained(
+            deps.log,
+            () => void server.emit('connection', secured),
+            () => tunnel.end(),
+          ),
+        )
       },
       (_secured, tunnel) => tunnel.end(),
     ),
+    close: () => void server.close(),
   }
 }
 
 function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelTable>): Server {
   const server = makeServer(deps.limits)
+  // From then on Node looks once a second for heads that take too long; this server never listens.
+  server.emit('listening')
   /** What ends with a listener that fails: the tunnel it is about. */
   const endTunnel = (socket: Duplex) => {
     table.get(socket)?.end()
@@ -50,6 +63,8 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
           req.socket.destroy()
           return
         }
+        // The tunnel is ending, and an answer has nowhere to go.
+        if (!req.socket.writable) return
         serveRequest(deps, tunnel, {
           inbound: new Http1Inbound(req, res, expectsContinue),
           canonical: tunnelTarget(headOf(req), tunnel.destination),
@@ -90,13 +105,14 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
     'clientError',
     contained(
       deps.log,
-      (_error: Error, socket: Duplex) => {
+      (error: Error, socket: Duplex) => {
+        const reason = bytesRefusal(error)
         const tunnel = table.get(socket)
         if (tunnel !== undefined) {
           const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
-          deps.denier.deny(tunnel.identity, asked, 'parse_error', 'request')
+          deps.denier.deny(tunnel.identity, asked, reason, 'request')
         }
-        refuseBytes(socket)
+        refuseBytes(socket, reason)
       },
       (_error, socket) => endTunnel(socket),
     ),

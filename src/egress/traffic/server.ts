@@ -30,17 +30,23 @@ export function unavailable(source: string): Denial {
   return { status: denialStatus(reason), reason, rule: 'lease', host: '', source }
 }
 
+/** Why Node gave up on what a client sends. */
+export function bytesRefusal(error: Error): 'parse_error' | 'head_timeout' {
+  return (error as NodeJS.ErrnoException).code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'head_timeout' : 'parse_error'
+}
+
 /** What could not be parsed gets a constant answer: none of its bytes are worth quoting. */
-export function refuseBytes(socket: {
-  writable: boolean
-  end(text: string): unknown
-  destroy(): unknown
-}): void {
+export function refuseBytes(
+  socket: { writable: boolean; end(text: string, sent?: () => void): unknown; destroy(): unknown },
+  reason: ReturnType<typeof bytesRefusal>,
+): void {
   if (!socket.writable) {
     socket.destroy()
     return
   }
-  socket.end(
-    'HTTP/1.1 400 Bad Request\r\nconnection: close\r\nx-toolcrib-denied: parse_error\r\ncontent-length: 0\r\n\r\n',
-  )
+  const text = (status: string) =>
+    `HTTP/1.1 ${status}\r\nconnection: close\r\nx-toolcrib-denied: ${reason}\r\ncontent-length: 0\r\n\r\n`
+  if (reason === 'parse_error') socket.end(text('400 Bad Request'))
+  // Its parser would go on, and serve what it was told is refused.
+  else socket.end(text('408 Request Timeout'), () => socket.destroy())
 }

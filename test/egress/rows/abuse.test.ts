@@ -1,6 +1,6 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
-import { armed, host } from '../../support/armed.ts'
+import { armed, host, listenTo } from '../../support/armed.ts'
 import { basic, connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
 import { until } from '../../support/until.ts'
 
@@ -48,6 +48,44 @@ test('row 38: a tunnel without handshake, without requests, or with a head that 
   )
   clearInterval(drip)
   expect([silent, idle, slow, slowOuter].every((socket) => socket.destroyed)).toBe(true)
+})
+
+test('row 38: in a tunnel a head has its own time from its first byte on, and silence has the longer one', async () => {
+  await using world = await makeWorld({ limits: { tunnelIdleTimeoutMs: 8_000, headersTimeoutMs: 300 } })
+  const { up } = await armed(world, (_req, res) => res.end('fine'))
+  const silent = await world.tunnel(host, up.port)
+  const used = await world.tunnel(host, up.port)
+  expect(await sayAndRead(used, request(host, up.port, '/'))).toContain('fine')
+  const stalled = await world.tunnel(host, up.port)
+  const dripping = await world.tunnel(host, up.port)
+  const second = await world.tunnel(host, up.port)
+  expect(await sayAndRead(second, request(host, up.port, '/'))).toContain('fine')
+  const slow = [stalled, dripping, second]
+  const heard = slow.map(listenTo)
+  for (const socket of slow) socket.write('GET / HTTP/1.1\r\n')
+  const drip = setInterval(() => {
+    for (const socket of [dripping, second]) socket.write('x: y\r\n')
+  }, 50)
+  await until(() => heard.every(({ closed }) => closed))
+  clearInterval(drip)
+  for (const { text } of heard) expect(text).toMatch(/^HTTP\/1\.1 408 [^]*x-toolcrib-denied: head_timeout/)
+  const denied = await world.events('egress.denied', 3)
+  expect(denied.map(({ data }) => data['reason'])).toEqual(Array(3).fill('head_timeout'))
+  for (const socket of [silent, used])
+    expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('fine')
+  expect(up.seen).toHaveLength(4)
+})
+
+test('row 38: a body may take its time where a head may not', async () => {
+  await using world = await makeWorld({ limits: { headersTimeoutMs: 300 } })
+  const { up } = await armed(world, (req, res) => {
+    req.on('data', () => undefined)
+    req.on('end', () => res.end('fine'))
+  })
+  const socket = await world.tunnel(host, up.port)
+  socket.write(`POST / HTTP/1.1\r\nHost: ${host}:${up.port}\r\nContent-Length: 2\r\n\r\na`)
+  await new Promise((resolve) => setTimeout(resolve, 2_500))
+  expect(await sayAndRead(socket, 'b')).toContain('fine')
 })
 
 test('row 38: an upstream that does not answer is given up on, and the refusal says that it may have acted', async () => {
