@@ -24,6 +24,7 @@ export {
   type MintedSpec,
   type MintedSpecs,
   mintInputs,
+  mintUrl,
   type SignedVariable,
   type SignSpec,
   signInputs,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { canonicalAddress } from './addresses.ts'
-import { credentialName } from './binding.ts'
+import { credentialName, injectable } from './binding.ts'
 
 const printable = z.string().regex(/^[\x21-\x7e]+$/, 'use printable ASCII without spaces')
 /** Where a token is asked for: https only, one canonical spelling, nothing that a server could read in two ways. */
@@ -142,6 +142,14 @@ export const signSpec = z.discriminatedUnion('kind', [
       )
       .refine((headers) => Object.values(headers).some((value) => value.includes('{signature}')), {
         error: 'one header carries {signature}',
+      })
+      .refine((headers) => Object.keys(headers).every(injectable), {
+        error: ({ input }) =>
+          `${Object.keys(Object(input))
+            .filter((name) => !injectable(name))
+            .join(
+              ' and ',
+            )}: headers of the connection, of the framing and of the proxy are not for rules; use one of your own, e.g. x-signature`,
       }),
     max_body_bytes: bodyLimit,
   }),
@@ -160,6 +168,23 @@ export function mintInputs(spec: MintedSpec): [string, ...string[]] {
     case 'github_app':
       return [spec.private_key]
   }
+}
+
+/** Where a minted credential's token is asked for. */
+export function mintUrl(spec: MintedSpec): URL {
+  return new URL(
+    spec.kind === 'github_app'
+      ? `${spec.api_url.replace(/\/$/, '')}/app/installations/${spec.installation_id}/access_tokens`
+      : spec.token_url,
+  )
+}
+
+/** What AWS Signature Version 4 writes itself. */
+const sigv4Headers = ['authorization', 'date', 'x-amz-date', 'x-amz-security-token', 'x-amz-content-sha256']
+
+/** The headers that a signature writes, in lower case; whatever else stood there does not go out. */
+export function signedHeaders(spec: SignSpec): readonly string[] {
+  return spec.kind === 'hmac' ? Object.keys(spec.headers) : sigv4Headers
 }
 
 /** The stored credentials that a signature is made with. */

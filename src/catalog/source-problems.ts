@@ -1,6 +1,6 @@
 import { type Binding, parseSlot, slotsOverlap } from './binding.ts'
 import type { EgressRule } from './egress-rule.ts'
-import { type MintedSpecs, mintInputs, signInputs } from './minted.ts'
+import { type MintedSpecs, mintInputs, mintUrl, signedHeaders, signInputs } from './minted.ts'
 
 /** The parts of a source that can be at odds. */
 export interface SourceParts {
@@ -24,6 +24,7 @@ export function sourceProblems(source: SourceParts): Problem[] {
     ...prefixProblems(source),
     ...deadRules(source),
     ...halfIntercepted(source),
+    ...mintedUnseen(source),
     ...egress.flatMap((rule, index) =>
       ruleProblems(rule, source).map(({ path, message }) => ({ path: ['egress', index, ...path], message })),
     ),
@@ -72,6 +73,22 @@ function halfIntercepted({ egress }: SourceParts): Problem[] {
     const other = egress.findIndex((each, at) => same(each) && (each.intercept || at < index))
     if (other === -1) return []
     const message = `egress[${other}] is for the same host and port; without interception there is one rule for both`
+    return [{ path: ['egress', index, 'intercept'], message }]
+  })
+}
+
+/** The stub that stands for a token endpoint is answered inside of a tunnel that the proxy ends, and nowhere else. */
+function mintedUnseen({ egress, minted }: SourceParts): Problem[] {
+  return egress.flatMap((rule, index) => {
+    if (rule.intercept) return []
+    const names = Object.keys(minted).filter((name) => {
+      const spec = minted[name]
+      if (spec === undefined) return false
+      const { hostname, port } = mintUrl(spec)
+      return hostname === rule.host && Number(port || 443) === portOf(rule)
+    })
+    if (names.length === 0) return []
+    const message = `the token of ${names.join(' and ')} is asked for at this host and port, and unseen a source could fetch one of its own; leave \`intercept\` out`
     return [{ path: ['egress', index, 'intercept'], message }]
   })
 }
@@ -137,6 +154,12 @@ function ruleProblems(rule: EgressRule, { minted }: SourceParts): Problem[] {
     problems.push({ path: ['paths'], message: 'name prefixes of paths, such as [/v1]; [/] is all of them' })
   if (scheme !== 'https' && inject.length > 0)
     problems.push({ path: ['inject'], message: 'inject on https only' })
+  if (scheme !== 'https' && methods.includes('WEBSOCKET'))
+    problems.push({
+      path: ['methods'],
+      message:
+        'a WebSocket is let through at https addresses (wss:) only; write `scheme: https`, or leave WEBSOCKET out',
+    })
   problems.push(...overlaps(rule))
   if (inject.some(needsBody) && methods.length > 0 && methods.every((method) => bodyless.has(method)))
     problems.push({
@@ -164,6 +187,7 @@ function ruleProblems(rule: EgressRule, { minted }: SourceParts): Problem[] {
       path: ['sign'],
       message: 'a signature is over the body as the program sends it; inject elsewhere',
     })
+  problems.push(...overwritten(rule, signedHeaders(sign)))
   problems.push(...mustBeStored(signInputs(sign), minted).map((message) => ({ path: ['sign'], message })))
   if (scheme !== 'https') problems.push({ path: ['sign'], message: 'sign on https only' })
   return problems
@@ -181,6 +205,17 @@ function overlaps({ inject }: EgressRule): Problem[] {
         message: `${inject[at]?.credential} would stand where ${inject[other]?.credential} does; give each a place of its own, or each a rule of its own`,
       },
     ]
+  })
+}
+
+/** Credentials in headers that the signature writes: they would be recorded as used and never be sent. */
+function overwritten({ inject }: EgressRule, written: readonly string[]): Problem[] {
+  return inject.flatMap(({ credential, into }, at) => {
+    const slot = parseSlot(into)
+    const header = written.find((name) => slot && slotsOverlap(slot, { kind: 'header', name }))
+    if (header === undefined) return []
+    const message = `the signature writes ${header} itself, and ${credential} would not be sent; give it a place of its own, or a rule of its own`
+    return [{ path: ['inject', at, 'into'], message }]
   })
 }
 

@@ -120,3 +120,87 @@ test('without interception nothing of a request can be named, and a host and por
     expect.stringContaining('egress.0.paths: name prefixes'),
   ])
 })
+
+const hmac = { kind: 'hmac', key: 'HOOK_KEY', message: '{path}', headers: { 'x-signature': '{signature}' } }
+const sigv4 = {
+  kind: 'aws_sigv4',
+  access_key_id: 'AWS_ID',
+  secret_access_key: 'AWS_SECRET',
+  regions: ['eu-central-1'],
+  services: ['s3'],
+}
+
+test.each([
+  ['header:authorization', 'authorization', sigv4],
+  ['basic', 'authorization', sigv4],
+  ['header:x-amz-security-token', 'x-amz-security-token', sigv4],
+  ['header:x-amz-content-sha256', 'x-amz-content-sha256', sigv4],
+  ['header:x-signature', 'x-signature', hmac],
+])(
+  'a credential where the signature writes a header of its own is refused: %s for %s',
+  (into, header, sign) => {
+    const inject = [
+      { credential: 'OTHER', into: 'header:x-key' },
+      { credential: 'KEY', into },
+    ]
+    expect(problems([{ ...rule, sign, inject }])).toEqual([
+      `egress.0.inject.1.into: the signature writes ${header} itself, and KEY would not be sent; give it a place of its own, or a rule of its own`,
+    ])
+    expect(problems([{ ...rule, sign, inject: inject.slice(0, 1) }])).toEqual([])
+  },
+)
+
+test.each([
+  'host',
+  'transfer-encoding',
+  'content-length',
+  'connection',
+  'range',
+  'accept-encoding',
+  'content-type',
+  'proxy-x',
+])('a signature may not write %s', (name) => {
+  const headers = { 'x-signature': '{signature}', [name]: '{date}' }
+  expect(problems([{ ...rule, sign: { ...hmac, headers } }])).toEqual([
+    expect.stringContaining(`egress.0.sign.headers: ${name}: headers of the connection`),
+  ])
+  expect(problems([{ ...rule, sign: { ...hmac, headers: { ...hmac.headers, date: '{date}' } } }])).toEqual([])
+})
+
+test('a WebSocket over plain http is refused: none would be let through', () => {
+  const http = { ...rule, scheme: 'http' }
+  for (const methods of [['WEBSOCKET'], ['GET', 'WEBSOCKET']])
+    expect(problems([{ ...http, methods }])).toEqual([
+      'egress.0.methods: a WebSocket is let through at https addresses (wss:) only; write `scheme: https`, or leave WEBSOCKET out',
+    ])
+  expect(problems([http, { ...rule, methods: ['WEBSOCKET'] }])).toEqual([])
+})
+
+test('a host that gives out the tokens of a minted credential is not let through unseen', () => {
+  const blind = { host: 'auth.example.com', intercept: false }
+  const inject = [{ credential: 'TOKEN', into: 'header:authorization' }]
+  const minted = (token_url: string) => ({
+    minted: {
+      TOKEN: { kind: 'oauth_client_credentials', token_url, client_id: 'us', client_secret: 'CLIENT_SECRET' },
+    },
+  })
+  for (const [egress, url] of [
+    [blind, 'https://auth.example.com/token'],
+    [{ ...blind, port: 443 }, 'https://auth.example.com/token'],
+    [{ ...blind, port: 8443 }, 'https://auth.example.com:8443/token'],
+  ] as const)
+    expect(problems([{ ...rule, inject }, egress], minted(url))).toEqual([
+      'egress.1.intercept: the token of TOKEN is asked for at this host and port, and unseen a source could fetch one of its own; leave `intercept` out',
+    ])
+  expect(problems([{ ...rule, inject }, blind], minted('https://auth.example.com:8443/token'))).toEqual([])
+  const github = { kind: 'github_app', app_id: '1', installation_id: '2', private_key: 'APP_KEY' }
+  expect(
+    problems(
+      [
+        { ...rule, inject },
+        { ...blind, host: 'api.github.com' },
+      ],
+      { minted: { TOKEN: github } },
+    ),
+  ).toEqual([expect.stringContaining('egress.1.intercept: the token of TOKEN')])
+})

@@ -1,6 +1,6 @@
 import { type IncomingMessage, request } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { MintedSpec } from '../../../catalog/index.ts'
+import { type MintedSpec, mintUrl } from '../../../catalog/index.ts'
 import type { Guarded } from '../../decision/guard.ts'
 import { formatAuthority } from '../../request/host.ts'
 import type { Destination, Tuple } from '../../request/tuple.ts'
@@ -29,11 +29,7 @@ const maxAnswerBytes = 64 * 1024
 
 /** Where a minted credential's tokens come from; the same bytes are matched against a caller's request and dialled. */
 export function tokenEndpoint(spec: MintedSpec): Tuple {
-  const url = new URL(
-    spec.kind === 'github_app'
-      ? `${spec.api_url.replace(/\/$/, '')}/app/installations/${spec.installation_id}/access_tokens`
-      : spec.token_url,
-  )
+  const url = mintUrl(spec)
   return {
     scheme: 'https',
     host: url.hostname,
