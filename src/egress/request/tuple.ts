@@ -1,6 +1,7 @@
 import { canonicalPath, type PathRefusal } from '../../catalog/index.ts'
 import { type Head, type HeadRefusal, headerValues, refuseHead } from './head.ts'
 import { formatAuthority, parseAuthority } from './host.ts'
+import { overridesMethod } from './query-override.ts'
 
 /** Where a tunnel goes. */
 export interface Destination {
@@ -97,6 +98,7 @@ function complete(
   }
   const path = canonicalPath(target.startsWith('/') ? target : `/${target}`)
   if (!path.ok) return refuse(path.reason)
+  if (overridesMethod(path.query, head.method)) return refuse('override_forbidden')
   return {
     ok: true,
     tuple: { scheme, ...destination, method: head.method, path: path.path, query: path.query },

@@ -79,6 +79,45 @@ test('row 34: headers by which a server takes another method or path for the one
   expect(up.seen).toEqual([])
 })
 
+test('row 34: a query by which a framework takes another method for the one that was judged is refused', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(world, (_req, res) => res.end('ok'))
+  const overrides = [
+    '_method=DELETE',
+    '_method=delete',
+    '_METHOD=DELETE',
+    '_Method=Delete',
+    '%5Fmethod=DELETE',
+    '%5f%4d%65thod=DELETE',
+    '_method=%44ELETE',
+    '_method=+DELETE',
+    '_method[]=DELETE',
+    '_method%5B0%5D=DELETE',
+    '.method=DELETE',
+    '%2Emethod=DELETE',
+    '_method%00=DELETE',
+    'a=b&_method=PUT',
+    'a=b;_method=PUT',
+    '_method=GET&_method=DELETE',
+    '_method=%FFDELETE',
+    '%zz&_method=PATCH',
+  ]
+  for (const query of overrides)
+    expect([query, deniedAs(await say(`/?${query}`))]).toEqual([query, 'override_forbidden'])
+  expect(deniedAs(await say('/?_method=GET', [], 'POST'))).toBe('override_forbidden')
+  expect(up.seen).toEqual([])
+  for (const query of [
+    '_method=GET',
+    '_method=get',
+    '_method=',
+    '_method',
+    'method=DELETE',
+    'q=_method%3DDELETE',
+  ])
+    expect([query, await say(`/?${query}`)]).toEqual([query, expect.stringContaining('200 OK')])
+  expect(up.seen).toHaveLength(6)
+})
+
 test('row 35: an allowed host that relays for others is held to the method and path that its rule names', async () => {
   await using world = await makeWorld()
   const up = await world.upstream((_req, res) => res.end('ok'))

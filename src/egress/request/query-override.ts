@@ -1,0 +1,26 @@
+import { queryKey } from '../../catalog/index.ts'
+
+/**
+ * Whether a query (with its `?`, or empty) has a `_method` that names another method than the request's own: Laravel,
+ * Symfony, WordPress and others act by that one. In every spelling that some server takes for the name.
+ */
+export function overridesMethod(query: string, method: string): boolean {
+  // Whatever it is written like, it has these letters or an escape.
+  if (!/method|%/i.test(query)) return false
+  return query
+    .slice(1)
+    .split(/[&;]/)
+    .some((pair) => {
+      const [name = '', ...value] = pair.split('=')
+      if (queryKey(read(name)) !== '_method') return false
+      const named = read(value.join('=')).trim().toUpperCase()
+      return named !== '' && named !== method
+    })
+}
+
+/** As a lenient server reads it, a character for each octet, and cut at a NUL, as PHP does with names. */
+function read(text: string): string {
+  return (text.split(/%00|\0/)[0] ?? '')
+    .replaceAll('+', ' ')
+    .replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}
