@@ -240,6 +240,25 @@ test('row 7: the base64 of Basic is masked where JSON, a form or a page writes i
   expect(answer).not.toContain(base64.slice(-12, -4))
 })
 
+test.each([
+  'sk_live_0123456789abcdef:',
+  'sk_live_0123456789abcdef:X',
+  'sk_live_0123456789abcdef:x-oauth-basic',
+])('row 7: of %s the user is the secret, and is masked alone too', async (pair) => {
+  await using world = await makeWorld()
+  const value = new Secret(pair)
+  await world.vault.setCredential({ name: 'ORDERS_KEY', scope: 'global', scopeId: '', value, by: 't' })
+  const { say } = await armed(
+    world,
+    (req, res) => {
+      const sent = Buffer.from((req.headers.authorization ?? '').slice(6), 'base64').toString()
+      res.end(`no such user: ${sent.split(':')[0]}.`)
+    },
+    { inject: [{ credential: 'ORDERS_KEY', into: 'basic' }] as never },
+  )
+  expect(await say('/')).toContain(`no such user: ${'*'.repeat(24)}.`)
+})
+
 test('row 7: one credential inside another leaves nothing of the other in sight', async () => {
   await using world = await makeWorld()
   const long = 'sk-acme-9f8e7d6c5b4a'
