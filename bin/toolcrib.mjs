@@ -12,10 +12,21 @@ if (major < 24) {
 // gateway under load holds about 200 MB with them and 400 without: V8 would let short-lived garbage pile up, and
 // glibc would keep 19 MB for each thread that ever ran argon2.
 const heap = ['--max-semi-space-size=16', '--heap-growing-percent=30']
-const isServer = ['serve', 'egress', 'dev'].includes(process.argv[2] ?? '')
+const command = process.argv[2] ?? ''
+const isServer = ['serve', 'egress', 'dev'].includes(command)
+// The proxy resolves names as the system does, and such a look-up holds a thread until the resolver gives up; libuv
+// keeps the other half of its threads for everything else.
+const threads = command === 'egress' ? { UV_THREADPOOL_SIZE: '16' } : {}
 if (isServer && process.execve !== undefined && !process.execArgv.includes(heap[0])) {
-  const command = [process.execPath, ...heap, ...process.execArgv, ...process.argv.slice(1)]
-  process.execve(process.execPath, command, { MALLOC_MMAP_THRESHOLD_: '4194304', ...process.env })
+  const again = [process.execPath, ...heap, ...process.execArgv, ...process.argv.slice(1)]
+  const settings = { MALLOC_MMAP_THRESHOLD_: '4194304', ...threads, ...process.env }
+  process.execve(process.execPath, again, settings)
+}
+if (command === 'egress') {
+  // The threads are made at their first use; only then may what says how many be forgotten.
+  const { stat } = await import('node:fs/promises')
+  await stat(process.execPath)
+  delete process.env.UV_THREADPOOL_SIZE
 }
 delete process.env.MALLOC_MMAP_THRESHOLD_ // not for the database and other children
 

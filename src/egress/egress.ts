@@ -121,12 +121,13 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     listening: () => listeningAt,
     refusedRanges: options.refusedRanges ?? [],
     timeoutMs: limits.dialTimeoutMs,
+    lookUps: { perPrincipal: limits.lookUpsPerPrincipal, total: limits.lookUps },
   })
   const mint = createMint({
     store,
     opening: keys.opening,
     endpoint: {
-      check: (destination, address) => guard.check(destination, { address }),
+      check: (destination, address) => guard.check(destination, { address }, 'minting'),
       connect,
       errorCode: failureCode,
       timeoutMs: limits.tokenTimeoutMs,

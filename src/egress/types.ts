@@ -19,6 +19,9 @@ export interface EgressLimits {
   sentPerHour: number
   /** Connections that have not sent a whole head yet; beyond, the oldest of them is closed. */
   namelessConnections: number
+  /** Names that may be looked up at the same time; each holds a thread until the system's resolver gives up. */
+  lookUpsPerPrincipal: number
+  lookUps: number
   /** Largest head of a request or an answer, in bytes. */
   headerBytes: number
   /** Largest body that is held back, because a credential is put into it, in bytes. */
@@ -45,6 +48,10 @@ export const defaultLimits: EgressLimits = {
   sentPerHourPerPrincipal: 4 * 1024 ** 3,
   sentPerHour: 64 * 1024 ** 3,
   namelessConnections: 512,
+  // libuv resolves names on half of its threads, and bin/toolcrib.mjs gives this process 16: one person cannot hold all
+  // eight, and where eight wait for each of them, to come again is the better answer.
+  lookUpsPerPrincipal: 6,
+  lookUps: 64,
   headerBytes: 32 * 1024,
   bodyBytes: 1024 * 1024,
   headersTimeoutMs: 10_000,

@@ -6,6 +6,7 @@ import type { EgressRule } from '../../catalog/index.ts'
 import { type Destination } from '../request/tuple.ts'
 import { classifyAddress, normalAddress, parseRanges, pinnable, type Surroundings } from './address.ts'
 import type { DenialReason } from './denial.ts'
+import { createLookUps } from './look-ups.ts'
 
 /** Every address of a name; throws when there is none. The proxy's only way to ask DNS. */
 export type Resolve = (host: string) => Promise<string[]>
@@ -15,11 +16,13 @@ export const systemResolve: Resolve = async (host) =>
 
 export type Guarded =
   | { ok: true; addresses: string[] }
-  | { ok: false; reason: Extract<DenialReason, `address_${string}` | 'name_unresolved'> }
+  | { ok: false; by: 'rule'; reason: Extract<DenialReason, `address_${string}` | 'name_unresolved'> }
+  /** Nothing is wrong with the name; too many are being looked up. */
+  | { ok: false; by: 'limit'; reason: Extract<DenialReason, 'too_many_requests' | 'proxy_overloaded'> }
 
 export interface Guard {
-  /** The addresses that may be dialled for this destination under this rule, in order. */
-  check(destination: Destination, rule: Pick<EgressRule, 'address'>): Promise<Guarded>
+  /** The addresses that may be dialled for this destination under this rule, in order; `principalId` is who asks. */
+  check(destination: Destination, rule: Pick<EgressRule, 'address'>, principalId: string): Promise<Guarded>
 }
 
 /** An address and a port where this proxy can be reached. */
@@ -27,17 +30,17 @@ type Listening = { address: string; port: number }
 
 /**
  * Resolves a name once and judges every answer: one address that is not public refuses them all, so that a mixed
- * answer cannot be played for the second look-up that never comes. A verdict is kept for two seconds, of at most
- * 2,000 names. `listening` is where this proxy itself can be reached, `refusedRanges` what the configuration
- * refuses besides (CIDR).
+ * answer cannot be played for the second look-up that never comes. A verdict is kept for two seconds. `listening` is
+ * where this proxy itself can be reached, `refusedRanges` what the configuration refuses besides (CIDR), `lookUps` how
+ * many names may be looked up at the same time.
  */
 export function createGuard(options: {
   resolve: Resolve
   listening: () => Listening[]
   refusedRanges: readonly string[]
   timeoutMs: number
+  lookUps: { perPrincipal: number; total: number }
 }): Guard {
-  const verdicts = new LRUCache<string, Promise<Guarded>>({ max: 2_000, ttl: 2_000 })
   const refused = parseRanges(options.refusedRanges)
   const around = (): Surroundings => ({ own: ownAddresses(options.listening()), refused })
 
@@ -45,28 +48,35 @@ export function createGuard(options: {
     const surroundings = around()
     for (const address of addresses) {
       const found = classifyAddress(address, surroundings)
-      if (found !== 'public') return { ok: false, reason: `address_${found}` }
+      if (found !== 'public') return { ok: false, by: 'rule', reason: `address_${found}` }
     }
     return { ok: true, addresses }
   }
-  const resolveAndJudge = async (host: string): Promise<Guarded> => {
-    const addresses = await withTimeout(options.resolve(host), options.timeoutMs).catch(() => [])
-    return addresses.length === 0 ? { ok: false, reason: 'name_unresolved' } : judge(addresses)
-  }
+  const look = createLookUps<Guarded>({
+    async ask(host) {
+      const addresses = await options.resolve(host).catch(() => [])
+      return addresses.length === 0 ? unresolved : judge(addresses)
+    },
+    late: unresolved,
+    keptMs: 2_000,
+    timeoutMs: options.timeoutMs,
+    ...options.lookUps,
+  })
 
   return {
-    async check({ host, port }, rule) {
+    async check({ host, port }, rule, principalId) {
       if (rule.address !== undefined) return pinned(rule.address, port, options.listening())
       // An address written as a host needs no name server; no rule can name one, and it is judged all the same.
       if (isIP(host) !== 0) return judge([host])
-      const kept = verdicts.get(host)
-      if (kept !== undefined) return await kept
-      const verdict = resolveAndJudge(host)
-      verdicts.set(host, verdict)
-      return await verdict
+      const verdict = await look(host, principalId)
+      if (typeof verdict === 'object') return verdict
+      const reason = verdict === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
+      return { ok: false, by: 'limit', reason }
     },
   }
 }
+
+const unresolved: Guarded = { ok: false, by: 'rule', reason: 'name_unresolved' }
 
 // Of an address alone, so that it never changes; rules name few.
 const classesKept = new LRUCache<string, ReturnType<typeof classifyAddress>>({ max: 1_000 })
@@ -87,10 +97,10 @@ const nowhere: Surroundings = { own: new Set(), refused: [] }
  */
 function pinned(address: string, port: number, listening: Listening[]): Guarded {
   const found = classOf(address)
-  if (found !== 'public' && !pinnable(found)) return { ok: false, reason: `address_${found}` }
+  if (found !== 'public' && !pinnable(found)) return { ok: false, by: 'rule', reason: `address_${found}` }
   const self = listening.filter((at) => at.port === port)
   const here = self.length > 0 && (found === 'loopback' || ownAddresses(self).has(normalAddress(address)))
-  return here ? { ok: false, reason: 'address_own' } : { ok: true, addresses: [address] }
+  return here ? { ok: false, by: 'rule', reason: 'address_own' } : { ok: true, addresses: [address] }
 }
 
 function ownAddresses(listening: { address: string }[]): Set<string> {
@@ -99,16 +109,4 @@ function ownAddresses(listening: { address: string }[]): Set<string> {
     for (const entry of list ?? []) own.add(normalAddress(entry.address.split('%')[0] ?? entry.address))
   }
   return own
-}
-
-async function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('name resolution took too long')), ms)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -43,8 +43,9 @@ export function createJudge(options: {
     const arming = options.credentials.arm(matched, known.rules, minted, identity.principalId)
     const armed = arming instanceof Promise ? await arming : arming
     if (!armed.ok) return { allow: false, reason: armed.reason, rule: `${rule} ${armed.credential}` }
-    const guarded = await options.guard.check(tuple, matched)
-    if (!guarded.ok) return { allow: false, reason: guarded.reason, rule }
+    const guarded = await options.guard.check(tuple, matched, identity.principalId)
+    if (!guarded.ok)
+      return { allow: false, reason: guarded.reason, rule: guarded.by === 'limit' ? 'limit' : rule }
     return {
       allow: true,
       rule,

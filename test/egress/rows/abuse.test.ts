@@ -1,6 +1,6 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
-import { armed, host, listenTo } from '../../support/armed.ts'
+import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
 import { basic, connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
 import { until } from '../../support/until.ts'
 
@@ -183,4 +183,79 @@ test('row 39: a flood of server names and of hosts has no certificate made: only
   await tunnel()
   expect(serials.size).toBe(1)
   expect(up.seen).toEqual([])
+})
+
+/** A resolver that never answers for some names, as the system's does not while a name server hangs. */
+function hangingResolver() {
+  const asked: string[] = []
+  const waiting = new Map<string, (addresses: string[]) => void>()
+  return {
+    asked,
+    answer: (name: string, addresses: string[]) => waiting.get(name)?.(addresses),
+    resolve: async (name: string) => {
+      asked.push(name)
+      if (!name.startsWith('hangs')) return ['93.184.215.14']
+      return await new Promise<string[]>((resolve) => waiting.set(name, resolve))
+    },
+  }
+}
+
+const anywhere = (name: string) => ({ host: name, methods: ['GET'], paths: ['/'] })
+const hanging = (index: number) => `hangs-${index}.example.com`
+
+test('row 38: a name that never resolves is looked up once however often it is asked for, and its answer kept from when it came', async () => {
+  const names = hangingResolver()
+  const dial = () => Promise.reject(new Error('this dialer connects nowhere'))
+  await using world = await makeWorld({
+    resolve: names.resolve,
+    dial,
+    limits: { dialTimeoutMs: 300, lookUpsPerPrincipal: 1 },
+  })
+  const name = hanging(0)
+  await world.setRules([anywhere(name)])
+  const ask = async () => deniedAs(await sayAndRead(await world.tunnel(name, 443), request(name, 443, '/')))
+  expect(await Promise.all([ask(), ask()])).toEqual(['name_unresolved', 'name_unresolved'])
+  // Beyond the time for which an answer is kept: nothing has come to keep, and the thread is still held.
+  await new Promise((resolve) => setTimeout(resolve, 2_200))
+  const again = performance.now()
+  expect(await ask()).toBe('name_unresolved')
+  expect(performance.now() - again).toBeLessThan(300)
+  expect(names.asked).toEqual([name])
+  names.answer(name, ['93.184.215.14'])
+  await expect.poll(ask).toBe('upstream_unreachable')
+  expect(names.asked).toEqual([name])
+  expect(world.dialled).toContainEqual({ address: '93.184.215.14', port: 443 })
+})
+
+test('row 38: one person’s look-ups that hang are few, and hold up neither another person nor a name that is known', async () => {
+  const names = hangingResolver()
+  const dial = () => Promise.reject(new Error('this dialer connects nowhere'))
+  await using world = await makeWorld({
+    resolve: names.resolve,
+    dial,
+    limits: { dialTimeoutMs: 100, lookUpsPerPrincipal: 2, lookUps: 3 },
+  })
+  const hosts = [hanging(0), hanging(1), hanging(2), hanging(3), 'known.example.com', 'fresh.example.com']
+  await world.setRules(hosts.map(anywhere))
+  const bob = await world.addLease({})
+  const ask = async (name: string, lease = world.lease) =>
+    await sayAndRead(await world.tunnel(name, 443, { lease }), request(name, 443, '/'))
+  expect(await ask('known.example.com')).toContain('upstream_unreachable')
+  for (const index of [0, 1]) expect(await ask(hanging(index))).toContain('name_unresolved')
+  const third = await ask(hanging(2))
+  expect(third).toMatch(/^HTTP\/1\.1 429 [\s\S]*too_many_requests/)
+  expect(third).toMatch(/retry-after: 1/i)
+  expect(third).toContain('"rule":"limit"')
+  expect(await ask('known.example.com')).toContain('upstream_unreachable')
+  expect(await ask('fresh.example.com', bob.lease)).toContain('upstream_unreachable')
+  // With everybody's places taken, even by threads that nobody waits for any more, the proxy says so at once.
+  expect(await ask(hanging(3), bob.lease)).toContain('name_unresolved')
+  const full = await ask(hanging(2), bob.lease)
+  expect(full).toMatch(/^HTTP\/1\.1 503 [\s\S]*proxy_overloaded/)
+  expect(full).toMatch(/retry-after: 1/i)
+  names.answer(hanging(0), [])
+  expect(await ask(hanging(2), bob.lease)).toContain('name_unresolved')
+  expect(names.asked.toSorted()).toEqual(
+    [hanging(0), hanging(1), hanging(2), hanging(3), 'fresh.example.com', 'known.example.com'].toSorted(),
+  )
 })
