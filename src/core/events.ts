@@ -36,6 +36,8 @@ interface Kinds {
   'runner.changed': { runnerId: string; generation: number; from: string; to: string; cause: string }
   /** Written at most 50 ms after the decision; `outcome` is null when the answer was still under way then. */
   'egress.allowed': EgressFacts & {
+    /** Of the address that it was let out to: `public`, or the class that its rule excepts; null where nothing is dialled. */
+    addressClass: string | null
     credentials: CredentialUse[]
     /** The proxy answered itself, in place of a token endpoint; nothing was sent. */
     stubbed?: true
@@ -44,6 +46,7 @@ interface Kinds {
   /** As `egress.allowed`, of a source in warn mode: why it would have been refused. */
   'egress.would_deny': EgressFacts & {
     reason: string
+    addressClass: string | null
     credentials: CredentialUse[]
     outcome: EgressOutcome | null
   }

@@ -4,7 +4,14 @@ import { networkInterfaces } from 'node:os'
 import { LRUCache } from 'lru-cache'
 import type { EgressRule } from '../../catalog/index.ts'
 import { type Destination } from '../request/tuple.ts'
-import { classifyAddress, normalAddress, parseRanges, pinnable, type Surroundings } from './address.ts'
+import {
+  type AddressClass,
+  classifyAddress,
+  normalAddress,
+  parseRanges,
+  pinnable,
+  type Surroundings,
+} from './address.ts'
 import type { DenialReason } from './denial.ts'
 import { createLookUps } from './look-ups.ts'
 
@@ -15,7 +22,8 @@ export const systemResolve: Resolve = async (host) =>
   (await lookup(host, { all: true, order: 'verbatim' })).map((answer) => answer.address)
 
 export type Guarded =
-  | { ok: true; addresses: string[] }
+  /** `addressClass` is of every one of them: `public`, or what a rule that names its address excepts. */
+  | { ok: true; addresses: string[]; addressClass: AddressClass | 'public' }
   | { ok: false; by: 'rule'; reason: Extract<DenialReason, `address_${string}` | 'name_unresolved'> }
   /** Nothing is wrong with the name; too many are being looked up. */
   | { ok: false; by: 'limit'; reason: Extract<DenialReason, 'too_many_requests' | 'proxy_overloaded'> }
@@ -50,7 +58,28 @@ export function createGuard(options: {
       const found = classifyAddress(address, surroundings)
       if (found !== 'public') return { ok: false, by: 'rule', reason: `address_${found}` }
     }
-    return { ok: true, addresses }
+    return { ok: true, addresses, addressClass: 'public' }
+  }
+  // Rules name few addresses; the machine's own may change.
+  const classes = new LRUCache<string, AddressClass | 'public'>({ max: 1_000, ttl: 2_000 })
+  const classOf = (address: string) => {
+    const kept = classes.get(address)
+    if (kept !== undefined) return kept
+    const found = classifyAddress(address, around())
+    classes.set(address, found)
+    return found
+  }
+  /**
+   * The operator named this address for this rule and its port: it is dialled as it is, unless no tool has business
+   * there (metadata, an address inside another), or it is this proxy itself.
+   */
+  const pinned = (address: string, port: number): Guarded => {
+    const found = classOf(address)
+    if (found !== 'public' && !pinnable(found)) return { ok: false, by: 'rule', reason: `address_${found}` }
+    const self = options.listening().filter((at) => at.port === port)
+    const here = self.length > 0 && (found === 'loopback' || ownAddresses(self).has(normalAddress(address)))
+    if (here) return { ok: false, by: 'rule', reason: 'address_own' }
+    return { ok: true, addresses: [address], addressClass: found }
   }
   const look = createLookUps<Guarded>({
     async ask(host) {
@@ -65,7 +94,7 @@ export function createGuard(options: {
 
   return {
     async check({ host, port }, rule, principalId) {
-      if (rule.address !== undefined) return pinned(rule.address, port, options.listening())
+      if (rule.address !== undefined) return pinned(rule.address, port)
       // An address written as a host needs no name server; no rule can name one, and it is judged all the same.
       if (isIP(host) !== 0) return judge([host])
       const verdict = await look(host, principalId)
@@ -77,31 +106,6 @@ export function createGuard(options: {
 }
 
 const unresolved: Guarded = { ok: false, by: 'rule', reason: 'name_unresolved' }
-
-// Of an address alone, so that it never changes; rules name few.
-const classesKept = new LRUCache<string, ReturnType<typeof classifyAddress>>({ max: 1_000 })
-
-function classOf(address: string): ReturnType<typeof classifyAddress> {
-  const kept = classesKept.get(address)
-  if (kept !== undefined) return kept
-  const found = classifyAddress(address, nowhere)
-  classesKept.set(address, found)
-  return found
-}
-
-const nowhere: Surroundings = { own: new Set(), refused: [] }
-
-/**
- * The operator named this address for this rule and its port: it is dialled as it is, unless no tool has business
- * there (metadata, an address inside another), or it is this proxy itself.
- */
-function pinned(address: string, port: number, listening: Listening[]): Guarded {
-  const found = classOf(address)
-  if (found !== 'public' && !pinnable(found)) return { ok: false, by: 'rule', reason: `address_${found}` }
-  const self = listening.filter((at) => at.port === port)
-  const here = self.length > 0 && (found === 'loopback' || ownAddresses(self).has(normalAddress(address)))
-  return here ? { ok: false, by: 'rule', reason: 'address_own' } : { ok: true, addresses: [address] }
-}
 
 function ownAddresses(listening: { address: string }[]): Set<string> {
   const own = new Set(listening.map((at) => normalAddress(at.address)))

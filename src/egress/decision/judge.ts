@@ -3,6 +3,7 @@ import type { Identity } from '../leases/leases.ts'
 import type { Tuple } from '../request/tuple.ts'
 import type { Arms } from '../secrets/arrange.ts'
 import type { Credentials } from '../secrets/credentials.ts'
+import type { AddressClass } from './address.ts'
 import type { DecisionReason } from './decide.ts'
 import type { DenialReason } from './denial.ts'
 import type { Guard } from './guard.ts'
@@ -20,6 +21,7 @@ export type Verdict =
       /** Why it would have been refused, were its source not in warn mode. */
       wouldDeny: DecisionReason | undefined
       addresses: string[]
+      addressClass: AddressClass | 'public'
       arms: Arms
     }
 
@@ -53,6 +55,7 @@ export function createJudge(options: {
       version: book.version,
       wouldDeny: decision.wouldDeny,
       addresses: guarded.addresses,
+      addressClass: guarded.addressClass,
       arms: armed.arms,
     }
   }

@@ -82,6 +82,7 @@ export class Delivery implements UpstreamEvents {
     this.#watch = standIns.length === 0 ? undefined : new StandInWatch(standIns)
     const data = {
       ...factsOf(identity, tuple, verdict.rule),
+      addressClass: verdict.addressClass,
       credentials: outgoing.uses,
       outcome: null,
     }

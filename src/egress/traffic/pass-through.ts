@@ -67,7 +67,8 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
       socket.destroy()
       return
     }
-    const data = { ...factsOf(identity, asked, rule), credentials: [], outcome: null }
+    const { addresses, addressClass } = guarded
+    const data = { ...factsOf(identity, asked, rule), addressClass, credentials: [], outcome: null }
     const record = deps.recorder.allowed(
       {
         kind: 'egress.allowed',
@@ -76,7 +77,7 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
       },
       identity,
     )
-    await passBytes(deps, { ...tunnel, addresses: guarded.addresses, hello, record })
+    await passBytes(deps, { ...tunnel, addresses, hello, record })
   }
 }
 

@@ -33,6 +33,7 @@ export function createStubs(options: {
       const body = Buffer.from(stub.body)
       const data = {
         ...factsOf(identity, tuple, `minted ${stub.credential}`),
+        addressClass: null,
         credentials: [],
         stubbed: true as const,
         outcome: null,

@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os'
 import { expect, test } from 'vitest'
 import type { Dial } from '../../../src/egress/index.ts'
+import { clientHello } from '../../support/client-hello.ts'
 import {
   basic,
   connectRequest,
@@ -150,6 +151,32 @@ test('invariant 3: the address that was judged is the one that is dialled, once,
   expect(answer).not.toContain('93.184')
   expect(world.dialled).toEqual([{ address: outside, port: 443 }])
   expect(lookups).toBe(1)
+})
+
+test('row 31: the record says to an address of which class a request was let out, and never to which', async () => {
+  await using world = await makeWorld({ refusedRanges: ['34.118.224.0/20'], dial: dialsNothing })
+  const cases: [string, string | undefined, string][] = [
+    ['open.example.com', undefined, 'public'],
+    ['named.example.com', outside, 'public'],
+    ['loopback.example.com', '127.0.0.1', 'loopback'],
+    ['private.example.com', '10.1.2.3', 'private'],
+    ['range.example.com', '34.118.224.9', 'refused'],
+  ]
+  world.names.set('open.example.com', [outside])
+  await world.setRules([
+    ...cases.map(([host, address]) => rule(host, 8443, { address })),
+    { host: 'pinning.example.com', port: 8443, address: '10.1.2.4', intercept: false },
+  ])
+  for (const [host] of cases) expect(await ask(world, host, 8443)).toContain('upstream_unreachable')
+  const passed = await world.connect()
+  await sayAndRead(passed, connectRequest('pinning.example.com', 8443, 'orders', world.lease))
+  passed.write(await clientHello('pinning.example.com'))
+  const events = await world.events('egress.allowed', cases.length + 1)
+  expect(events.map(({ data }) => [data['host'], data['addressClass']])).toEqual([
+    ...cases.map(([host, , found]) => [host, found]),
+    ['pinning.example.com', 'private'],
+  ])
+  expect(JSON.stringify(events)).not.toMatch(/\b(?:10\.1|34\.118|93\.184|127\.0)\./)
 })
 
 test('row 32: one inside address among the answers refuses them all, and the refusal tells no address', async () => {
