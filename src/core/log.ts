@@ -11,6 +11,8 @@ export interface Log {
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
   child(fields: object): Log
+  /** Whether a line of this level would be written: to be asked before a costly one is made. */
+  isLevelEnabled(level: 'debug' | 'info' | 'warn' | 'error'): boolean
 }
 
 /** Fields that may carry a secret by accident; the last line of defence, never the first. */
@@ -63,4 +65,5 @@ export const silentLog: Log = {
   warn() {},
   error() {},
   child: () => silentLog,
+  isLevelEnabled: () => false,
 }

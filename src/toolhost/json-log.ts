@@ -12,5 +12,6 @@ export function jsonLog(fields: object): Log {
     warn: write('warn'),
     error: write('error'),
     child: (more) => jsonLog({ ...fields, ...more }),
+    isLevelEnabled: (level) => level !== 'debug',
   }
 }

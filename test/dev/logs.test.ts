@@ -14,6 +14,7 @@ test('a person reads what happened and why, without JSON and stack', () => {
   const log = createLog({ level: 'info', name: 'egress' }, plainLines(out))
   log.warn({ host: 'example.com', err: new Error('no answer') }, 'upstream failed')
   log.error({}, 'cannot record')
+  log.warn({ decision: 'denied', reason: 'host_not_allowed' }, 'egress decision')
   plainLines(out).write('toolcrib: the disk is full')
   expect(out.said).toEqual([
     'warning (egress): upstream failed: no answer\n',

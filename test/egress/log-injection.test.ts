@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { createLog } from '../../src/core/index.ts'
 import { denialBody, denialSentence, printable } from '../../src/egress/decision/denial.ts'
+import { logRefusal, openLine } from '../../src/egress/records/line.ts'
 import { askedRaw } from '../../src/egress/traffic/deny.ts'
 
 // Every octet and more: what parsers let through, and what they should not have.
@@ -35,4 +37,88 @@ test('row 41: nothing that a request says puts a line, a terminal’s command or
     }),
     { numRuns: 500 },
   )
+})
+
+const facts = {
+  requestId: 'egr_1',
+  sourceId: 'orders',
+  runnerId: null,
+  generation: null,
+  port: 443,
+  rule: 'default',
+  callIds: [],
+}
+
+test('row 41: a decision is one line of JSON whatever a request says, and no field of it is the request’s to choose', () => {
+  fc.assert(
+    fc.property(said, said, said, (method, target, claimedHost) => {
+      const lines: string[] = []
+      const log = createLog({ level: 'info', name: 'egress' }, { write: (line) => void lines.push(line) })
+      const asked = askedRaw({ method, target, claimedHost }, 'https')
+      logRefusal(log, {
+        kind: 'egress.denied',
+        data: { ...facts, ...asked, port: 443, reason: 'host_malformed' },
+      })
+      // Nor if what should be printable were not.
+      const line = openLine(log, {
+        kind: 'egress.allowed',
+        data: {
+          ...facts,
+          scheme: 'https',
+          host: claimedHost,
+          method,
+          path: target,
+          addressClass: 'public',
+          credentials: [],
+          outcome: null,
+        },
+      })
+      line.calls([])
+      line.finish({ status: 200, bytesIn: 1, bytesOut: 2, redactions: 0, failure: null })
+      expect(lines).toHaveLength(2)
+      for (const text of lines) {
+        expect([...text.slice(0, -1)].every((letter) => letter >= ' ')).toBe(true)
+        expect(text.endsWith('\n')).toBe(true)
+        expect(JSON.parse(text)).toMatchObject({
+          msg: 'egress decision',
+          sourceId: 'orders',
+          rule: 'default',
+        })
+      }
+      expect(lines[0]?.slice(0, -1)).toMatch(oneLine)
+      expect(JSON.parse(lines[1] ?? '')).toMatchObject({ path: target, host: claimedHost })
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('nothing is made of a decision while its level is off', () => {
+  const log = createLog({ level: 'error', name: 'egress' }, { write: () => expect.unreachable() })
+  const untouched = <Event extends object>(event: Event) =>
+    new Proxy(event, { get: () => expect.unreachable() })
+  logRefusal(
+    log,
+    untouched({
+      kind: 'egress.denied',
+      data: { ...facts, scheme: 'https', host: 'a', method: 'GET', path: '/', reason: 'x' },
+    }),
+  )
+  const line = openLine(
+    log,
+    untouched({
+      kind: 'egress.allowed',
+      data: {
+        ...facts,
+        scheme: 'https',
+        host: 'a',
+        method: 'GET',
+        path: '/',
+        addressClass: 'public',
+        credentials: [],
+        outcome: null,
+      },
+    }),
+  )
+  line.calls([])
+  line.finish({ status: 200, bytesIn: 0, bytesOut: 0, redactions: 0, failure: null })
 })

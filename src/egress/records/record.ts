@@ -2,6 +2,7 @@ import type { AuditEvent, EgressOutcome, Log } from '../../core/index.ts'
 import { appendEvents, type Store } from '../../store/index.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
+import { logRefusal, type OpenLine, openLine } from './line.ts'
 import type { Metrics } from './metrics.ts'
 
 type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>
@@ -31,8 +32,8 @@ export interface Recorder {
 interface Entry {
   event: AuditEvent
   since: number
-  /** Whose calls are still to be asked for. */
-  identity: Identity | undefined
+  /** Whose calls are asked for before it is written, and the line that waits for them too. */
+  joins: { identity: Identity; line: OpenLine } | undefined
   /** Once in a batch the row is as it is. */
   taken: boolean
   /** Nothing more will be said about it. */
@@ -79,13 +80,14 @@ export function createRecorder(options: {
     closing || entry.ended || now - entry.since >= options.delayMs / 2
 
   const join = async () => {
-    const asked = writing.flatMap(({ event, since, identity }) =>
-      identity === undefined ? [] : [{ event, at: since, identity }],
+    const asked = writing.flatMap(({ event, since, joins }) =>
+      joins === undefined ? [] : [{ event, at: since, ...joins }],
     )
     if (asked.length === 0) return
     const found = await options.inFlight.at(asked)
-    for (const [i, { event }] of asked.entries()) {
+    for (const [i, { event, line }] of asked.entries()) {
       const callIds = found[i] ?? []
+      line.calls(callIds)
       if ('callIds' in event.data) event.data.callIds = callIds
       // The event's own column, by which a call's events are found, has room for one.
       if (callIds.length === 1 && callIds[0] !== undefined) event.callId = callIds[0]
@@ -134,8 +136,8 @@ export function createRecorder(options: {
   const schedule = () => {
     timer ??= setTimeout(start, options.delayMs)
   }
-  const add = (event: AuditEvent, ended: boolean, identity?: Identity): Entry => {
-    const entry = { event, since: performance.now(), identity, taken: false, ended }
+  const add = (event: AuditEvent, ended: boolean, joins?: Entry['joins']): Entry => {
+    const entry = { event, since: performance.now(), joins, taken: false, ended }
     queue.push(entry)
     count(event, 1)
     schedule()
@@ -151,13 +153,15 @@ export function createRecorder(options: {
     },
     allowed(event, identity) {
       options.metrics.allowed(event)
-      const entry = add(event, false, identity)
+      const line = openLine(log, event)
+      const entry = add(event, false, { identity, line })
       let finished = false
       return {
         finish(outcome) {
           if (finished) return
           finished = true
           options.metrics.finished(event.data.sourceId, outcome)
+          line.finish(outcome)
           if (entry.taken) {
             const { requestId, sourceId } = event.data
             const { principalId } = event
@@ -171,6 +175,7 @@ export function createRecorder(options: {
       }
     },
     denied(event) {
+      logRefusal(log, event)
       add(event, true)
     },
     get waiting() {

@@ -3,7 +3,17 @@ import { expect, test } from 'vitest'
 import { silentLog } from '../../../src/core/index.ts'
 import { listen } from '../../../src/store/index.ts'
 import { armed, host } from '../../support/armed.ts'
-import { basic, connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
+import {
+  basic,
+  connectRequest,
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  theSecret,
+  type World,
+} from '../../support/egress-world.ts'
 import { until } from '../../support/until.ts'
 
 /** What is written down of attacks: every one, without their own words, and never so much that it drowns the rest. */
@@ -98,4 +108,92 @@ test('row 41: a flood of refused requests is counted, not recorded one by one, a
   // The minute may have turned once.
   expect(denied.length).toBeGreaterThanOrEqual(300)
   expect(denied.length).toBeLessThanOrEqual(600)
+})
+
+/** The lines of decisions in the log, once there are so many. */
+async function lines(world: World, count: number): Promise<Record<string, unknown>[]> {
+  const all = () =>
+    world
+      .logged()
+      .split('\n')
+      .filter((line) => line.includes('"msg":"egress decision"'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+  await expect.poll(() => all().length).toBeGreaterThanOrEqual(count)
+  return all()
+}
+
+test('row 41: each decision is one line of the log, with what its audit event says', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((req, res) => {
+    req.resume()
+    req.on('end', () => res.end(`you sent ${req.headers.authorization}`))
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer, paths: ['/v1'] })])
+  const callId = await world.addCall()
+  const socket = await world.tunnel(host, up.port)
+  await sayAndRead(socket, request(host, up.port, '/v1/x?q=1', [], 'POST', 'four'))
+  await sayAndRead(socket, request(host, up.port, '/admin'))
+  const [allowed, denied, ...more] = await lines(world, 2)
+  expect(more).toEqual([])
+  const events = await world.events(undefined, 2)
+  const event = events.find(({ kind }) => kind === 'egress.allowed')?.data ?? {}
+  const asked = { principalId: world.principalId, sourceId: 'orders', scheme: 'https', host, port: up.port }
+  expect(allowed).toMatchObject({
+    ...asked,
+    level: 30,
+    decision: 'allowed',
+    reason: null,
+    requestId: event['requestId'],
+    runnerId: event['runnerId'],
+    generation: 1,
+    method: 'POST',
+    path: '/v1/x',
+    rule: 'egress[0]',
+    addressClass: 'loopback',
+    credentials: [{ credential: 'ORDERS_KEY', slot: 'header:authorization' }],
+    callIds: [callId],
+    ...(await world.outcome()),
+    status: 200,
+    bytesOut: 4,
+    redactions: 1,
+    failure: null,
+    durationMs: expect.any(Number) as number,
+  })
+  expect(denied).toMatchObject({
+    ...asked,
+    level: 40,
+    decision: 'denied',
+    reason: 'path_not_allowed',
+    method: 'GET',
+    path: '/admin',
+    rule: 'default',
+    callIds: [callId],
+  })
+  expect(world.logged()).not.toContain(theSecret)
+})
+
+test('row 41: a request that comes to nothing has its line too, and of a flood no more lines than records', async () => {
+  await using world = await makeWorld({
+    dial: () => Promise.reject(new Error('this dialer connects nowhere')),
+  })
+  await world.setRules([rule(host, 8443, { paths: ['/v1'] })], 'orders', {
+    egress_warn_until: new Date(Date.now() + 60_000).toISOString(),
+  })
+  const socket = await world.tunnel(host, 8443)
+  await sayAndRead(socket, request(host, 8443, '/v1'))
+  await sayAndRead(socket, request(host, 8443, '/learnt'))
+  const [unreachable, learnt] = await lines(world, 2)
+  expect(unreachable).toMatchObject({ decision: 'allowed', status: null, failure: 'upstream_unreachable' })
+  expect(learnt).toMatchObject({
+    decision: 'would_deny',
+    reason: 'path_not_allowed',
+    rule: 'warn',
+    level: 30,
+  })
+  for (let i = 0; i < 40; i += 1)
+    await sayAndRead(await world.connect(), connectRequest(host, 8443, 'orders', `nobody-knows-this-${i}`))
+  const refused = (await lines(world, 32)).filter(({ decision }) => decision === 'denied')
+  expect(refused.length).toBeGreaterThanOrEqual(30)
+  expect(refused.length).toBeLessThanOrEqual(31)
+  expect(refused[0]).toMatchObject({ principalId: null, reason: 'lease_invalid', rule: 'lease', level: 40 })
 })
