@@ -55,6 +55,8 @@ export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket):
     else tunnel.end()
   })
   session.on('close', () => tunnel.end())
+  // The proxy's connections may be half open, which a session does not look at: nobody would notice a client that went.
+  secured.once('end', () => tunnel.end())
   const taken = createBucket(resetBurst, resetsPerSecond)
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
     stream.on('error', () => undefined)

@@ -1,7 +1,9 @@
 import { connect as connectTcp, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
 import { basic, connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
+import { frame, frameType, headerBlock, preface, startHttp2Upstream } from '../../support/http2.ts'
 import { until } from '../../support/until.ts'
 
 /** Slow, many and endless: what one person does costs bounded time and memory, and nobody else's. */
@@ -183,6 +185,40 @@ test('row 39: a flood of server names and of hosts has no certificate made: only
   await tunnel()
   expect(serials.size).toBe(1)
   expect(up.seen).toEqual([])
+})
+
+test('row 38: a client of HTTP/2 that goes away, with or without a request under way, gives its tunnel and its requests back', async () => {
+  await using world = await makeWorld({ limits: { tunnelsPerPrincipal: 1, requestsPerPrincipal: 1 } })
+  await using up = await startHttp2Upstream(world.upstreamContext, () => undefined)
+  await world.setRules([rule(host, up.port)])
+  // That somebody has gone is known a moment later.
+  const open = async () => {
+    let socket: TLSSocket | undefined
+    await until(async () => {
+      socket = await world.tunnel(host, up.port, { protocols: ['h2'] }).catch(() => undefined)
+      return socket !== undefined
+    }, 2_000)
+    return socket as TLSSocket
+  }
+  ;(await open()).destroy()
+  ;(await open()).end()
+  const headers = headerBlock([
+    [':method', 'GET'],
+    [':scheme', 'https'],
+    [':authority', `${host}:${up.port}`],
+    [':path', '/'],
+  ])
+  for (const leave of ['destroy', 'end'] as const) {
+    const socket = await open()
+    socket.write(Buffer.concat([preface, frame(frameType.headers, 5, 1, headers)]))
+    const before = up.seen.length
+    await expect.poll(() => up.seen.length).toBe(before + 1)
+    socket[leave]()
+    expect(await world.events('egress.allowed', before + 1)).toHaveLength(before + 1)
+    expect((await world.outcome())['failure']).toBe('client_closed')
+  }
+  const refused = (await world.events('egress.denied', 0)).map(({ data }) => data['reason'])
+  expect(refused).not.toContain('http2_abuse')
 })
 
 /** A resolver that never answers for some names, as the system's does not while a name server hangs. */
