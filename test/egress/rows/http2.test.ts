@@ -1,6 +1,7 @@
 import { constants } from 'node:http2'
 import { expect, test } from 'vitest'
-import { makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
+import { listenTo } from '../../support/armed.ts'
+import { basic, makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
 import {
   answered,
   ask,
@@ -188,31 +189,103 @@ test('row 25: endless CONTINUATION frames and header lists beyond the limit clos
   expect(up.seen).toEqual([])
 })
 
-test('row 25: floods of PING and SETTINGS, and more streams than were granted, end in an error of the session', async () => {
-  await using world = await makeWorld({ limits: { requestsPerPrincipal: 5 } })
-  const up = await startHttp2Upstream(world.upstreamContext, () => undefined)
-  await using _up = up
-  await world.setRules([rule(host, up.port)])
-  const streams = Array.from({ length: 30 }, (_, i) =>
-    frame(frameType.headers, endStream | endHeaders, 1 + 2 * i, headerBlock(good(up.port))),
-  )
-  const many = await frames(world, up.port, ...streams)
-  await expect.poll(() => many.isClosed() || many.back.some((one) => one.type === frameType.reset)).toBe(true)
-  expect(up.seen.length).toBeLessThanOrEqual(5)
-  many.socket.destroy()
-})
-
-test('row 17: an upgrade to h2c and HTTP/2 with prior knowledge on HTTP/1.1 are refused', async () => {
+test('row 25: a flood of PING or of SETTINGS, read or not, closes the tunnel and is recorded once', async () => {
   await using world = await makeWorld()
   await using up = await upstream(world)
-  const socket = await world.tunnel(host, up.port)
-  let got = ''
-  socket.on('data', (chunk: Buffer) => {
-    got += chunk.toString('latin1')
-  })
-  socket.write(preface)
-  await expect.poll(() => got).toContain('400 Bad Request')
+  const ping = frame(frameType.ping, 0, 0, Buffer.alloc(8))
+  const settings = frame(frameType.settings, 0, 0)
+  const floods = [ping, settings].map((one) => Buffer.concat(Array<Buffer>(20_000).fill(one)))
+  for (const [index, flood] of floods.entries()) {
+    const { back, isClosed } = await frames(world, up.port, flood)
+    await expect.poll(isClosed).toBe(true)
+    // It was not answered to the end: what is owed to a client is bounded.
+    expect(back.length).toBeLessThan(2_000)
+    const deaf = await world.tunnel(host, up.port, { protocols: ['h2'] })
+    deaf.pause()
+    deaf.write(Buffer.concat([preface, flood]))
+    const events = await world.events('egress.denied', 2 * (index + 1))
+    expect(events.map((event) => event.data['reason'])).toEqual(Array(2 * (index + 1)).fill('http2_abuse'))
+  }
   expect(up.seen).toEqual([])
+  // A client may ask whether anybody is there.
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  await new Promise<void>((resolve, reject) => {
+    client.ping((error) => (error === null ? resolve() : reject(error)))
+  })
+  expect((await ask(client, Object.fromEntries(good(up.port)))).body).toBe('ok')
+  client.destroy()
+})
+
+test('row 25: of more streams than were granted none is begun, and who goes on asking loses the tunnel', async () => {
+  await using world = await makeWorld({ limits: { requestsPerPrincipal: 5 } })
+  await using up = await startHttp2Upstream(world.upstreamContext, () => undefined)
+  await world.setRules([rule(host, up.port)])
+  const streams = (count: number) =>
+    Array.from({ length: count }, (_, i) =>
+      frame(frameType.headers, endStream | endHeaders, 1 + 2 * i, headerBlock(good(up.port))),
+    )
+  const many = await frames(world, up.port, ...streams(30))
+  const resets = () => many.back.filter((one) => one.type === frameType.reset)
+  await expect.poll(() => resets().length).toBe(25)
+  // REFUSED_STREAM: nothing came of it, the client may ask again.
+  expect(new Set(resets().map((one) => one.payload.readUInt32BE(0)))).toEqual(new Set([7]))
+  expect(resets().every((one) => one.stream > 9)).toBe(true)
+  await expect.poll(() => up.seen.length).toBe(5)
+  expect(many.isClosed()).toBe(false)
+  many.socket.destroy()
+  expect((await world.outcome())['failure']).toBe('client_closed')
+  const more = await frames(world, up.port, ...streams(100))
+  await expect.poll(more.isClosed).toBe(true)
+  const events = await world.events('egress.denied')
+  expect(events.map((event) => event.data['reason'])).toContain('http2_abuse')
+  expect(up.seen.length).toBeLessThanOrEqual(10)
+})
+
+test('row 17: an upgrade to h2c is refused, in a tunnel and over plain http, and nothing behind it is read', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  const plain = await world.upstream((_req, res) => res.end('ok'), 'http')
+  await world.setRules([rule(host, up.port), rule(host, plain.port, { scheme: 'http' })])
+  // The client's SETTINGS, empty, in base64url (RFC 7540 section 3.2), and the preface at once.
+  const fields = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n'
+  const behind = preface.toString('latin1')
+  const inside = await sayAndRead(
+    await world.tunnel(host, up.port),
+    `GET / HTTP/1.1\r\nHost: ${host}:${up.port}\r\n${fields}`,
+  )
+  expect(inside).toMatch(/^HTTP\/1\.1 400 [\s\S]*"reason":"upgrade_unsupported"/)
+  const eager = await sayAndRead(
+    await world.tunnel(host, up.port),
+    `GET / HTTP/1.1\r\nHost: ${host}:${up.port}\r\n${fields}${behind}`,
+  )
+  expect(eager).toMatch(/^HTTP\/1\.1 400 /)
+  expect(eager).not.toContain('101')
+  const authorization = `Proxy-Authorization: ${basic('orders', world.lease)}\r\n`
+  const outside = await sayAndRead(
+    await world.connect(),
+    `GET http://${host}:${plain.port}/ HTTP/1.1\r\nHost: ${host}:${plain.port}\r\n${authorization}${fields}`,
+  )
+  expect(outside).toMatch(/^HTTP\/1\.1 400 [\s\S]*"reason":"upgrade_unsupported"/)
+  expect([...up.seen, ...plain.seen]).toEqual([])
+  expect(world.dialled).toEqual([])
+})
+
+test('row 17: HTTP/2 with prior knowledge where HTTP/1.1 was agreed on, and at the proxy itself, is refused', async () => {
+  await using world = await makeWorld()
+  await using up = await upstream(world)
+  const asked = Buffer.concat([
+    preface,
+    frame(frameType.headers, endStream | endHeaders, 1, headerBlock(good(up.port))),
+  ])
+  for (const socket of [await world.tunnel(host, up.port), await world.connect()]) {
+    const heard = listenTo(socket)
+    socket.write(asked)
+    await expect.poll(() => heard.closed).toBe(true)
+    expect(heard.text).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/)
+    expect(heard.text.match(/HTTP\//g)).toHaveLength(1)
+  }
+  expect(up.seen).toEqual([])
+  expect(world.dialled).toEqual([])
 })
 
 /** Every field that Node knows, but what frames a message or belongs to one hop. */
