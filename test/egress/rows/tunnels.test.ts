@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { expect, test } from 'vitest'
+import { headerValues } from '../../../src/egress/request/head.ts'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
 import { clientHello } from '../../support/client-hello.ts'
 import {
@@ -11,6 +12,7 @@ import {
   theSecret,
   type World,
 } from '../../support/egress-world.ts'
+import { ask, http2Client } from '../../support/http2.ts'
 
 /** What is spoken in a tunnel, and to whom it claims to be: anything but TLS for its own host closes it. */
 
@@ -31,6 +33,8 @@ async function said(socket: Socket): Promise<string> {
   await new Promise<void>((resolve) => socket.on('close', () => resolve()))
   return text
 }
+
+const deniedReason = (body: string) => (JSON.parse(body) as { reason: string }).reason
 
 const reasonsOf = async (world: World, count: number) =>
   (await world.events('egress.denied', count)).map((event) => event.data['reason'])
@@ -121,21 +125,35 @@ test('row 27: SOCKS 4 and 5, with BIND and UDP, are no language of the proxy', a
   expect(world.dialled).toEqual([])
 })
 
-test('row 25: a client that offers HTTP/2 first gets a protocol in which the credential goes to nobody else', async () => {
+test('row 25: a client that offers HTTP/2 first is spoken to in it, and the credential goes to nobody else', async () => {
   await using world = await makeWorld()
   const { up } = await armed(world, (_req, res) => res.end('ok'))
-  const secured = connectTls({
-    socket: await opened(world, up.port),
-    servername: host,
-    ca: world.ca,
-    ALPNProtocols: ['http/1.1'],
-  })
-  await new Promise((resolve) => secured.once('secureConnect', resolve))
+  const protocols = ['h2', 'http/1.1']
+  const secured = await world.tunnel(host, up.port, { protocols })
+  expect(secured.alpnProtocol).toBe('h2')
+  const client = http2Client(secured)
+  const asked = { ':method': 'GET', ':scheme': 'https', ':path': '/' }
+  for (const authority of ['evil.example.com', `${host}:${up.port + 1}`, `a.${host}:${up.port}`]) {
+    const { status, body } = await ask(client, { ...asked, ':authority': authority })
+    expect([status, deniedReason(body)]).toEqual([400, 'host_mismatch'])
+  }
+  expect(up.seen).toEqual([])
+  const { status, body } = await ask(client, { ...asked, ':authority': `${host}:${up.port}` })
+  expect([status, body]).toEqual([200, 'ok'])
+  client.destroy()
+  expect(up.seen.map(({ rawHeaders }) => headerValues(rawHeaders, 'authorization'))).toEqual([
+    [`Bearer ${theSecret}`],
+  ])
+  expect(world.dialled).toEqual([{ address: '127.0.0.1', port: up.port }])
+})
+
+test('row 25: HTTP/2’s preface where HTTP/1.1 was agreed on is refused, and a protocol that nobody speaks is not guessed at', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const secured = await world.tunnel(host, up.port, { protocols: ['http/1.1'] })
   expect(secured.alpnProtocol).toBe('http/1.1')
-  // The preface of HTTP/2 where HTTP/1.1 was agreed on.
   const answer = await sayAndRead(secured, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
   expect(answer).toMatch(/^HTTP\/1\.1 400 /)
-  // A protocol that nobody speaks is not guessed at.
   const other = connectTls({
     socket: await opened(world, up.port),
     servername: host,
