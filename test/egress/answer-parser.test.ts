@@ -35,8 +35,9 @@ function readAll(pieces: Buffer[], maxHeadBytes = 32 * 1024): Read {
     }
     if (read.rest === undefined) parser.finish()
   } catch (error) {
+    // Anything else than a broken rule is a mistake of ours.
+    if ((error as Error).name !== 'AnswerError') throw error
     read.error = (error as { code: string }).code
-    expect((error as Error).name).toBe('AnswerError')
   } finally {
     parser.free()
   }

@@ -1,7 +1,16 @@
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createEgress, generateEgressKeys } from '../../src/egress/index.ts'
-import { injectBearer, makeWorld, request, rule, sayAndRead, theSecret } from '../support/egress-world.ts'
+import {
+  basic,
+  connectRequest,
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  theSecret,
+} from '../support/egress-world.ts'
 
 const host = 'orders.example.com'
 
@@ -46,6 +55,46 @@ test('a proxy counts what it decides, and no request can make a new series', asy
   expect(sample(text, 'toolcrib_egress_answer_seconds_count')).toBe(3)
   expect(sample(text, 'toolcrib_egress_live')).toBe(1)
   expect((await fetch(`${at}/readyz`)).status).toBe(200)
+})
+
+test('what no record can be made of is counted: leases that cannot be checked, and bytes that are no request', async () => {
+  await using world = await makeWorld({ metrics: { host: '127.0.0.1', port: 0 } })
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([rule(host, up.port)])
+  const text = async () => await (await fetch(`http://127.0.0.1:${world.egress.metricsPort}/metrics`)).text()
+  const denied = async (reason: string, source = '') =>
+    sample(
+      await text(),
+      `toolcrib_egress_requests_total{source="${source}",decision="denied",reason="${reason}"}`,
+    )
+  const socket = await world.tunnel(host, up.port)
+  await world.store.pool.query('ALTER TABLE leases RENAME TO leases_away')
+  try {
+    // A look is good for half a second.
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    const connected = connectRequest(host, up.port, 'orders', world.lease)
+    for (let i = 0; i < 2; i += 1)
+      expect(await sayAndRead(await world.connect(), connected)).toMatch(
+        /^HTTP\/1\.1 503 [\s\S]*"reason":"leases_unavailable","rule":"lease"/,
+      )
+    const plain = `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`
+    expect(await sayAndRead(await world.connect(), plain)).toMatch(/^HTTP\/1\.1 503 /)
+    expect(await denied('leases_unavailable')).toBe(3)
+    expect(await sayAndRead(socket, request(host, up.port, '/'))).toMatch(
+      /^HTTP\/1\.1 503 [\s\S]*leases_unavailable/,
+    )
+    expect(await denied('leases_unavailable', 'orders')).toBe(1)
+    expect(up.seen).toEqual([])
+  } finally {
+    await world.store.pool.query('ALTER TABLE leases_away RENAME TO leases')
+  }
+  expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('ok')
+  for (const bytes of ['\x05\x01\x00', 'GET / HTTP/1.1\r\nHost : x\r\n\r\n'])
+    expect(await sayAndRead(await world.connect(), bytes)).toContain('x-toolcrib-denied: parse_error')
+    // Who connects and goes has asked for nothing.
+  ;(await world.connect()).destroy()
+  expect(await denied('parse_error')).toBe(2)
+  expect(await world.events('egress.denied', 0)).toEqual([])
 })
 
 test('row 31: a sandbox does not reach the proxy’s metrics, though a rule names their address', async () => {

@@ -8,7 +8,7 @@ import type { AuditEvent, EgressOutcome } from '../../core/index.ts'
 export interface Metrics {
   allowed(event: Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>): void
   finished(sourceId: string, outcome: EgressOutcome): void
-  /** Every refusal, recorded or only counted; `sourceId` is undefined for who shows no good lease. */
+  /** Every refusal, recorded or only counted; `sourceId` is undefined where nobody shows a good lease. */
   denied(sourceId: string | undefined, reason: string): void
   /** From the decision to the head of the upstream's answer. */
   answered(seconds: number): void

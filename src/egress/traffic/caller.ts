@@ -5,7 +5,6 @@ import type { Denial } from '../decision/denial.ts'
 import { type Identity, type Leases, parseBasic } from '../leases/leases.ts'
 import { headerValues } from '../request/head.ts'
 import type { Asked, Denier } from './deny.ts'
-import { unavailable } from './server.ts'
 
 /** The address that a connection comes from; null when that is this machine, through the proxy's socket. */
 export type CameFrom = (socket: Socket) => string | null
@@ -43,7 +42,7 @@ export function refuseCaller(
   caller: Extract<Caller, { ok: false }>,
   denier: Denier,
 ): Denial {
-  if (caller.why === 'unavailable') return unavailable('')
+  if (caller.why === 'unavailable') return denier.denyUnrecorded('leases_unavailable')
   if (caller.why === 'elsewhere') return denier.deny(caller.identity, asked, 'lease_elsewhere', 'lease')
   const presented = parseBasic(headerValues(req.rawHeaders, 'proxy-authorization')[0])
   return denier.denyStranger(asked, presented?.sourceId ?? '')

@@ -79,7 +79,20 @@ export interface Denier {
   ): Denial
   /** The same for whoever shows no good lease; recorded at most 30 times a minute, the rest counted. */
   denyStranger(asked: Asked, claimedSource: string): Denial
+  /**
+   * What is only counted: nobody can be told from it to record it of, or there is no database to record it in.
+   * `source` is whose tunnel it was, where that is known.
+   */
+  denyUnrecorded(reason: keyof typeof unrecorded, source?: string): Denial
 }
+
+/** Each with what decided. */
+const unrecorded = {
+  head_timeout: 'request',
+  leases_unavailable: 'lease',
+  parse_error: 'request',
+  proxy_failed: 'proxy',
+} as const
 
 export function createDenier(options: {
   leases: Leases
@@ -159,6 +172,11 @@ export function createDenier(options: {
         })
       }
       return { status: 407, reason: 'lease_invalid', rule: 'lease', host: place(asked), source }
+    },
+    denyUnrecorded(reason, source) {
+      options.metrics.denied(source, reason)
+      const rule = unrecorded[reason]
+      return { status: denialStatus(reason), reason, rule, host: '', source: source ?? '' }
     },
   }
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Log } from '../../core/index.ts'
+import { type Log, toAppError } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
@@ -18,7 +18,7 @@ import type { Exchange } from './exchange.ts'
 import { createForwardHandler } from './forward.ts'
 import { createInner } from './inner.ts'
 import type { PassedTunnel } from './pass-through.ts'
-import { bytesRefusal, makeServer, refuseBytes, saidBy, unavailable } from './server.ts'
+import { bytesRefusal, makeServer, refuseBytes, saidBy } from './server.ts'
 
 export interface FrontDeps {
   leases: Leases
@@ -70,11 +70,16 @@ export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): S
       socket.on('error', () => socket.destroy())
       connect(req, socket, head).catch((err: unknown) => {
         deps.log.error({ err }, 'tunnel failed')
+        const reason = toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed'
+        const denial = deps.denier.denyUnrecorded(reason)
         if (socket.bytesWritten > 0) socket.destroy()
-        else socket.end(connectDenial(unavailable(''), askedRaw(saidBy(req), 'https')))
+        else socket.end(connectDenial(denial, askedRaw(saidBy(req), 'https')))
       })
     })
-    server.on('clientError', (error, socket) => refuseBytes(socket, bytesRefusal(error)))
+    server.on('clientError', (error, socket) => {
+      const reason = bytesRefusal(error)
+      if (refuseBytes(socket, reason)) deps.denier.denyUnrecorded(reason)
+    })
     return server
   }
 

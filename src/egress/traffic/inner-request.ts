@@ -3,7 +3,6 @@ import type { Identity, Leases } from '../leases/leases.ts'
 import type { EgressLimits } from '../types.ts'
 import { answerDenial, askedRaw, type Denier } from './deny.ts'
 import type { Exchange } from './exchange.ts'
-import { unavailable } from './server.ts'
 import type { Tunnel } from './tunnel.ts'
 
 export interface InnerDeps {
@@ -35,13 +34,14 @@ async function handle(
   { inbound, canonical }: Pick<Exchange, 'inbound' | 'canonical'>,
 ): Promise<void> {
   // The parser tells of a head before it has read on: a body that is here already shall be whole.
-  await undefined
+  await Promise.resolve()
   let identity: Identity | undefined
   try {
     const current = deps.leases.current(tunnel.identity.secretSha256)
     identity = current instanceof Promise ? await current : current
   } catch {
-    return answerDenial(inbound, unavailable(tunnel.identity.sourceId), askedRaw(inbound, 'https'))
+    const denial = deps.denier.denyUnrecorded('leases_unavailable', tunnel.identity.sourceId)
+    return answerDenial(inbound, denial, askedRaw(inbound, 'https'))
   }
   if (identity === undefined) return tunnel.end()
   await deps.exchange({ inbound, identity, canonical, scheme: 'https' })

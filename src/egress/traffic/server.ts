@@ -1,5 +1,4 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
-import { type Denial, denialStatus } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { EgressLimits } from '../types.ts'
 
@@ -24,29 +23,24 @@ export function saidBy(req: IncomingMessage): Pick<Inbound, 'method' | 'target' 
   return { method: req.method ?? '', target: req.url ?? '', claimedHost: req.headers.host ?? '' }
 }
 
-/** What is answered while leases cannot be checked. */
-export function unavailable(source: string): Denial {
-  const reason = 'leases_unavailable'
-  return { status: denialStatus(reason), reason, rule: 'lease', host: '', source }
-}
-
 /** Why Node gave up on what a client sends. */
 export function bytesRefusal(error: Error): 'parse_error' | 'head_timeout' {
   return (error as NodeJS.ErrnoException).code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'head_timeout' : 'parse_error'
 }
 
-/** What could not be parsed gets a constant answer: none of its bytes are worth quoting. */
+/** What could not be parsed gets a constant answer: none of its bytes are worth quoting. Whether anybody was there. */
 export function refuseBytes(
   socket: { writable: boolean; end(text: string, sent?: () => void): unknown; destroy(): unknown },
   reason: ReturnType<typeof bytesRefusal>,
-): void {
+): boolean {
   if (!socket.writable) {
     socket.destroy()
-    return
+    return false
   }
   const text = (status: string) =>
     `HTTP/1.1 ${status}\r\nconnection: close\r\nx-toolcrib-denied: ${reason}\r\ncontent-length: 0\r\n\r\n`
   if (reason === 'parse_error') socket.end(text('400 Bad Request'))
   // Its parser would go on, and serve what it was told is refused.
   else socket.end(text('408 Request Timeout'), () => socket.destroy())
+  return true
 }

@@ -71,10 +71,19 @@ function load(): { llhttp: Llhttp; room: number } {
   return { llhttp, room: llhttp.malloc(roomBytes) }
 }
 
-/** llhttp's name of an error, such as `HPE_INVALID_CHUNK_SIZE`. */
-function nameOf({ memory, llhttp_errno_name }: Llhttp, code: number): string {
-  const text = Buffer.from(memory.buffer, llhttp_errno_name(code), 64)
-  return text.toString('latin1', 0, text.indexOf(0))
+/** Has llhttp work for this parser; whether it stopped before another protocol. */
+function run(parser: AnswerParser, llhttp: Llhttp, step: () => number): boolean {
+  if (current !== undefined) throw new Error('an answer was read while another was')
+  current = parser
+  let code: number
+  try {
+    code = step()
+  } finally {
+    current = undefined
+  }
+  if (code === 0 || code === pausedForProtocol) return code !== 0
+  const name = Buffer.from(llhttp.memory.buffer, llhttp.llhttp_errno_name(code), 64)
+  throw new AnswerError(name.toString('latin1', 0, name.indexOf(0)))
 }
 
 /**
@@ -108,34 +117,22 @@ export class AnswerParser {
       const part = piece.length <= roomBytes ? piece : piece.subarray(at, at + roomBytes)
       new Uint8Array(this.#llhttp.memory.buffer, this.#room, part.length).set(part)
       this.#part = part
-      if (this.#run((llhttp) => llhttp.llhttp_execute(this.#pointer, this.#room, part.length)))
+      const execute = () => this.#llhttp.llhttp_execute(this.#pointer, this.#room, part.length)
+      if (run(this, this.#llhttp, execute))
         return piece.subarray(at + this.#llhttp.llhttp_get_error_pos(this.#pointer) - this.#room)
     }
+    this.#part = empty
     return undefined
   }
 
   /** The other side has ended. Throws when that is in the middle of an answer. */
   finish(): void {
-    this.#run((llhttp) => llhttp.llhttp_finish(this.#pointer))
+    run(this, this.#llhttp, () => this.#llhttp.llhttp_finish(this.#pointer))
   }
 
   /** Gives its memory back; nothing may be read any more. */
   free(): void {
     this.#llhttp.llhttp_free(this.#pointer)
-  }
-
-  /** Whether it stopped before another protocol. */
-  #run(step: (llhttp: Llhttp) => number): boolean {
-    if (current !== undefined) throw new Error('an answer was read while another was')
-    current = this
-    try {
-      const code = step(this.#llhttp)
-      if (code === 0 || code === pausedForProtocol) return code !== 0
-      throw new AnswerError(nameOf(this.#llhttp, code))
-    } finally {
-      current = undefined
-      this.#part = empty
-    }
   }
 
   onName(at: number, length: number): void {
