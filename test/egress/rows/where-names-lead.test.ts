@@ -179,6 +179,15 @@ test('row 31: the record says to an address of which class a request was let out
   expect(JSON.stringify(events)).not.toMatch(/\b(?:10\.1|34\.118|93\.184|127\.0)\./)
 })
 
+test('row 32: of several judged addresses at most four are dialled, in order, and no other', async () => {
+  await using world = await makeWorld({ dial: dialsNothing })
+  const addresses = [1, 2, 3, 4, 5].map((last) => `93.184.215.${last}`)
+  world.names.set('many.example.com', addresses)
+  await world.setRules([open('many.example.com')])
+  expect(await ask(world, 'many.example.com')).toContain('upstream_unreachable')
+  expect(world.dialled).toEqual(addresses.slice(0, 4).map((address) => ({ address, port: 443 })))
+})
+
 test('row 32: one inside address among the answers refuses them all, and the refusal tells no address', async () => {
   await using world = await makeWorld({ dial: dialsNothing })
   const answers: Record<string, [string[], string]> = {
