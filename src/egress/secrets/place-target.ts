@@ -1,4 +1,5 @@
 import { queryKey } from '../../catalog/index.ts'
+import { decoded, formDecoded } from './decoded.ts'
 import { type Bound, filled, type Placed, refused, replaces } from './slot.ts'
 
 /** The path with the credential as its nth segment, percent-encoded: it can become no other path. */
@@ -8,7 +9,7 @@ export function placeInPath(path: string, segment: number, bound: Bound): Placed
   if (own === undefined || own === '') {
     return bound.placeholder === undefined ? refused('slot_missing') : { ok: true, now: path, used: false }
   }
-  if (!replaces(bound, decoded(own, decodeURIComponent))) return refused('placeholder_missing')
+  if (!replaces(bound, decoded(own))) return refused('placeholder_missing')
   segments[segment] = encodeURIComponent(filled(bound))
   return { ok: true, now: segments.join('/'), used: true }
 }
@@ -23,13 +24,13 @@ export function placeInPairs(pairs: string, name: string, bound: Bound): Placed<
   const others: string[] = []
   for (const pair of pairs === '' ? [] : pairs.split('&')) {
     // Some servers part pairs at ";" too.
-    const isOwn = pair.split(';').some((part) => queryKey(decoded(nameOf(part), formDecode)) === key)
+    const isOwn = pair.split(';').some((part) => queryKey(formDecoded(nameOf(part))) === key)
     ;(isOwn ? own : others).push(pair)
   }
   if (bound.placeholder !== undefined) {
     if (own.length === 0) return { ok: true, now: pairs, used: false }
     const [only = ''] = own
-    const value = decoded(only.slice(nameOf(only).length + 1), formDecode)
+    const value = formDecoded(only.slice(nameOf(only).length + 1))
     if (own.length > 1 || !replaces(bound, value)) return refused('placeholder_missing')
   }
   others.push(`${encodeURIComponent(name)}=${encodeURIComponent(filled(bound))}`)
@@ -39,17 +40,4 @@ export function placeInPairs(pairs: string, name: string, bound: Bound): Placed<
 function nameOf(pair: string): string {
   const mark = pair.indexOf('=')
   return mark === -1 ? pair : pair.slice(0, mark)
-}
-
-export function formDecode(text: string): string {
-  return decodeURIComponent(text.replaceAll('+', ' '))
-}
-
-/** The text as a server reads it; as it stands where its escapes are broken. */
-export function decoded(text: string, decode: (text: string) => string): string {
-  try {
-    return decode(text)
-  } catch {
-    return text
-  }
 }

@@ -1,6 +1,6 @@
 import { headerValues } from '../request/head.ts'
+import { decoded, formDecoded } from './decoded.ts'
 import { basicText } from './place-header.ts'
-import { decoded, formDecode } from './place-target.ts'
 import type { StandIn } from './slot.ts'
 
 /** How often `needle` stands in `text`. */
@@ -15,8 +15,8 @@ export function readableHead(head: { rawHeaders: readonly string[]; path: string
     const basic = basicText(value)
     if (basic !== undefined) texts.push(basic)
   }
-  texts.push(decoded(head.path, decodeURIComponent))
-  for (const pair of head.query.slice(1).split('&')) texts.push(decoded(pair, formDecode))
+  texts.push(decoded(head.path))
+  for (const pair of head.query.slice(1).split('&')) texts.push(formDecoded(pair))
   return texts
 }
 

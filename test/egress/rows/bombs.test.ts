@@ -1,9 +1,11 @@
+import type { RequestListener } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { createGzip, gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { sourceSpec } from '../../../src/catalog/index.ts'
+import { type EgressRule, sourceSpec } from '../../../src/catalog/index.ts'
+import { placeholderFor } from '../../../src/vault/index.ts'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
-import { makeWorld, request, rule, theSecret } from '../../support/egress-world.ts'
+import { makeWorld, request, rule, sayAndRead, theSecret, type World } from '../../support/egress-world.ts'
 
 /** Answers and requests that are made to cost: each costs bounded time and memory. Client, proxy and upstream share this process. */
 const mebibyte = 1024 * 1024
@@ -113,6 +115,100 @@ test('row 40: a million secrets, and a million beginnings of one, are searched i
     expect(performance.now() - started).toBeLessThan(15_000)
   }
 })
+
+/** Milliseconds that one request takes from its first byte to its answer, which is given back. */
+async function timed(world: World, port: number, text: string): Promise<{ ms: number; answer: string }> {
+  const socket = await world.tunnel(host, port)
+  const started = performance.now()
+  const answer = await sayAndRead(socket, text, 30_000)
+  socket.destroy()
+  return { ms: performance.now() - started, answer }
+}
+
+const tellsLength: RequestListener = (req, res) => {
+  let bytes = 0
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+  })
+  req.on('end', () => res.end(`took ${bytes}`))
+}
+
+/** What ten times the time of a plain body and a busy machine come to; looking again from the start at each copy takes minutes. */
+const bounded = (plainMs: number) => 10 * plainMs + 3_000
+
+test('row 40: a million placeholders in a body that streams, and a million that nearly are, take the time of a plain one', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, tellsLength, {
+    inject: [{ credential: 'ORDERS_KEY', into: 'header:x-key', format: '{value}', placeholder: true }],
+  } as Partial<EgressRule>)
+  const mine = placeholderFor('ORDERS_KEY', world.principalId, 'toolcrib-')
+  const upload = async (unit: string) => {
+    const body = unit.repeat(1_000_000)
+    const asked = await timed(world, up.port, request(host, up.port, '/', [], 'POST', body))
+    expect(asked.answer).toContain(`took ${body.length}`)
+    return { ...asked, inert: (await world.outcome())['inert'] }
+  }
+  const plain = await upload('x'.repeat(mine.length))
+  expect(plain.inert).toBeUndefined()
+  const whole = await upload(mine)
+  expect(whole.inert).toEqual(['ORDERS_KEY'])
+  const near = await upload(mine.slice(0, -1))
+  expect(near.inert).toBeUndefined()
+  for (const { ms } of [whole, near]) expect(ms).toBeLessThan(bounded(plain.ms))
+})
+
+test.each(['json', 'form'] as const)(
+  'row 40: as many placeholders, pieces and broken escapes as a body with a slot may hold take the time of a plain one: %s',
+  async (kind) => {
+    await using world = await makeWorld()
+    const { up } = await armed(world, tellsLength, {
+      inject: [{ credential: 'ORDERS_KEY', into: 'body:/key', format: '{value}', placeholder: true }],
+    } as Partial<EgressRule>)
+    const mine = placeholderFor('ORDERS_KEY', world.principalId, 'toolcrib-')
+    const type = kind === 'json' ? 'application/json' : 'application/x-www-form-urlencoded'
+    const ask = async (text: string) =>
+      await timed(world, up.port, request(host, up.port, '/', [`Content-Type: ${type}`], 'POST', text))
+    const filled = (unit: string, before: string, after = '') =>
+      before + unit.repeat((mebibyte - before.length - after.length - 1) / unit.length) + after
+    const json = (unit: string) => filled(`${unit},`, `{"key":"${mine}","x":[`, '0]}')
+    const form = (unit: string) => filled(unit, `key=${mine}&`)
+    const bodies: Record<string, string> =
+      kind === 'json'
+        ? {
+            many: json(`"${mine}"`),
+            one: filled(mine, `{"key":"${mine}","x":"`, '"}'),
+            near: filled(mine.slice(0, -1), `{"key":"${mine}","x":"`, '"}'),
+            empty: json('""'),
+            objects: json('{}'),
+            deep: json('['.repeat(90) + ']'.repeat(90)),
+            escaped: json(`"\\u0074${mine.slice(1)}"`),
+          }
+        : {
+            many: form(`x=${mine}&`),
+            slots: form(`key=${mine}&`),
+            near: form(`x=${mine.slice(0, -1)}&`),
+            empty: form('&'),
+            parts: form(';'),
+            brackets: form('['),
+            escaped: form(`%${mine.charCodeAt(0).toString(16)}${mine.slice(1)}&`),
+            broken: form('%&'),
+            notUtf8: form('%ff&'),
+          }
+    const plain = await ask(kind === 'json' ? filled('x', `{"key":"${mine}","x":"`, '"}') : form('x'))
+    expect(plain.answer).toContain('200 OK')
+    const refused = {
+      many: 'placeholder_repeated',
+      one: 'placeholder_repeated',
+      slots: 'placeholder_missing',
+    }
+    for (const [name, text] of Object.entries(bodies)) {
+      const { ms, answer } = await ask(text)
+      const expected = name === 'escaped' ? 'placeholder_repeated' : refused[name as keyof typeof refused]
+      expect([name, deniedAs(answer)]).toEqual([name, expected ?? ''])
+      expect([name, ms < bounded(plain.ms), Math.round(ms)]).toEqual([name, true, Math.round(ms)])
+    }
+  },
+)
 
 test('row 40: ten thousand headers, or one of a megabyte, are refused as they come', async () => {
   await using world = await makeWorld()
