@@ -1,5 +1,6 @@
-import { expect, test } from 'vitest'
-import { Secret } from '../../../src/core/index.ts'
+import pg from 'pg'
+import { expect, test, vi } from 'vitest'
+import { Secret, sha256 } from '../../../src/core/index.ts'
 import { armed, deniedAs, host } from '../../support/armed.ts'
 import {
   basic,
@@ -58,6 +59,45 @@ test('row 2: a lease is one person’s: with another’s nobody gets that person
   await new Promise((resolve) => setTimeout(resolve, 600))
   const late = await sayAndRead(await world.connect(), connectRequest(host, up.port, 'orders', world.lease))
   expect(deniedAs(late)).toBe('lease_invalid')
+})
+
+test('row 43: a lease is looked up by its digest: no comparison, here or in the database, ever sees its secret', async () => {
+  await using world = await makeWorld()
+  await armed(world, (_req, res) => res.end('ok'))
+  // Every query of every client of the database, passed on as it is.
+  const asked: string[] = []
+  const passOn = Reflect.get(pg.Client.prototype, 'query') as (...query: unknown[]) => unknown
+  const watching = vi.spyOn(pg.Client.prototype, 'query').mockImplementation(function (
+    this: unknown,
+    ...query: unknown[]
+  ) {
+    const plain = query.filter((part) => typeof part !== 'function')
+    asked.push(
+      JSON.stringify(plain, (key, value: unknown) =>
+        /^(?:text|values|name)$|^\d*$/.test(key) ? value : undefined,
+      ),
+    )
+    return passOn.apply(this, query)
+  })
+  try {
+    const nearly = `${world.lease.slice(0, -1)}x`
+    const guesses = [nearly, `x${world.lease.slice(1)}`, 'made-up-lease-0123456789']
+    const answers: string[] = []
+    for (const lease of guesses)
+      answers.push(await sayAndRead(await world.connect(), connectRequest(host, 8443, 'orders', lease)))
+    // How much of a guess was right shows in nothing of the answer.
+    expect(new Set(answers).size).toBe(1)
+    expect(answers[0]).toMatch(/^HTTP\/1\.1 407 /)
+    await sayAndRead(await world.connect(), connectRequest(host, 8443, 'orders', world.lease))
+    const text = asked.join('\n')
+    for (const lease of [world.lease, ...guesses]) {
+      expect(text).toContain(sha256(lease))
+      for (const told of [lease, lease.slice(0, -1), basic('orders', lease).slice(6, -4)])
+        expect(text).not.toContain(told)
+    }
+  } finally {
+    watching.mockRestore()
+  }
 })
 
 test('row 11: the caller’s own credentials do not travel beside the injected one, in a trailer neither', async () => {
