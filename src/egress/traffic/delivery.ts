@@ -233,7 +233,11 @@ export class Delivery implements UpstreamEvents {
   }
 
   timedOut(): void {
-    this.#fail('upstream_timeout')
+    const { answer } = this.#asked.inbound
+    if (!answer.sink.writableNeedDrain) return this.#fail('upstream_timeout')
+    // It was made to wait, for a client that does not read.
+    this.#finish('client_closed')
+    answer.abort()
   }
 
   /** Before anything of the answer has left: say what happened. After: cut it off, so that it is not taken for whole. */

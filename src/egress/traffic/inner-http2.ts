@@ -6,6 +6,7 @@ import { http2Fields, http2Target } from '../request/tuple-http2.ts'
 import type { EgressLimits } from '../types.ts'
 import { contained } from './contained.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
+import { clientIdleMs } from './server.ts'
 import type { Tunnel } from './tunnel.ts'
 
 /** Streams that a client takes back before their answer, beyond which it only means to make work (Rapid Reset). */
@@ -48,7 +49,8 @@ export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket):
     refused = true
     tunnel.end()
   }
-  session.setTimeout(deps.limits.idleTimeoutMs, () => tunnel.end())
+  const idleMs = clientIdleMs(deps.limits)
+  session.setTimeout(idleMs, () => tunnel.end())
   // Node gives up a session for a breach of the protocol or of the bounds; a client that just goes is none.
   session.on('error', (err) => {
     if ((err as NodeJS.ErrnoException).code?.startsWith('ERR_HTTP2_') === true) refuse()
@@ -60,7 +62,7 @@ export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket):
   const taken = createBucket(resetBurst, resetsPerSecond)
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
     stream.on('error', () => undefined)
-    stream.setTimeout(deps.limits.idleTimeoutMs, () => stream.close(constants.NGHTTP2_CANCEL))
+    stream.setTimeout(idleMs, () => stream.close(constants.NGHTTP2_CANCEL))
     stream.once('aborted', () => {
       if (!taken()) refuse()
     })

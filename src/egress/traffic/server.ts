@@ -2,6 +2,15 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { EgressLimits } from '../types.ts'
 
+/**
+ * How long a client's connection may pass nothing while a request is under way. The upstream's time is to run out
+ * before, so that the client can be told: it begins once the upstream is reached, which may take finding the host and a
+ * token's, four addresses to dial, TLS, and a token.
+ */
+export function clientIdleMs(limits: EgressLimits): number {
+  return limits.idleTimeoutMs + 7 * limits.dialTimeoutMs + limits.tokenTimeoutMs
+}
+
 /** An HTTP/1.1 server with the proxy's bounds; whoever made it says what it does. */
 export function makeServer(limits: EgressLimits): Server {
   const server = createServer({
@@ -13,7 +22,7 @@ export function makeServer(limits: EgressLimits): Server {
     connectionsCheckingInterval: 1_000,
     keepAliveTimeout: limits.tunnelIdleTimeoutMs,
   })
-  server.timeout = limits.idleTimeoutMs
+  server.timeout = clientIdleMs(limits)
   server.maxHeadersCount = 0
   return server
 }

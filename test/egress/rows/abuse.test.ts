@@ -3,7 +3,15 @@ import type { TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
 import { basic, connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
-import { frame, frameType, headerBlock, preface, startHttp2Upstream } from '../../support/http2.ts'
+import {
+  ask,
+  frame,
+  frameType,
+  headerBlock,
+  http2Client,
+  preface,
+  startHttp2Upstream,
+} from '../../support/http2.ts'
 import { until } from '../../support/until.ts'
 
 /** Slow, many and endless: what one person does costs bounded time and memory, and nobody else's. */
@@ -90,17 +98,59 @@ test('row 38: a body may take its time where a head may not', async () => {
   expect(await sayAndRead(socket, 'b')).toContain('fine')
 })
 
-test('row 38: an upstream that does not answer is given up on, and the refusal says that it may have acted', async () => {
+test.each(['HTTP/1.1', 'HTTP/2'])(
+  'row 38: an upstream of %s that does not answer is given up on, and the refusal says that it may have acted',
+  async (version) => {
+    await using world = await makeWorld({ limits: { idleTimeoutMs: 300 } })
+    const seen: unknown[] = []
+    await using up =
+      version === 'HTTP/2'
+        ? await startHttp2Upstream(world.upstreamContext, (_stream, headers) => void seen.push(headers))
+        : await world.upstream((req) => void seen.push(req.headers))
+    await world.setRules([rule(host, up.port)])
+    const asked = request(host, up.port, '/', [], 'POST', 'x')
+    const answer = await sayAndRead(await world.tunnel(host, up.port), asked)
+    expect(answer).toMatch(/^HTTP\/1\.1 504 [^]*upstream_timeout[^]*may have acted/)
+    expect(await world.outcome()).toMatchObject({ status: null, failure: 'upstream_timeout' })
+    const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+    const fields = { ':method': 'POST', ':scheme': 'https', ':authority': `${host}:${up.port}`, ':path': '/' }
+    expect(await ask(client, fields, 'x')).toMatchObject({
+      status: 504,
+      body: expect.stringContaining('upstream_timeout'),
+      code: 0,
+    })
+    client.destroy()
+    expect(seen).toHaveLength(2)
+  },
+)
+
+test('row 38: an upstream of plain http that does not answer is given up on in words, too', async () => {
   await using world = await makeWorld({ limits: { idleTimeoutMs: 300 } })
-  const up = await world.upstream(() => undefined)
-  await world.setRules([rule(host, up.port)])
-  const answer = await sayAndRead(
-    await world.tunnel(host, up.port),
-    request(host, up.port, '/', [], 'POST', 'x'),
+  const up = await world.upstream(() => undefined, 'http')
+  await world.setRules([{ ...rule(host, up.port), scheme: 'http' }])
+  const asked = `GET http://${host}:${up.port}/ HTTP/1.1\r\nHost: ${host}:${up.port}\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`
+  expect(await sayAndRead(await world.connect(), asked)).toMatch(/^HTTP\/1\.1 504 [^]*upstream_timeout/)
+})
+
+test('row 38: a client that leaves off in a body that is held back, or reads no answer, is let go', async () => {
+  const limits = { idleTimeoutMs: 300, dialTimeoutMs: 400, tokenTimeoutMs: 50 }
+  await using world = await makeWorld({ limits })
+  const up = await world.upstream((_req, res) => res.end(Buffer.alloc(64 * 1024 * 1024)))
+  const inject = [{ credential: 'ORDERS_KEY', into: 'body:/key', format: '{value}' }]
+  await world.setRules([rule(host, up.port, { inject })])
+  const mute = await world.tunnel(host, up.port)
+  const heard = listenTo(mute)
+  mute.write(
+    `POST / HTTP/1.1\r\nHost: ${host}:${up.port}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"a"`,
   )
-  expect(answer === '' || answer.includes('upstream_timeout')).toBe(true)
-  expect(up.seen).toHaveLength(1)
-  expect((await world.outcome())['failure']).toMatch(/upstream_timeout|client_closed/)
+  await until(() => heard.closed)
+  expect(up.seen).toEqual([])
+  const deaf = await world.tunnel(host, up.port)
+  deaf.pause()
+  deaf.write(
+    request(host, up.port, '/', ['Content-Type: application/json'], 'POST', JSON.stringify({ a: 1 })),
+  )
+  expect(await world.outcome()).toMatchObject({ status: 200, failure: 'client_closed' })
 })
 
 test('row 38: connections that say nothing make room for those that do', async () => {
