@@ -258,6 +258,46 @@ test('row 23: an upgrade behind a request that has its answer is judged for itse
   expect(deniedAs(await sayAndRead(socket, upgrade))).toBe('upgrade_unsupported')
 })
 
+test('row 23: whichever two requests come in one write, they end their own tunnel at most', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((req, res) => {
+    req.resume()
+    setTimeout(() => res.end('fine'), 5)
+  })
+  await world.setRules([rule(host, up.port, { methods: ['GET', 'HEAD', 'POST', 'WEBSOCKET'] })])
+  const ask = (extra: string[] = [], method = 'GET', body = '') =>
+    request(host, up.port, '/', extra, method, body)
+  const upgrade = ['Upgrade: websocket', 'Connection: Upgrade']
+  const all = [
+    ask(),
+    ask([], 'HEAD'),
+    ask([], 'POST', 'abc'),
+    ask(['Expect: 100-continue'], 'POST', 'abc'),
+    ask(['Expect: something']),
+    ask(['Transfer-Encoding: chunked'], 'POST') + '3\r\nabc\r\n0\r\nETag: a\r\nETag: b\r\n\r\n',
+    ask(['Connection: close']),
+    ask(upgrade),
+    ask([...upgrade, 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==']),
+    ask(upgrade, 'POST', 'abc'),
+    connectRequest(host, up.port, 'orders', world.lease),
+    'PRI * HTTP/2.0\r\n\r\n',
+    'GET / HT',
+  ]
+  for (const first of all) {
+    await Promise.all(
+      all.map(async (second) => {
+        const socket = await world.tunnel(host, up.port)
+        socket.resume()
+        socket.end(first + second)
+        await new Promise((resolve) => socket.once('close', resolve))
+      }),
+    )
+  }
+  // What a listener throws is contained, and logged.
+  expect(world.logged()).not.toContain('egress connection failed')
+  expect(await sayAndRead(await world.tunnel(host, up.port), ask())).toContain('fine')
+})
+
 test('row 23: a request hidden in a body stays a body', async () => {
   await using world = await makeWorld()
   const up = await world.upstream((req, res) => {
