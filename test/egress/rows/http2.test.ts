@@ -1,7 +1,6 @@
 import { constants } from 'node:http2'
 import { expect, test } from 'vitest'
-import { listenTo } from '../../support/armed.ts'
-import { basic, makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
+import { makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
 import {
   answered,
   ask,
@@ -239,53 +238,6 @@ test('row 25: of more streams than were granted none is begun, and who goes on a
   const events = await world.events('egress.denied')
   expect(events.map((event) => event.data['reason'])).toContain('http2_abuse')
   expect(up.seen.length).toBeLessThanOrEqual(10)
-})
-
-test('row 17: an upgrade to h2c is refused, in a tunnel and over plain http, and nothing behind it is read', async () => {
-  await using world = await makeWorld()
-  const up = await world.upstream((_req, res) => res.end('ok'))
-  const plain = await world.upstream((_req, res) => res.end('ok'), 'http')
-  await world.setRules([rule(host, up.port), rule(host, plain.port, { scheme: 'http' })])
-  // The client's SETTINGS, empty, in base64url (RFC 7540 section 3.2), and the preface at once.
-  const fields = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n'
-  const behind = preface.toString('latin1')
-  const inside = await sayAndRead(
-    await world.tunnel(host, up.port),
-    `GET / HTTP/1.1\r\nHost: ${host}:${up.port}\r\n${fields}`,
-  )
-  expect(inside).toMatch(/^HTTP\/1\.1 400 [\s\S]*"reason":"upgrade_unsupported"/)
-  const eager = await sayAndRead(
-    await world.tunnel(host, up.port),
-    `GET / HTTP/1.1\r\nHost: ${host}:${up.port}\r\n${fields}${behind}`,
-  )
-  expect(eager).toMatch(/^HTTP\/1\.1 400 /)
-  expect(eager).not.toContain('101')
-  const authorization = `Proxy-Authorization: ${basic('orders', world.lease)}\r\n`
-  const outside = await sayAndRead(
-    await world.connect(),
-    `GET http://${host}:${plain.port}/ HTTP/1.1\r\nHost: ${host}:${plain.port}\r\n${authorization}${fields}`,
-  )
-  expect(outside).toMatch(/^HTTP\/1\.1 400 [\s\S]*"reason":"upgrade_unsupported"/)
-  expect([...up.seen, ...plain.seen]).toEqual([])
-  expect(world.dialled).toEqual([])
-})
-
-test('row 17: HTTP/2 with prior knowledge where HTTP/1.1 was agreed on, and at the proxy itself, is refused', async () => {
-  await using world = await makeWorld()
-  await using up = await upstream(world)
-  const asked = Buffer.concat([
-    preface,
-    frame(frameType.headers, endStream | endHeaders, 1, headerBlock(good(up.port))),
-  ])
-  for (const socket of [await world.tunnel(host, up.port), await world.connect()]) {
-    const heard = listenTo(socket)
-    socket.write(asked)
-    await expect.poll(() => heard.closed).toBe(true)
-    expect(heard.text).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/)
-    expect(heard.text.match(/HTTP\//g)).toHaveLength(1)
-  }
-  expect(up.seen).toEqual([])
-  expect(world.dialled).toEqual([])
 })
 
 /** Every field that Node knows, but what frames a message or belongs to one hop. */
