@@ -94,9 +94,12 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
       deps.log,
       (req: IncomingMessage, socket: Duplex) => {
         const tunnel = table.get(req.socket)
-        if (tunnel !== undefined)
-          deps.denier.deny(tunnel.identity, askedRaw(saidBy(req), 'https'), 'connect_in_tunnel', 'request')
-        socket.destroy()
+        if (tunnel === undefined) {
+          socket.destroy()
+          return
+        }
+        deps.denier.deny(tunnel.identity, askedRaw(saidBy(req), 'https'), 'connect_in_tunnel', 'request')
+        tunnel.endAll()
       },
       (req) => endTunnel(req.socket),
     ),
@@ -138,7 +141,7 @@ function serveUpgrade(
     // Its answer would stand in the middle of the other, so there is nothing to say on this connection.
     const reason = canonical.ok ? 'websocket_malformed' : canonical.reason
     deps.denier.deny(tunnel.identity, askedRaw(saidBy(req), 'https'), reason, 'request')
-    return tunnel.end()
+    return tunnel.endAll()
   }
   serveRequest(deps, tunnel, { inbound, canonical })
 }
