@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { writeTogether } from '../economy/write-together.ts'
 import { pairsOf } from '../request/fields.ts'
 import { type Head, headerValues } from '../request/head.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
@@ -61,6 +62,7 @@ export class ResponseAnswer {
   end(trailers: readonly string[], last?: Buffer): void {
     // Only a chunked answer has room for them; Node leaves them out of any other.
     if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))
+    if (this.sink.socket !== null) writeTogether(this.sink.socket)
     if (last === undefined) this.sink.end()
     else this.sink.end(last)
   }

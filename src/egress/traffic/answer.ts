@@ -1,5 +1,5 @@
-import { spent } from '../bounds/spent-buffers.ts'
 import type { DenialReason } from '../decision/denial.ts'
+import { spent } from '../economy/spent-buffers.ts'
 import type { InboundAnswer } from '../inbound/inbound.ts'
 import { forwardedTrailers, pairsOf } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'

@@ -1,6 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
+import { writeTogether } from '../economy/write-together.ts'
 import { headerValues } from '../request/head.ts'
 import { wireMethod } from '../request/websocket.ts'
 import type { Follows } from './answer-parser.ts'
@@ -43,12 +44,12 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
     const socket = this.#socket
     if (body === undefined) {
       this.#sent = true
+      writeTogether(socket)
       socket.write(this.#head, 'latin1')
       return
     }
     // What is there of the body goes out with the head.
-    socket.cork()
-    setImmediate(() => socket.uncork())
+    writeTogether(socket)
     socket.write(this.#head, 'latin1')
     this.#body = body
     body.on('data', this.#pass)
