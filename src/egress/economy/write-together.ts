@@ -1,19 +1,16 @@
-import type { Duplex } from 'node:stream'
-
-let held: Duplex[] = []
+let held: (() => void)[] = []
 
 /**
- * Holds what is written to a socket back until all that had arrived by now is dealt with. Writing to somebody who
- * sleeps wakes them, which takes longer than the writing; in a burst that is paid for once.
+ * Has something written once all that had arrived by now is dealt with, in the order asked. Writing to somebody who
+ * sleeps wakes them, which takes longer than the writing; in a burst that is paid for once. `write` must not throw.
  */
-export function writeTogether(socket: Duplex): void {
-  socket.cork()
+export function writeTogether(write: () => void): void {
   if (held.length === 0) setImmediate(letGo)
-  held.push(socket)
+  held.push(write)
 }
 
 function letGo(): void {
-  const sockets = held
+  const writes = held
   held = []
-  for (const socket of sockets) socket.uncork()
+  for (const write of writes) write()
 }

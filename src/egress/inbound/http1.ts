@@ -62,9 +62,7 @@ export class ResponseAnswer {
   end(trailers: readonly string[], last?: Buffer): void {
     // Only a chunked answer has room for them; Node leaves them out of any other.
     if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))
-    if (this.sink.socket !== null) writeTogether(this.sink.socket)
-    if (last === undefined) this.sink.end()
-    else this.sink.end(last)
+    writeTogether(() => void (last === undefined ? this.sink.end() : this.sink.end(last)))
   }
 }
 

@@ -44,12 +44,14 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
     const socket = this.#socket
     if (body === undefined) {
       this.#sent = true
-      writeTogether(socket)
-      socket.write(this.#head, 'latin1')
+      writeTogether(() => {
+        if (!this.#over) socket.write(this.#head, 'latin1')
+      })
       return
     }
     // What is there of the body goes out with the head.
-    writeTogether(socket)
+    socket.cork()
+    writeTogether(() => socket.uncork())
     socket.write(this.#head, 'latin1')
     this.#body = body
     body.on('data', this.#pass)
