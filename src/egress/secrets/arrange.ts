@@ -81,7 +81,7 @@ export function arrange(
   arms: Pick<Arms, 'bound' | 'forms' | 'standIns' | 'signer' | 'identity'>,
   body: { bytes: Buffer; form: BodyForm | undefined } | undefined,
 ): Arrangement {
-  const head = placeInHead(asked, arms.bound)
+  const head = constantHead(asked, arms.bound) ?? placeInHead(asked, arms.bound)
   if (!head.ok) return head
   const placed =
     body?.form === undefined
@@ -92,7 +92,7 @@ export function arrange(
           arms.bound.filter(({ slot }) => slot.kind === 'body'),
         )
   if (!placed.ok) return { ok: false, reason: placed.reason, credential: placed.bound.binding.credential }
-  const used = [...head.used, ...placed.used]
+  const used = placed.used.length === 0 ? head.used : [...head.used, ...placed.used]
 
   const texts = arms.standIns.length === 0 ? [] : [...readableHead(asked), ...placed.strings]
   const inert: string[] = []
@@ -112,22 +112,48 @@ export function arrange(
     signed: arms.signer !== undefined,
     placed: head.headers,
   })
-  const uses = [
+  const uses: CredentialUse[] = [
     ...used.map(({ binding }) => ({ credential: binding.credential, slot: binding.into })),
     ...(arms.signer?.credentials ?? []).map((credential) => ({ credential, slot: 'signature' })),
     ...(arms.identity === undefined
       ? []
       : [{ credential: arms.identity.credential, slot: 'client_certificate' }]),
   ]
-  const secretFields = head.headers.map(([name]) => name.toLowerCase())
-  const { path, query } = head
+  const { path, query, secretFields } = head
   return { ok: true, arranged: { headers, secretFields, path, query, body: placed.body, uses, inert } }
 }
 
-function placeInHead(
-  asked: Asked,
-  bound: readonly Bound[],
-): { ok: true; headers: [string, string][]; path: string; query: string; used: Bound[] } | Failed {
+/** The head with what a route puts into it; `secretFields` are the names among `headers`, in lower case. */
+interface PlacedHead {
+  ok: true
+  headers: [string, string][]
+  secretFields: string[]
+  path: string
+  query: string
+  used: Bound[]
+}
+
+const constants = new WeakMap<readonly Bound[], Pick<PlacedHead, 'headers' | 'secretFields' | 'used'>>()
+
+/** What most routes come to: fields that do not depend on the request, written once for all of them. */
+function constantHead({ path, query }: Asked, bound: readonly Bound[]): PlacedHead | undefined {
+  let constant = constants.get(bound)
+  if (constant === undefined) {
+    const isConstant = bound.every(
+      ({ slot, placeholder }) =>
+        placeholder === undefined && (slot.kind === 'header' || slot.kind === 'basic'),
+    )
+    if (!isConstant) return undefined
+    const placed = placeInHead({ rawHeaders: [], path: '/', query: '', authority: '' }, bound)
+    if (!placed.ok) return undefined
+    constant = placed
+    constants.set(bound, constant)
+  }
+  const { headers, secretFields, used } = constant
+  return { ok: true, headers, secretFields, path, query, used }
+}
+
+function placeInHead(asked: Asked, bound: readonly Bound[]): PlacedHead | Failed {
   const headers: [string, string][] = []
   const used: Bound[] = []
   let { path } = asked
@@ -153,5 +179,6 @@ function placeInHead(
     if (placed.used) used.push(each)
   }
   const query = pairs === '' && asked.query === '' ? '' : `?${pairs}`
-  return { ok: true, headers, path, query, used }
+  const secretFields = headers.map(([name]) => name.toLowerCase())
+  return { ok: true, headers, secretFields, path, query, used }
 }
