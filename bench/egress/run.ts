@@ -143,6 +143,13 @@ async function measureMemory({ driver, ports, size }: Bench, running: Running): 
       downMs: await driver.do('down', full, size.mebibytes),
       upMs: await driver.do('up', full, size.mebibytes),
     }
+  // Before the tunnels: what they leave behind would count as the transfer's.
+  forgetPeak(running.pid)
+  const downMs = await driver.do('down', full, size.mebibytes)
+  const downPeak = peakMiB(running.pid)
+  forgetPeak(running.pid)
+  const upMs = await driver.do('up', full, size.mebibytes)
+  const upPeak = peakMiB(running.pid)
   await driver.do('newTunnels', { ...full, port: ports.fast }, 20)
   await sleep(500)
   const before = residentMemory(running.pid)
@@ -150,13 +157,7 @@ async function measureMemory({ driver, ports, size }: Bench, running: Running): 
   await sleep(500)
   const idleTunnel = ((residentMemory(running.pid) - before) * 1_024) / size.idleTunnels
   await driver.do('release')
-  await sleep(500)
-  forgetPeak(running.pid)
-  const downMs = await driver.do('down', full, size.mebibytes)
-  const downPeak = peakMiB(running.pid)
-  forgetPeak(running.pid)
-  const upMs = await driver.do('up', full, size.mebibytes)
-  return { downMs, upMs, downPeak, upPeak: peakMiB(running.pid), idleTunnel }
+  return { downMs, upMs, downPeak, upPeak, idleTunnel }
 }
 
 /** User and system time of a process and what it started. */
