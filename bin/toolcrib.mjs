@@ -10,10 +10,9 @@ if (major < 24) {
 
 // Servers start again in place (same process id, same pipes) with memory settings that cannot be made later. A
 // gateway under load holds about 200 MB with them and 400 without: V8 would let short-lived garbage pile up, and
-// glibc would keep 19 MB for each thread that ever ran argon2. What the proxy makes of a request is gone with it, and
-// a young generation of a quarter is collected as cheaply.
+// glibc would keep 19 MB for each thread that ever ran argon2.
+const heap = ['--max-semi-space-size=16', '--heap-growing-percent=30']
 const command = process.argv[2] ?? ''
-const heap = [`--max-semi-space-size=${command === 'egress' ? 4 : 16}`, '--heap-growing-percent=30']
 const isServer = ['serve', 'egress', 'dev'].includes(command)
 // The proxy resolves names as the system does, and such a look-up holds a thread until the resolver gives up; libuv
 // keeps the other half of its threads for everything else.

@@ -4,7 +4,8 @@ import type { Measured } from './run.ts'
 
 /** The medians of what was measured for one contestant. */
 export function summarise(result: Measured) {
-  const { name, missing, sequential, parallel, newTunnel, newHost, sse, ndjson, memory } = result
+  const { name, missing, sequential, parallel, newTunnel, newHost, sse, ndjson, transfers, idleTunnel } =
+    result
   if (missing !== undefined) return { name, missing }
   return {
     name,
@@ -18,7 +19,8 @@ export function summarise(result: Measured) {
     newTunnelMs: spread(newTunnel.map((l) => l.p50)),
     newHostMs: spread(newHost.map((l) => l.p50)),
     firstEventMs: { sse: spread(sse.map((l) => l.p50)), ndjson: spread(ndjson.map((l) => l.p50)) },
-    memory,
+    transfers,
+    idleTunnel,
   }
 }
 export type Summary = ReturnType<typeof summarise>
@@ -35,7 +37,7 @@ export function table(results: Summary[], tunnels: number, mebibytes: number): s
   ].flat()
   const rows = results.map((one) => {
     if (one.missing !== undefined) return [one.name, `left out: ${one.missing}`]
-    const { sequentialMs, parallel, newTunnelMs, newHostMs, firstEventMs, memory } = one
+    const { sequentialMs, parallel, newTunnelMs, newHostMs, firstEventMs, transfers, idleTunnel } = one
     const seconds = (ms = Number.NaN) => (ms / 1_000).toFixed(1)
     return [
       one.name,
@@ -47,9 +49,9 @@ export function table(results: Summary[], tunnels: number, mebibytes: number): s
       range(newTunnelMs, 2),
       range(newHostMs, 2),
       `${firstEventMs.sse.median.toFixed(1)} / ${firstEventMs.ndjson.median.toFixed(1)}`,
-      `${seconds(memory?.downMs)} / ${seconds(memory?.upMs)}`,
-      `${whole(memory?.downPeak)} / ${whole(memory?.upPeak)}`,
-      whole(memory?.idleTunnel),
+      `${seconds(transfers?.down.ms)} / ${seconds(transfers?.up.ms)}`,
+      `${whole(transfers?.down.peak)} / ${whole(transfers?.up.peak)}`,
+      whole(idleTunnel),
     ]
   })
   return lines([heads, heads.map(() => '---'), ...rows])
@@ -80,13 +82,17 @@ export function targets(all: Summary[]): string {
     ['one tunnel, p99', '≤ 1 ms', `${ours.sequentialMs.p99.median.toFixed(2)} ms`],
     ['a new tunnel', '≤ 1.3 × floor', times(ours.newTunnelMs, floor.newTunnelMs)],
     ['first request to a new host', '≤ 5 ms', `${ours.newHostMs.median.toFixed(2)} ms`],
-    ['300 MiB, peak', '≤ 100 MiB', `${whole(ours.memory?.downPeak)} down, ${whole(ours.memory?.upPeak)} up`],
+    [
+      '300 MiB, peak',
+      '≤ 100 MiB',
+      `${whole(ours.transfers?.down.peak)} down, ${whole(ours.transfers?.up.peak)} up`,
+    ],
     [
       'first event beyond the floor',
       '≤ 1 ms',
       `${(first.sse.median - floor.firstEventMs.sse.median).toFixed(1)} SSE, ${(first.ndjson.median - floor.firstEventMs.ndjson.median).toFixed(1)} NDJSON`,
     ],
-    ['an idle tunnel', '≤ 80 KiB', `${whole(ours.memory?.idleTunnel)} KiB`],
+    ['an idle tunnel', '≤ 80 KiB', `${whole(ours.idleTunnel)} KiB`],
     [
       'the driver without a proxy',
       'far above all',

@@ -45,14 +45,10 @@ export const sizes: Record<'full' | 'quick', Sizes> = {
   },
 }
 
-export interface Memory {
-  downMs: number
-  upMs: number
-  /** MiB resident at most, of the proxy's process. */
-  downPeak?: number
-  upPeak?: number
-  /** KiB of one idle tunnel. */
-  idleTunnel?: number
+/** `peak`: MiB resident at most, of the proxy's process. */
+export interface Transfers {
+  down: { ms: number; peak: number | undefined }
+  up: { ms: number; peak: number | undefined }
 }
 
 export interface Measured {
@@ -65,7 +61,9 @@ export interface Measured {
   newHost: Latency[]
   sse: Latency[]
   ndjson: Latency[]
-  memory?: Memory
+  transfers?: Transfers
+  /** KiB. */
+  idleTunnel?: number
 }
 
 export interface Bench {
@@ -75,7 +73,7 @@ export interface Bench {
   say: (line: string) => void
 }
 
-/** Every contestant in every round, each started anew, the order turning; then one more life of each for memory. */
+/** Every contestant in every round, each started anew, the order turning; then two more lives of each for memory. */
 export async function runAll(bench: Bench, contestants: Contestant[]): Promise<Measured[]> {
   const { size, say } = bench
   const results = contestants.map(
@@ -90,7 +88,7 @@ export async function runAll(bench: Bench, contestants: Contestant[]): Promise<M
       ndjson: [],
     }),
   )
-  for (let round = 0; round <= size.rounds; round += 1) {
+  for (let round = 0; round <= size.rounds + 1; round += 1) {
     for (let turn = 0; turn < contestants.length; turn += 1) {
       const index = (turn + round) % contestants.length
       const contestant = contestants[index]
@@ -99,19 +97,24 @@ export async function runAll(bench: Bench, contestants: Contestant[]): Promise<M
       const running = await contestant.start()
       try {
         if (round < size.rounds) await measureRound(bench, contestant, running, result)
-        else result.memory = await measureMemory(bench, running)
+        else if (round === size.rounds) result.transfers = await measureTransfers(bench, running)
+        else if (running.pid !== 0) result.idleTunnel = await measureIdle(bench, running)
       } finally {
         await running.stop()
       }
-      const last = result.parallel.at(-1)
-      say(
-        round < size.rounds
-          ? `round ${round + 1}: ${contestant.name}: p50 ${result.sequential.at(-1)?.p50.toFixed(2)} ms, ${last?.perSecond.toFixed(0)} requests/s, ${last?.cpuMicroseconds.toFixed(0)} µs`
-          : `memory: ${contestant.name}: ${result.memory?.downPeak?.toFixed(0) ?? '–'} MiB`,
-      )
+      say(saidOf(result, round, size.rounds))
     }
   }
   return results
+}
+
+function saidOf(result: Measured, round: number, rounds: number): string {
+  const last = result.parallel.at(-1)
+  if (round < rounds)
+    return `round ${round + 1}: ${result.name}: p50 ${result.sequential.at(-1)?.p50.toFixed(2)} ms, ${last?.perSecond.toFixed(0)} requests/s, ${last?.cpuMicroseconds.toFixed(0)} µs`
+  return round === rounds
+    ? `transfers: ${result.name}: ${result.transfers?.down.peak?.toFixed(0) ?? '–'} MiB`
+    : `idle tunnels: ${result.name}: ${result.idleTunnel?.toFixed(0) ?? '–'} KiB`
 }
 
 async function measureRound(
@@ -134,30 +137,30 @@ async function measureRound(
   result.ndjson.push(await driver.do('firstEvent', full, '/ndjson', size.streams))
 }
 
-async function measureMemory({ driver, ports, size }: Bench, running: Running): Promise<Memory> {
+/** The peaks of long transfers; a life of its own, as memory that was given back to malloc is not to the system. */
+async function measureTransfers({ driver, ports, size }: Bench, running: Running): Promise<Transfers> {
   const full: Target = { ...running.way, host: host.api, port: ports.full }
   // A first request, so that what is loaded once is not counted.
   await driver.do('down', full, 1)
-  if (running.pid === 0)
-    return {
-      downMs: await driver.do('down', full, size.mebibytes),
-      upMs: await driver.do('up', full, size.mebibytes),
-    }
-  // Before the tunnels: what they leave behind would count as the transfer's.
-  forgetPeak(running.pid)
-  const downMs = await driver.do('down', full, size.mebibytes)
-  const downPeak = peakMiB(running.pid)
-  forgetPeak(running.pid)
-  const upMs = await driver.do('up', full, size.mebibytes)
-  const upPeak = peakMiB(running.pid)
-  await driver.do('newTunnels', { ...full, port: ports.fast }, 20)
+  const measure = async (way: 'down' | 'up') => {
+    if (running.pid !== 0) forgetPeak(running.pid)
+    const ms = await driver.do(way, full, size.mebibytes)
+    return { ms, peak: running.pid === 0 ? undefined : peakMiB(running.pid) }
+  }
+  return { down: await measure('down'), up: await measure('up') }
+}
+
+/** KiB of one idle tunnel. */
+async function measureIdle({ driver, ports, size }: Bench, running: Running): Promise<number> {
+  const fast: Target = { ...running.way, host: host.api, port: ports.fast }
+  await driver.do('newTunnels', fast, 20)
   await sleep(500)
   const before = residentMemory(running.pid)
-  await driver.do('idle', full, size.idleTunnels)
+  await driver.do('idle', { ...fast, port: ports.full }, size.idleTunnels)
   await sleep(500)
-  const idleTunnel = ((residentMemory(running.pid) - before) * 1_024) / size.idleTunnels
+  const idle = ((residentMemory(running.pid) - before) * 1_024) / size.idleTunnels
   await driver.do('release')
-  return { downMs, upMs, downPeak, upPeak, idleTunnel }
+  return idle
 }
 
 /** User and system time of a process and what it started. */

@@ -6,6 +6,7 @@ import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import { decideRequest } from '../decision/warn.ts'
 import { spent } from '../economy/spent-buffers.ts'
+import { underWay } from '../economy/write-together.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
@@ -66,6 +67,7 @@ export class Delivery implements UpstreamEvents {
   #frames: { sent: number; received: number } | undefined
   readonly #done = Promise.withResolvers<void>()
   #leave: () => void = () => undefined
+  readonly #ended = underWay()
   #undecode: () => void = () => undefined
   #sent: UpstreamRequest | undefined
   #status: number | null = null
@@ -269,6 +271,7 @@ export class Delivery implements UpstreamEvents {
   #finish(failure: EgressOutcome['failure']): void {
     if (this.#over) return
     this.#over = true
+    this.#ended()
     this.#leave()
     this.#undecode()
     const { bytes: bytesIn, redactions } = this.#passed

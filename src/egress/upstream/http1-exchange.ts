@@ -51,7 +51,7 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
     }
     // What is there of the body goes out with the head.
     socket.cork()
-    writeTogether(() => socket.uncork())
+    setImmediate(() => socket.uncork())
     socket.write(this.#head, 'latin1')
     this.#body = body
     body.on('data', this.#pass)
