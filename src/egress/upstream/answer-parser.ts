@@ -45,34 +45,42 @@ interface Llhttp {
 
 /** llhttp calls back while it executes, and it executes for one parser at a time. */
 let current: AnswerParser | undefined
-let loaded: { llhttp: Llhttp; room: number } | undefined
 
-function load(): { llhttp: Llhttp; room: number } {
+function load(): Llhttp {
   const running = () => {
     if (current === undefined) throw new Error('llhttp called back while it did nothing')
     return current
   }
-  const done = (step: void) => (step === undefined ? 0 : 1)
+  const told =
+    (tell: (parser: AnswerParser, at: number, length: number) => void) =>
+    (_: number, at = 0, length = 0) => {
+      tell(running(), at, length)
+      return 0
+    }
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(binary), {
     env: {
       wasm_on_url: () => 0,
-      wasm_on_status: () => 0,
       wasm_on_message_begin: () => 0,
-      wasm_on_header_field: (_: number, at: number, length: number) => done(running().onName(at, length)),
-      wasm_on_header_value: (_: number, at: number, length: number) => done(running().onValue(at, length)),
+      wasm_on_status: told((parser, _at, length) => parser.onReason(length)),
+      wasm_on_header_field: told((parser, at, length) => parser.onName(at, length)),
+      wasm_on_header_value: told((parser, at, length) => parser.onValue(at, length)),
       wasm_on_headers_complete: (_: number, status: number, _upgrade: number, keepAlive: number) =>
         running().onHead(status, keepAlive === 1),
-      wasm_on_body: (_: number, at: number, length: number) => done(running().onBody(at, length)),
-      wasm_on_message_complete: () => done(running().onComplete()),
+      wasm_on_body: told((parser, at, length) => parser.onBody(at, length)),
+      wasm_on_message_complete: told((parser) => parser.onComplete()),
     },
   })
-  const llhttp = exports as unknown as Llhttp
-  llhttp._initialize()
-  return { llhttp, room: llhttp.malloc(roomBytes) }
+  const loaded = exports as unknown as Llhttp
+  loaded._initialize()
+  return loaded
 }
 
+const llhttp = load()
+/** Where it reads from. */
+const room = llhttp.malloc(roomBytes)
+
 /** Has llhttp work for this parser; whether it stopped before another protocol. */
-function run(parser: AnswerParser, llhttp: Llhttp, step: () => number): boolean {
+function run(parser: AnswerParser, step: () => number): boolean {
   if (current !== undefined) throw new Error('an answer was read while another was')
   current = parser
   let code: number
@@ -93,33 +101,25 @@ function run(parser: AnswerParser, llhttp: Llhttp, step: () => number): boolean 
 export class AnswerParser {
   readonly #listener: AnswerListener
   readonly #maxHeadBytes: number
-  readonly #llhttp: Llhttp
-  /** Where llhttp reads from. */
-  readonly #room: number
-  readonly #pointer: number
+  readonly #pointer = llhttp.llhttp_alloc(typeResponse)
   #part: Buffer = empty
   /** Names and values alternating: of a head, later of the trailers. */
   #fields: string[] = []
   #headBytes = 0
 
   constructor(listener: AnswerListener, maxHeadBytes: number) {
-    loaded ??= load()
     this.#listener = listener
     this.#maxHeadBytes = maxHeadBytes
-    this.#llhttp = loaded.llhttp
-    this.#room = loaded.room
-    this.#pointer = this.#llhttp.llhttp_alloc(typeResponse)
   }
 
   /** Undefined, or what came behind the head of a `protocol`. Throws when it is no answer. */
   read(piece: Buffer): Buffer | undefined {
     for (let at = 0; at < piece.length; at += roomBytes) {
       const part = piece.length <= roomBytes ? piece : piece.subarray(at, at + roomBytes)
-      new Uint8Array(this.#llhttp.memory.buffer, this.#room, part.length).set(part)
+      new Uint8Array(llhttp.memory.buffer, room, part.length).set(part)
       this.#part = part
-      const execute = () => this.#llhttp.llhttp_execute(this.#pointer, this.#room, part.length)
-      if (run(this, this.#llhttp, execute))
-        return piece.subarray(at + this.#llhttp.llhttp_get_error_pos(this.#pointer) - this.#room)
+      const execute = () => llhttp.llhttp_execute(this.#pointer, room, part.length)
+      if (run(this, execute)) return piece.subarray(at + llhttp.llhttp_get_error_pos(this.#pointer) - room)
     }
     this.#part = empty
     return undefined
@@ -127,12 +127,16 @@ export class AnswerParser {
 
   /** The other side has ended. Throws when that is in the middle of an answer. */
   finish(): void {
-    run(this, this.#llhttp, () => this.#llhttp.llhttp_finish(this.#pointer))
+    run(this, () => llhttp.llhttp_finish(this.#pointer))
   }
 
   /** Gives its memory back; nothing may be read any more. */
   free(): void {
-    this.#llhttp.llhttp_free(this.#pointer)
+    llhttp.llhttp_free(this.#pointer)
+  }
+
+  onReason(length: number): void {
+    this.#count(length)
   }
 
   onName(at: number, length: number): void {
@@ -154,7 +158,7 @@ export class AnswerParser {
   }
 
   onBody(at: number, length: number): void {
-    const from = at - this.#room
+    const from = at - room
     this.#listener.body(this.#part.subarray(from, from + length))
   }
 
@@ -176,10 +180,15 @@ export class AnswerParser {
     return fields
   }
 
-  #text(at: number, length: number): string {
-    this.#headBytes += length
+  /** What separates one part of a head from the next is two bytes at least. */
+  #count(length: number): void {
+    this.#headBytes += length + 2
     if (this.#headBytes > this.#maxHeadBytes) throw new AnswerError('HPE_HEADER_OVERFLOW')
-    const from = at - this.#room
+  }
+
+  #text(at: number, length: number): string {
+    this.#count(length)
+    const from = at - room
     return this.#part.toString('latin1', from, from + length)
   }
 }

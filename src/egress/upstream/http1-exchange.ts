@@ -82,7 +82,8 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
   }
 
   plain(): boolean {
-    return headerValues(this.rawHeaders, 'transfer-encoding').every((coding) => /^chunked$/i.test(coding))
+    const [coding = 'chunked', ...more] = headerValues(this.rawHeaders, 'transfer-encoding')
+    return coding.toLowerCase() === 'chunked' && more.length === 0
   }
 
   /**
