@@ -130,7 +130,7 @@ test('beside npm run dev the commands for rules know its sources and what they a
     ).stdout
   // Its record is there a moment after it.
   await expect
-    .poll(async () => await run('suggest', 'workspace'))
+    .poll(async () => await run('suggest', 'workspace'), { timeout: 10_000 })
     .toContain('a tunnel to api.example.com:443 was refused')
   expect(await run('allow', 'workspace', 'GET', 'https://api.example.com/v1')).toMatch(
     /^# Add to toolcrib\.dev\.yaml, then start `npm run dev` again:\n# The tools of workspace then wait to be accepted[^]*host: api\.example\.com/,
