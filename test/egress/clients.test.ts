@@ -224,7 +224,8 @@ test('git clones over https, and pushes more than it buffers', {
   await writeFile(join(folder, 'work', 'big'), big)
   await git('-C', 'work', 'add', 'big')
   await git('-C', 'work', 'commit', '-q', '-m', 'more than http.postBuffer, so it is sent in chunks')
-  await git('-C', 'work', 'push', '-q', 'origin', 'HEAD')
+  // By HTTP/2 curl 7.88 asks git for more of a body after its end, and git then waits for itself.
+  await git('-c', 'http.version=HTTP/1.1', '-C', 'work', 'push', '-q', 'origin', 'HEAD')
   await git('clone', '-q', `${url}/demo.git`, 'again')
   expect((await readFile(join(folder, 'again', 'big'))).equals(big)).toBe(true)
 })

@@ -180,9 +180,8 @@ export class AnswerParser {
     return fields
   }
 
-  /** What separates one part of a head from the next is two bytes at least. */
   #count(length: number): void {
-    this.#headBytes += length + 2
+    this.#headBytes += length
     if (this.#headBytes > this.#maxHeadBytes) throw new AnswerError('HPE_HEADER_OVERFLOW')
   }
 
