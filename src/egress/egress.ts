@@ -3,42 +3,29 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { AppError, newId, systemClock } from '../core/index.ts'
 import { egressCas, leaveReplicas, listen, type Notice, notify } from '../store/index.ts'
-import { createAllowance } from './bounds/allowance.ts'
-import { createCrowd } from './bounds/crowd.ts'
-import { createLimit } from './bounds/limits.ts'
+import { assemble } from './assemble.ts'
 import { createGuard, systemResolve } from './decision/guard.ts'
-import { createJudge } from './decision/judge.ts'
 import { createRuleLoader } from './decision/rules.ts'
 import { createAnnouncer, joinDeployment, signingCa } from './keys/announce.ts'
 import { createLeaves } from './keys/certificates.ts'
 import { createInFlight } from './leases/in-flight.ts'
 import { createLeases, watchLeases } from './leases/leases.ts'
-import { createLive } from './leases/live.ts'
 import { createMetrics } from './records/metrics.ts'
 import { serveMetrics } from './records/metrics-server.ts'
 import { createRecorder } from './records/record.ts'
 import { createCredentials } from './secrets/credentials.ts'
 import { createMint } from './secrets/mint/mint.ts'
 import { fromMachine, fromNetwork } from './traffic/caller.ts'
-import { createDenier } from './traffic/deny.ts'
-import { createExchange } from './traffic/exchange.ts'
-import { createFront } from './traffic/front.ts'
-import { createBodyHold } from './traffic/held.ts'
 import { listenTcp, listenUnix, socketName } from './traffic/listening.ts'
-import { createPassThrough } from './traffic/pass-through.ts'
-import { createStubs } from './traffic/stub.ts'
 import { defaultLimits, type Egress, type EgressOptions } from './types.ts'
 import { createConnect, createTrust } from './upstream/connection.ts'
 import { systemDial } from './upstream/dial.ts'
 import { failureCode } from './upstream/error.ts'
-import { createUpstream } from './upstream/upstream.ts'
 
 /** How old a look at a lease or a credential may be; half of it is spent before the watch looks again. */
 const maxAgeMs = 500
 const watchMs = 400
 const beatMs = 10_000
-/** Memory for bodies that are held back until they are signed. */
-const heldBytes = 256 * 1024 * 1024
 /** Notices after which nothing that was looked at before may be used. */
 const concernsEgress = new Set<Notice['kind']>([
   'catalog',
@@ -79,9 +66,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
         .prepare(hosts)
         .catch((err: unknown) => log.warn({ err }, 'certificates could not be prepared')),
   })
-  const rulesAt = (version: number) => rules.at(version)
   const leases = createLeases({ store, maxAgeMs, log })
-  const live = createLive({ rulesAt, now, log })
   const metrics = createMetrics()
   const recorder = createRecorder({
     store,
@@ -99,22 +84,6 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     dial: options.dial ?? systemDial,
     trust: createTrust(options),
     dialTimeoutMs: limits.dialTimeoutMs,
-  })
-  const upstream = createUpstream({
-    connect,
-    idleTimeoutMs: limits.idleTimeoutMs,
-    maxHeaderSize: limits.headerBytes,
-  })
-  stack.defer(() => upstream.close())
-  const denier = createDenier({
-    leases,
-    recorder,
-    metrics,
-    now,
-    tell: (callIds, sentence) =>
-      void notify(store.db, { kind: 'egress_denied', callIds, sentence }).catch((err: unknown) =>
-        log.debug({ err }, 'a refusal could not be told to its call'),
-      ),
   })
   const guard = createGuard({
     resolve: options.resolve ?? systemResolve,
@@ -136,59 +105,27 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     log,
   })
   const credentials = createCredentials({ store, keys: keys.opening, mint, maxAgeMs, log })
-  const hold = createBodyHold({ totalBytes: heldBytes })
-  const allowance = createAllowance({ ...limits, now })
-  const exchange = createExchange({
-    metrics,
-    allowance,
-    judge: createJudge({ rulesAt, credentials, guard, now }),
-    denier,
-    recorder,
-    upstream,
-    requests: createLimit({ perPrincipal: limits.requestsPerPrincipal, total: limits.requests }),
-    bodyLimit: limits.bodyBytes,
-    live,
-    decoders: createLimit({ perPrincipal: 4, total: 16 }),
-    webSocketIdleMs: limits.idleTimeoutMs,
-    stubs: createStubs({ rulesAt, recorder, hold, now }),
-    hold,
-    now,
-    log,
-  })
-  const replica = { id: newId('rep'), kind: 'egress', host: hostname() } as const
-  const announcer = createAnnouncer({ store, keys, leaves, signs, replica, log })
-  const front = createFront({
+  const { front, live, upstream } = assemble({
     leases,
-    denier,
-    rulesAt,
+    rulesAt: (version) => rules.at(version),
+    credentials,
+    guard,
     leaves,
-    allowance,
-    tunnels: createLimit({ perPrincipal: limits.tunnelsPerPrincipal, total: limits.tunnels }),
-    crowd: createCrowd({
-      nameless: limits.namelessConnections,
-      perPrincipal: limits.tunnelsPerPrincipal + limits.requestsPerPrincipal,
-      total: limits.tunnels + limits.requests,
-    }),
-    live,
-    exchange,
-    passThrough: createPassThrough({
-      leases,
-      guard,
-      recorder,
-      allowance,
-      connect,
-      live,
-      denier,
-      handshakeTimeoutMs: limits.handshakeTimeoutMs,
-      idleMs: limits.idleTimeoutMs,
-      log,
-    }),
+    connect,
+    recorder,
+    metrics,
+    tell: (callIds, sentence) =>
+      void notify(store.db, { kind: 'egress_denied', callIds, sentence }).catch((err: unknown) =>
+        log.debug({ err }, 'a refusal could not be told to its call'),
+      ),
     limits,
     now,
     log,
   })
+  stack.defer(() => upstream.close())
   stack.defer(() => front.close())
-
+  const replica = { id: newId('rep'), kind: 'egress', host: hostname() } as const
+  const announcer = createAnnouncer({ store, keys, leaves, signs, replica, log })
   metrics.gauge('live', 'Tunnels and requests under way.', () => live.size)
   metrics.gauge('records_waiting', 'Audit records not yet written.', () => recorder.waiting)
   let metricsPort: number | undefined
