@@ -58,13 +58,15 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   await using stack = new AsyncDisposableStack()
   const listeningAt: { address: string; port: number }[] = []
   const leaves = await createLeaves({ authority, now, cacheSize: 1_000, log })
+  let prepared: Promise<void> | undefined
   const rules = createRuleLoader({
     store,
     log,
-    loaded: ({ hosts }) =>
-      void leaves
+    loaded({ hosts }) {
+      prepared = leaves
         .prepare(hosts)
-        .catch((err: unknown) => log.warn({ err }, 'certificates could not be prepared')),
+        .catch((err: unknown) => log.warn({ err }, 'certificates could not be prepared'))
+    },
   })
   const leases = createLeases({ store, maxAgeMs, log })
   const metrics = createMetrics()
@@ -169,6 +171,10 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     await leaveReplicas(store.db, replica.id).catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
   })
 
+  // So that the first tunnel to each host need not wait for it; a request loads them too.
+  await Promise.resolve(rules.at(0)).catch((err: unknown) => log.warn({ err }, 'rules could not be read yet'))
+  await prepared
+
   const servers: Server[] = []
   stack.defer(async () => {
     live.endAll()
@@ -189,8 +195,6 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     listeningAt.push({ address: at.address, port: at.port })
     port = at.port
   }
-  // So that the first tunnel to each host need not wait for it; a request loads them too.
-  Promise.resolve(rules.at(0)).catch((err: unknown) => log.warn({ err }, 'rules could not be read yet'))
   log.info(
     { socket: unixSocketDir, tcpPort: port, metricsPort, keys: [...keys.opening.keys()], ca: signs },
     'egress proxy ready',
