@@ -11,7 +11,6 @@ import { createLeaves } from './keys/certificates.ts'
 import { createInFlight } from './leases/in-flight.ts'
 import { createLeases, watchLeases } from './leases/leases.ts'
 import { createMetrics } from './records/metrics.ts'
-import { serveMetrics } from './records/metrics-server.ts'
 import { createRecorder } from './records/record.ts'
 import { createCredentials } from './secrets/credentials.ts'
 import { createMint } from './secrets/mint/mint.ts'
@@ -136,6 +135,8 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
       await store.pool.query('SELECT 1')
       if (!recorder.healthy('')) throw new AppError('unavailable', 'records cannot be written')
     }
+    // With it comes an HTTP framework, which a proxy without metrics need not hold in memory.
+    const { serveMetrics } = await import('./records/metrics-server.ts')
     const served = stack.use(await serveMetrics({ ...options.metrics, metrics, ready, log }))
     listeningAt.push(served)
     metricsPort = served.port
