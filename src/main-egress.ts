@@ -3,12 +3,19 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Config, egressKeysDir, egressSocketDir } from './config.ts'
 import type { Log } from './core/index.ts'
-import { createEgress, type EgressLimits, generateEgressKeys, selfTest } from './egress/index.ts'
+import {
+  createEgress,
+  type EgressLimits,
+  generateEgressKeys,
+  giveBackMemory,
+  selfTest,
+} from './egress/index.ts'
 import { joinDatabase, openStore } from './store/index.ts'
 
 /** Runs the egress proxy until `stop`, and says `ready` on standard output once it listens. */
 export async function runEgress(options: { config: Config; log: Log; stop: AbortSignal }): Promise<void> {
   const { config, log } = options
+  giveBackMemory()
   const [url] = await Promise.all([
     joinDatabase({ url: config.databaseUrl, stateDir: config.stateDir }),
     selfTest(log),

@@ -5,6 +5,7 @@
  * not understood, not named, or not recordable is refused. It follows no redirect and caches no answer.
  */
 export { type ProposedRule, proposeRule, suggestRules } from './decision/proposal.ts'
+export { giveBackMemory } from './economy/garbage.ts'
 export { createEgress } from './egress.ts'
 
 export { generateEgressKeys, loadEgressKeys } from './keys/keys.ts'

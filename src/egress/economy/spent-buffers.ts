@@ -1,24 +1,16 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
+import { collectYoung } from './garbage.ts'
 
-type CollectGarbage = (options: { type: 'minor' }) => void
-
-// The way that Node's documentation of `v8.setFlagsFromString` describes; there is no other to a young collection.
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc') as CollectGarbage
-setFlagsFromString('--no-expose-gc')
-
-const everyBytes = 8 * 1024 * 1024
+const everyBytes = 4 * 1024 * 1024
 let since = 0
 
 /**
  * To be told of every part of a body that has been passed on. Each is a buffer outside V8's heap, of which V8 sees a
- * small handle and lets more than 64 MiB lie about before it collects them; so it is made to look every 8 MiB, which
+ * small handle and lets more than 64 MiB lie about before it collects them; so it is made to look every 4 MiB, which
  * takes about half a millisecond, and a transfer of any length needs no more room than that.
  */
 export function spent(bytes: number): void {
   since += bytes
   if (since < everyBytes) return
   since = 0
-  collectGarbage({ type: 'minor' })
+  collectYoung()
 }
