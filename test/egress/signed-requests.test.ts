@@ -95,6 +95,32 @@ test('a session token goes along, and is masked when it comes back', async () =>
   expect(answer).not.toContain(token)
 })
 
+test('row 11: what the caller signed, dated and hashed itself goes out in no spelling that some server takes for the signature’s', async () => {
+  await using s3 = await s3World(aws({ session_token: 'AWS_SESSION' }), {
+    ...keys,
+    token: 'session+token/of=ours',
+  } as never)
+  const own = [
+    'X_Amz_Date',
+    'x-amz_date',
+    'x_amz-date',
+    'X_AMZ_SECURITY_TOKEN',
+    'x-amz-security_token',
+    'x_amz_security-token',
+    'X_Amz_Content_Sha256',
+    'x-amz-content_sha256',
+    'x_amz_target',
+    'X-Amz-Security-Token',
+    'X-Amz-Date',
+    'Date',
+  ].map((name) => `${name}: mine`)
+  const metadata = 'x-amz-meta-of_mine: kept'
+  expect(await s3.ask('/k', [placeholder(), ...own, metadata], 'PUT', 'body')).toMatch(/200[^]*signed/)
+  const sent = s3.up.seen[0]?.rawHeaders ?? []
+  expect(sent).not.toContain('mine')
+  expect(sent).toContain('kept')
+})
+
 test('another region, another service, a presigned address, a second signature and a body signed in pieces are refused', async () => {
   await using s3 = await s3World()
   const { world, up, ask } = s3

@@ -23,7 +23,7 @@ export interface AwsKeys {
 export type Sigv4Scope = { ok: true; region: string; service: string } | { ok: false }
 
 const algorithm = 'AWS4-HMAC-SHA256'
-/** Ours to write; whatever a caller has put there is dropped. */
+/** Ours to write; whatever a caller has put there is dropped, in every spelling that some server takes for the same. */
 const replaced = new Set(['authorization', 'x-amz-date', 'x-amz-security-token', 'date'])
 
 /**
@@ -89,7 +89,7 @@ export function signSigv4(
   const headers: string[] = []
   for (let i = 0; i < request.headers.length; i += 2) {
     const name = request.headers[i] ?? ''
-    if (!replaced.has(name.toLowerCase())) headers.push(name, request.headers[i + 1] ?? '')
+    if (!isReplaced(name.toLowerCase())) headers.push(name, request.headers[i + 1] ?? '')
   }
   headers.push('X-Amz-Date', time)
   if (keys.sessionToken !== undefined) headers.push('X-Amz-Security-Token', keys.sessionToken.reveal())
@@ -108,6 +108,17 @@ export function signSigv4(
     `${algorithm} Credential=${keys.accessKeyId}/${credentialScope}, SignedHeaders=${signedHeaders}, Signature=${signature}`,
   )
   return headers
+}
+
+/**
+ * CGI, WSGI and their like read `X_Amz_Date` as `X-Amz-Date`. Of Amazon's own fields only those are signed that are
+ * spelt with dashes, so no other may pass for one; underscores further on are a name of the caller's, such as of metadata.
+ */
+function isReplaced(lower: string): boolean {
+  const dashed = lower.replaceAll('_', '-')
+  if (replaced.has(dashed)) return true
+  if (lower === dashed || !dashed.startsWith('x-amz-')) return false
+  return !lower.startsWith('x-amz-') || dashed === 'x-amz-content-sha256'
 }
 
 /** Host, content type and everything of Amazon's own is signed; what a proxy on the way may change is not. */
