@@ -39,7 +39,7 @@ const others = {
   ],
   body_too_large: [
     413,
-    'the body must be held back, to be signed or to have a credential put into it, and is longer than the proxy may hold',
+    'the body must be held back, to be signed or to have a credential put into it, and is longer or has more fields than the proxy may hold',
   ],
   slot_missing: [
     400,

@@ -85,7 +85,7 @@ export function arrange(
   if (!head.ok) return head
   const placed =
     body?.form === undefined
-      ? { ok: true as const, body: body?.bytes, used: [], strings: [] }
+      ? { ok: true as const, body: body?.bytes, used: [], readable: '' }
       : placeInBody(
           body.bytes,
           body.form,
@@ -94,7 +94,7 @@ export function arrange(
   if (!placed.ok) return { ok: false, reason: placed.reason, credential: placed.bound.binding.credential }
   const used = placed.used.length === 0 ? head.used : [...head.used, ...placed.used]
 
-  const texts = arms.standIns.length === 0 ? [] : [...readableHead(asked), ...placed.strings]
+  const texts = arms.standIns.length === 0 ? [] : [...readableHead(asked), placed.readable]
   const inert: string[] = []
   for (const { credential, text } of arms.standIns) {
     const copies = texts.reduce((sum, each) => sum + copiesIn(each, text), 0)

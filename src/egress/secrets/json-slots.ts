@@ -4,21 +4,17 @@ export type JsonPlace =
   /** The object is there and has no such member; `empty` says that no comma is needed. */
   | { kind: 'room'; at: number; empty: boolean }
 
-export interface JsonSlots {
-  /** One for each pointer; undefined where there is neither a value nor an object to take it. */
-  places: (JsonPlace | undefined)[]
-  /** Every string in it, keys too, with its escapes read. */
-  strings: string[]
-}
-
 const maxDepth = 100
 
 /**
- * Reads a JSON text strictly (RFC 8259) and finds the places that `pointers` name. Undefined for what is no JSON,
- * for an object with the same key twice, and for a key that differs from a pointer's last token in letter case
+ * Reads a JSON text strictly (RFC 8259) and finds the places that `pointers` name, one for each: undefined where there
+ * is neither a value nor an object to take it. Undefined in place of them all for what is no JSON, for an object with the same key twice, and for a key that differs from a pointer's last token in letter case
  * only: two readers could take another member for the one that is meant.
  */
-export function findInJson(text: string, pointers: readonly (readonly string[])[]): JsonSlots | undefined {
+export function findInJson(
+  text: string,
+  pointers: readonly (readonly string[])[],
+): (JsonPlace | undefined)[] | undefined {
   try {
     return new Scanner(text, pointers).read()
   } catch (error) {
@@ -29,13 +25,16 @@ export function findInJson(text: string, pointers: readonly (readonly string[])[
 
 class NotStrict extends Error {}
 
+/** Pointers by their number whose first tokens lead to where the scanner is. */
+type Leading = readonly number[]
+const none: Leading = []
+
+/** A body has room for half a million values, so nothing is made for one that no pointer leads to. */
 class Scanner {
   readonly #text: string
   readonly #pointers: readonly (readonly string[])[]
   readonly #places: (JsonPlace | undefined)[]
-  readonly #strings: string[] = []
-  /** The reference tokens that lead to where the scanner is. */
-  readonly #path: string[] = []
+  #depth = 0
   #at = 0
 
   constructor(text: string, pointers: readonly (readonly string[])[]) {
@@ -44,122 +43,152 @@ class Scanner {
     this.#places = pointers.map(() => undefined)
   }
 
-  read(): JsonSlots {
-    this.#value()
+  read(): (JsonPlace | undefined)[] {
+    this.#value([...this.#pointers.keys()])
     this.#space()
     if (this.#at !== this.#text.length) throw new NotStrict()
-    return { places: this.#places, strings: this.#strings }
+    return this.#places
   }
 
-  #value(): void {
+  #value(leading: Leading): void {
     this.#space()
     const start = this.#at
-    let string: string | undefined
-    const first = this.#text[start]
-    if (first === '{') this.#object()
-    else if (first === '[') this.#array()
-    else if (first === '"') string = this.#string()
-    else this.#token(/(?:true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)/y)
-    for (const [i, pointer] of this.#pointers.entries()) {
-      if (pointer.length === this.#path.length && this.#leadsHere(pointer)) {
-        this.#places[i] = { kind: 'value', start, end: this.#at, text: string }
+    const first = this.#text.charCodeAt(start)
+    if (first === code.object) this.#object(leading)
+    else if (first === code.array) this.#array(leading)
+    else if (first === code.quote) this.#pastString()
+    else this.#token(scalar)
+    for (const i of leading) {
+      if (this.#pointers[i]?.length === this.#depth) {
+        const text = first === code.quote ? this.#read(start) : undefined
+        this.#places[i] = { kind: 'value', start, end: this.#at, text }
       }
     }
   }
 
-  #object(): void {
+  #object(leading: Leading): void {
     this.#enter()
     const inside = this.#at
-    const wanted = [...this.#pointers.entries()].filter(
-      ([, pointer]) => pointer.length === this.#path.length + 1 && this.#leadsHere(pointer),
-    )
-    const keys = new Set<string>()
+    const wanted = this.#lastTokens(leading)
+    let first: string | undefined
+    let keys: Set<string> | undefined
     this.#space()
-    if (this.#text[this.#at] === '}') this.#at += 1
+    if (this.#text.charCodeAt(this.#at) === code.objectEnd) this.#at += 1
     else {
-      for (;;) {
+      do {
         this.#space()
-        const key = this.#string()
-        if (keys.has(key)) throw new NotStrict()
-        keys.add(key)
-        for (const [, pointer] of wanted) {
-          const last = pointer.at(-1) ?? ''
-          if (key !== last && key.toLowerCase() === last.toLowerCase()) throw new NotStrict()
+        const start = this.#at
+        this.#pastString()
+        const key = this.#read(start)
+        if (first === undefined) first = key
+        else {
+          keys ??= new Set([first])
+          if (keys.has(key)) throw new NotStrict()
+          keys.add(key)
+        }
+        for (const { last, lower } of wanted) {
+          if (key !== last && key.toLowerCase() === lower) throw new NotStrict()
         }
         this.#space()
-        this.#expect(':')
-        this.#path.push(key)
-        this.#value()
-        this.#path.pop()
-        if (!this.#more('}')) break
-      }
+        this.#expect(code.colon)
+        this.#value(this.#onward(leading, key))
+      } while (this.#more(code.objectEnd))
     }
-    for (const [i] of wanted) this.#places[i] ??= { kind: 'room', at: inside, empty: keys.size === 0 }
+    this.#depth -= 1
+    for (const { i } of wanted) this.#places[i] ??= { kind: 'room', at: inside, empty: first === undefined }
   }
 
-  #array(): void {
+  #array(leading: Leading): void {
     this.#enter()
     this.#space()
-    if (this.#text[this.#at] === ']') {
-      this.#at += 1
-      return
+    if (this.#text.charCodeAt(this.#at) === code.arrayEnd) this.#at += 1
+    else {
+      let i = 0
+      do {
+        this.#value(leading.length === 0 ? none : this.#onward(leading, String(i)))
+        i += 1
+      } while (this.#more(code.arrayEnd))
     }
-    for (let i = 0; ; i += 1) {
-      this.#path.push(String(i))
-      this.#value()
-      this.#path.pop()
-      if (!this.#more(']')) return
-    }
+    this.#depth -= 1
   }
 
   #enter(): void {
-    if (this.#path.length >= maxDepth) throw new NotStrict()
+    if (this.#depth >= maxDepth) throw new NotStrict()
+    this.#depth += 1
     this.#at += 1
   }
 
+  /** Those of the pointers that lead on by this token of where the scanner is. */
+  #onward(leading: Leading, token: string): Leading {
+    if (leading.length === 0) return none
+    const onward = leading.filter((i) => this.#pointers[i]?.[this.#depth - 1] === token)
+    return onward.length === 0 ? none : onward
+  }
+
+  /** Those that name a member of the object that the scanner has entered. */
+  #lastTokens(leading: Leading): { i: number; last: string; lower: string }[] {
+    if (leading.length === 0) return []
+    const last = (i: number) => this.#pointers[i]?.at(-1) ?? ''
+    return leading
+      .filter((i) => this.#pointers[i]?.length === this.#depth)
+      .map((i) => ({ i, last: last(i), lower: last(i).toLowerCase() }))
+  }
+
   /** Past a comma, or past the end. */
-  #more(end: string): boolean {
+  #more(end: number): boolean {
     this.#space()
-    const more = this.#text[this.#at] === ','
-    this.#expect(more ? ',' : end)
+    const more = this.#text.charCodeAt(this.#at) === code.comma
+    this.#expect(more ? code.comma : end)
     return more
   }
 
-  #string(): string {
-    const start = this.#at
-    this.#expect('"')
+  #pastString(): void {
+    this.#expect(code.quote)
     for (;;) {
-      const code = this.#text.charCodeAt(this.#at)
+      const next = this.#text.charCodeAt(this.#at)
       this.#at += 1
-      if (code === 0x22) break
-      if (code === 0x5c) this.#token(/["\\/bfnrt]|u[0-9a-fA-F]{4}/y)
+      if (next === code.quote) return
+      if (next === code.backslash) this.#token(escape)
       // Controls are escaped in JSON; NaN is the end of the text.
-      else if (!(code >= 0x20)) throw new NotStrict()
+      else if (!(next >= 0x20)) throw new NotStrict()
     }
+  }
+
+  /** What the string says that began at `start` and has just ended. */
+  #read(start: number): string {
     const raw = this.#text.slice(start, this.#at)
-    const value = raw.includes('\\') ? (JSON.parse(raw) as string) : raw.slice(1, -1)
-    this.#strings.push(value)
-    return value
+    return raw.includes('\\') ? (JSON.parse(raw) as string) : raw.slice(1, -1)
   }
 
   #token(pattern: RegExp): void {
     pattern.lastIndex = this.#at
-    const match = pattern.exec(this.#text)
-    if (match === null) throw new NotStrict()
-    this.#at += match[0].length
+    if (!pattern.test(this.#text)) throw new NotStrict()
+    this.#at = pattern.lastIndex
   }
 
   #space(): void {
-    while (' \t\n\r'.includes(this.#text[this.#at] ?? 'x')) this.#at += 1
+    for (;;) {
+      const next = this.#text.charCodeAt(this.#at)
+      if (next !== 0x20 && next !== 0x09 && next !== 0x0a && next !== 0x0d) return
+      this.#at += 1
+    }
   }
 
-  #expect(char: string): void {
-    if (this.#text[this.#at] !== char) throw new NotStrict()
+  #expect(char: number): void {
+    if (this.#text.charCodeAt(this.#at) !== char) throw new NotStrict()
     this.#at += 1
   }
-
-  /** Whether the first tokens of `pointer` are those of the path; each as long as the path or longer. */
-  #leadsHere(pointer: readonly string[]): boolean {
-    return this.#path.every((token, i) => token === pointer[i])
-  }
 }
+
+const code = {
+  quote: 0x22,
+  comma: 0x2c,
+  colon: 0x3a,
+  array: 0x5b,
+  backslash: 0x5c,
+  arrayEnd: 0x5d,
+  object: 0x7b,
+  objectEnd: 0x7d,
+} as const
+const scalar = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
+const escape = /["\\/bfnrt]|u[0-9a-fA-F]{4}/y

@@ -1,4 +1,5 @@
 import { headerValues } from '../request/head.ts'
+import { jsonOctetText, octetText } from './decoded.ts'
 import { findInJson, type JsonPlace } from './json-slots.ts'
 import { placeInPairs } from './place-target.ts'
 import { type Bound, filled, type PlacementRefusal, refused, replaces } from './slot.ts'
@@ -7,7 +8,7 @@ import { type Bound, filled, type PlacementRefusal, refused, replaces } from './
 export type BodyForm = 'json' | 'form'
 
 export type PlacedBody =
-  | { ok: true; body: Buffer; used: Bound[]; strings: string[] }
+  | { ok: true; body: Buffer; used: Bound[]; readable: string }
   | { ok: false; reason: PlacementRefusal; bound: Bound }
 
 /** What the head says about the body, or why no credential can be put into it. */
@@ -28,17 +29,22 @@ export function bodyForm(
 /** The body with every credential in its place, everything else of it byte for byte as it was. */
 export function placeInBody(body: Buffer, form: BodyForm, bound: readonly Bound[]): PlacedBody {
   const [first] = bound
-  if (first === undefined) return { ok: true, body, used: [], strings: [] }
+  if (first === undefined) return { ok: true, body, used: [], readable: '' }
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body)
   } catch {
     return { ok: false, reason: 'body_malformed', bound: first }
   }
-  return form === 'form' ? placeInForm(text, bound) : placeInJson(text, bound, first)
+  return form === 'form' ? placeInForm(text, bound, first) : placeInJson(text, bound, first)
 }
 
-function placeInForm(text: string, bound: readonly Bound[]): PlacedBody {
+/** More than any form has, and as many as can be looked at while nobody else is served. */
+const maxFields = 10_000
+
+function placeInForm(text: string, bound: readonly Bound[], first: Bound): PlacedBody {
+  if (text.split(/[&;]/, maxFields + 1).length > maxFields)
+    return { ok: false, reason: 'body_too_large', bound: first }
   const used: Bound[] = []
   let now = text
   for (const each of bound) {
@@ -50,7 +56,7 @@ function placeInForm(text: string, bound: readonly Bound[]): PlacedBody {
     now = placed.now
     if (placed.used) used.push(each)
   }
-  return { ok: true, body: Buffer.from(now), used, strings: [unescaped(text)] }
+  return { ok: true, body: Buffer.from(now), used, readable: octetText(text) }
 }
 
 function placeInJson(text: string, bound: readonly Bound[], first: Bound): PlacedBody {
@@ -59,7 +65,7 @@ function placeInJson(text: string, bound: readonly Bound[], first: Bound): Place
   const edits: { start: number; end: number; text: string }[] = []
   const used: Bound[] = []
   for (const [i, each] of bound.entries()) {
-    const place = found.places[i]
+    const place = found[i]
     if (place === undefined || (place.kind === 'room' && each.placeholder !== undefined)) {
       if (each.placeholder !== undefined) continue
       return { ok: false, reason: 'slot_missing', bound: each }
@@ -77,7 +83,7 @@ function placeInJson(text: string, bound: readonly Bound[], first: Bound): Place
   for (const edit of edits.sort((a, b) => b.start - a.start)) {
     now = now.slice(0, edit.start) + edit.text + now.slice(edit.end)
   }
-  return { ok: true, body: Buffer.from(now), used, strings: found.strings }
+  return { ok: true, body: Buffer.from(now), used, readable: jsonOctetText(text) }
 }
 
 function editOf(place: JsonPlace, bound: Bound): { start: number; end: number; text: string } {
@@ -89,11 +95,4 @@ function editOf(place: JsonPlace, bound: Bound): { start: number; end: number; t
 
 function pointerOf({ slot }: Bound): string[] {
   return slot.kind === 'body' ? slot.pointer : []
-}
-
-/** Each octet as a character: enough to find ASCII in. */
-function unescaped(text: string): string {
-  return text.replace(/%[0-9A-Fa-f]{2}/g, (escape) =>
-    String.fromCharCode(Number.parseInt(escape.slice(1), 16)),
-  )
 }

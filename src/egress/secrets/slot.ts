@@ -23,6 +23,7 @@ export type PlacementRefusal =
   | 'placeholder_repeated'
   | 'body_encoded'
   | 'body_malformed'
+  | 'body_too_large'
 
 /** What stands in the slot, in the end and before. */
 export function filled(bound: Bound): string {

@@ -1,5 +1,5 @@
 import { headerValues } from '../request/head.ts'
-import { decoded, formDecoded } from './decoded.ts'
+import { decoded, octetText } from './decoded.ts'
 import { basicText } from './place-header.ts'
 import type { StandIn } from './slot.ts'
 
@@ -16,7 +16,7 @@ export function readableHead(head: { rawHeaders: readonly string[]; path: string
     if (basic !== undefined) texts.push(basic)
   }
   texts.push(decoded(head.path))
-  for (const pair of head.query.slice(1).split('&')) texts.push(formDecoded(pair))
+  texts.push(octetText(head.query))
   return texts
 }
 

@@ -1,0 +1,92 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { jsonOctetText } from '../../src/egress/secrets/decoded.ts'
+import { findInJson } from '../../src/egress/secrets/json-slots.ts'
+
+const escaped = (text: string) =>
+  Array.from(
+    { length: text.length },
+    (_, i) => `\\u${text.charCodeAt(i).toString(16).padStart(4, '0')}`,
+  ).join('')
+
+/** Every value of a JSON value with the reference tokens that lead to it. */
+function* places(value: unknown, path: string[] = []): Generator<[path: string[], value: unknown]> {
+  yield [path, value]
+  if (typeof value !== 'object' || value === null) return
+  for (const [key, inner] of Object.entries(value)) yield* places(inner, [...path, key])
+}
+
+function parses(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Whether an object has two keys that a pointer would not tell apart. */
+const alike = (value: unknown): boolean =>
+  Array.from(places(value)).some(([, one]) => {
+    const keys = typeof one === 'object' && one !== null ? Object.keys(one) : []
+    return new Set(keys.map((key) => key.toLowerCase())).size < keys.length
+  })
+
+const jsonValue = fc.jsonValue({ maxDepth: 4, depthSize: 'medium' }).filter((value) => !alike(value))
+
+test('a pointer finds each value of a JSON text where JSON.parse has it, at its place in the text', () => {
+  fc.assert(
+    fc.property(jsonValue, fc.constantFrom(undefined, 1), (value, indent) => {
+      const parsed: unknown = JSON.parse(JSON.stringify(value))
+      const text = JSON.stringify(value, null, indent)
+      const all = [...places(parsed)]
+      const found = findInJson(
+        text,
+        all.map(([path]) => path),
+      )
+      for (const [i, [, expected]] of all.entries()) {
+        const place = found?.[i]
+        if (place?.kind !== 'value') throw new Error(`nothing at ${all[i]?.[0].join('/')} of ${text}`)
+        expect(JSON.parse(text.slice(place.start, place.end))).toEqual(expected)
+        expect(place.text).toBe(typeof expected === 'string' ? expected : undefined)
+      }
+    }),
+    { numRuns: 1_000 },
+  )
+})
+
+test('what JSON.parse does not take is no JSON here either, and what it takes without a repeated key is', () => {
+  const cut = fc.record({
+    at: fc.nat(),
+    gone: fc.nat({ max: 2 }),
+    put: fc.constantFrom('', '{', '}', '[', ']', '"', ',', ':', '\\', '0', '-', '.', 'e', '\n', '\x01'),
+  })
+  fc.assert(
+    fc.property(jsonValue, cut, (value, { at, gone, put }) => {
+      const text = JSON.stringify(value)
+      const from = at % (text.length + 1)
+      const broken = text.slice(0, from) + put + text.slice(from + gone)
+      // Two keys become one by a cut; nothing else does that JSON.parse would not tell of.
+      fc.pre(!/"(?:[^"\\]|\\.)*":[^]*"(?:[^"\\]|\\.)*":/.test(broken))
+      expect(findInJson(broken, []) !== undefined).toBe(parses(broken))
+    }),
+    { numRuns: 3_000, maxSkipsPerRun: 10_000 },
+  )
+})
+
+test('a stand-in is found in a JSON text however its letters are escaped, and none where there is none', () => {
+  const standIn = 'toolcrib-0123456789abcdef'
+  for (const written of [
+    standIn,
+    escaped(standIn),
+    `\\n${standIn}\\\\`,
+    `\\\\${escaped(standIn.slice(0, 9))}${standIn.slice(9)}`,
+  ])
+    expect(jsonOctetText(`{"é\\u00e9":"${written}"}`).split(standIn)).toHaveLength(2)
+  for (const other of [
+    `\\t${standIn.slice(1)}`,
+    `\\\\u0074${standIn.slice(1)}`,
+    `\\u0174${standIn.slice(1)}`,
+  ])
+    expect(jsonOctetText(`{"é":"${other}"}`)).not.toContain(standIn)
+})
