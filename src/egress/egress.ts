@@ -92,6 +92,8 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     refusedRanges: options.refusedRanges ?? [],
     timeoutMs: limits.dialTimeoutMs,
     lookUps: { perPrincipal: limits.lookUpsPerPrincipal, total: limits.lookUps },
+    now,
+    log,
   })
   const mint = createMint({
     store,
@@ -128,6 +130,11 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const replica = { id: newId('rep'), kind: 'egress', host: hostname() } as const
   const announcer = createAnnouncer({ store, keys, leaves, signs, replica, log })
   metrics.gauge('live', 'Tunnels and requests under way.', () => live.size)
+  metrics.gauge(
+    'lookups_overdue',
+    'Names not resolved in time, whose look-ups hold their places.',
+    () => guard.overdueLookUps,
+  )
   metrics.gauge('records_waiting', 'Audit records not yet written.', () => recorder.waiting)
   let metricsPort: number | undefined
   if (options.metrics !== undefined) {

@@ -121,3 +121,32 @@ test('an address for metrics that is taken is an error that names it', async () 
     }),
   ).rejects.toThrow(/egress\.metrics.*127\.0\.0\.1:\d+.*in use/)
 })
+
+test('a name that is not resolved in time is told of in the log, and counted until the resolver gives up', async () => {
+  const waiting: ((addresses: string[]) => void)[] = []
+  await using world = await makeWorld({
+    metrics: { host: '127.0.0.1', port: 0 },
+    resolve: () => new Promise((resolve) => waiting.push(resolve)),
+    limits: { dialTimeoutMs: 50 },
+  })
+  const names = ['hangs-0.example.com', 'hangs-1.example.com']
+  await world.setRules(names.map((name) => ({ host: name, methods: ['GET'], paths: ['/'] })))
+  const overdue = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${world.egress.metricsPort}/metrics`)).text()
+    return sample(text, 'toolcrib_egress_lookups_overdue')
+  }
+  expect(await overdue()).toBe(0)
+  for (const name of names)
+    expect(await sayAndRead(await world.tunnel(name, 443), request(name, 443, '/'))).toContain(
+      'name_unresolved',
+    )
+  expect(await overdue()).toBe(2)
+  const said = world
+    .logged()
+    .split('\n')
+    .filter((line) => line.includes('a name is not resolved in time'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+  expect(said).toMatchObject(names.map((name, i) => ({ host: name, overdue: i + 1 })))
+  waiting[0]?.([])
+  await expect.poll(overdue).toBe(1)
+})

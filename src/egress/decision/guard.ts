@@ -3,6 +3,8 @@ import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { LRUCache } from 'lru-cache'
 import type { EgressRule } from '../../catalog/index.ts'
+import type { Log } from '../../core/index.ts'
+import { createMeter } from '../bounds/limits.ts'
 import { type Destination } from '../request/tuple.ts'
 import {
   type AddressClass,
@@ -31,6 +33,8 @@ export type Guarded =
 export interface Guard {
   /** The addresses that may be dialled for this destination under this rule, in order; `principalId` is who asks. */
   check(destination: Destination, rule: Pick<EgressRule, 'address'>, principalId: string): Promise<Guarded>
+  /** Look-ups beyond `timeoutMs`, each of which holds a thread and its place among `lookUps`. */
+  readonly overdueLookUps: number
 }
 
 /** An address and a port where this proxy can be reached. */
@@ -48,6 +52,8 @@ export function createGuard(options: {
   refusedRanges: readonly string[]
   timeoutMs: number
   lookUps: { perPrincipal: number; total: number }
+  now: () => number
+  log: Log
 }): Guard {
   const refused = parseRanges(options.refusedRanges)
   const around = (): Surroundings => ({ own: ownAddresses(options.listening()), refused })
@@ -81,6 +87,7 @@ export function createGuard(options: {
     if (here) return { ok: false, by: 'rule', reason: 'address_own' }
     return { ok: true, addresses: [address], addressClass: found }
   }
+  const warnings = createMeter(10, options.now)
   const look = createLookUps<Guarded>({
     async ask(host) {
       const addresses = await options.resolve(host).catch(() => [])
@@ -90,6 +97,12 @@ export function createGuard(options: {
     keptMs: 2_000,
     timeoutMs: options.timeoutMs,
     ...options.lookUps,
+    onOverdue(host) {
+      const suppressed = warnings.pass()
+      if (suppressed === undefined) return
+      const others = suppressed === 0 ? {} : { suppressed }
+      options.log.warn({ host, overdue: look.overdue, ...others }, 'a name is not resolved in time')
+    },
   })
 
   return {
@@ -97,10 +110,13 @@ export function createGuard(options: {
       if (rule.address !== undefined) return pinned(rule.address, port)
       // An address written as a host needs no name server; no rule can name one, and it is judged all the same.
       if (isIP(host) !== 0) return judge([host])
-      const verdict = await look(host, principalId)
+      const verdict = await look.find(host, principalId)
       if (typeof verdict === 'object') return verdict
       const reason = verdict === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
       return { ok: false, by: 'limit', reason }
+    },
+    get overdueLookUps() {
+      return look.overdue
     },
   }
 }
