@@ -25,19 +25,21 @@ export class StandInWatch {
   readonly #standIns: readonly (StandIn & { bytes: Buffer })[]
   readonly #longest: number
   readonly #seen = new Set<string>()
-  #tail: Buffer = Buffer.alloc(0)
+  readonly #tails = { body: Buffer.alloc(0) as Buffer, control: Buffer.alloc(0) as Buffer }
 
   constructor(standIns: readonly StandIn[]) {
     this.#standIns = standIns.map((each) => ({ ...each, bytes: Buffer.from(each.text, 'latin1') }))
     this.#longest = Math.max(1, ...this.#standIns.map(({ bytes }) => bytes.length))
   }
 
-  push(chunk: Buffer): void {
-    const text = this.#tail.length === 0 ? chunk : Buffer.concat([this.#tail, chunk])
+  /** `of` which text it is the next piece: a WebSocket's control frames stand between the pieces of its messages. */
+  push(chunk: Buffer, of: 'body' | 'control' = 'body'): void {
+    const tail = this.#tails[of]
+    const text = tail.length === 0 ? chunk : Buffer.concat([tail, chunk])
     for (const { credential, bytes } of this.#standIns) {
       if (!this.#seen.has(credential) && text.includes(bytes)) this.#seen.add(credential)
     }
-    this.#tail = Buffer.from(text.subarray(Math.max(0, text.length - this.#longest + 1)))
+    this.#tails[of] = Buffer.from(text.subarray(Math.max(0, text.length - this.#longest + 1)))
   }
 
   /** The credentials whose placeholders came by. */

@@ -216,7 +216,7 @@ export class Delivery implements UpstreamEvents {
       early,
       forms,
       sending: (bytes) => this.#sending(bytes),
-      watch: watch && ((payload) => watch.push(payload)),
+      watch: watch && ((payload, of) => watch.push(payload, of)),
       passed: this.#passed,
       frames: this.#frames,
       idleMs: this.#deps.webSocketIdleMs,

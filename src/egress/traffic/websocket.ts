@@ -33,8 +33,8 @@ export function passWebSocket(options: {
   forms: ScrubForms | undefined
   /** Told of each piece that the client sends, before it goes on. */
   sending: (bytes: number) => void
-  /** The client's payloads as they were meant; left out, nobody looks at them. */
-  watch: ((payload: Buffer) => void) | undefined
+  /** The client's payloads as they were meant, of messages and of control frames; left out, nobody looks at them. */
+  watch: ((payload: Buffer, of: 'body' | 'control') => void) | undefined
   passed: Passed
   frames: PassedFrames
   idleMs: number
@@ -46,7 +46,8 @@ export function passWebSocket(options: {
   const fromClient = new FrameReader('client', {
     head: nothing,
     payload: (frame, bytes, at) => {
-      if (watch !== undefined && frame.mask !== undefined) watch(unmasked(bytes, frame.mask, at))
+      if (watch === undefined || frame.mask === undefined) return
+      watch(unmasked(bytes, frame.mask, at), frame.control ? 'control' : 'body')
     },
     end: nothing,
   })

@@ -256,3 +256,32 @@ test('a placeholder in a frame stays what it is, and is recorded', async () => {
   await closed
   expect(await world.outcome()).toMatchObject({ inert: ['ORDERS_KEY'], failure: null })
 })
+
+test('row 5: a placeholder in pieces over frames, with a ping in the middle, is recorded all the same, and one in a ping', async () => {
+  await using world = await makeWorld()
+  const heard: string[] = []
+  await using up = await startWebSocketUpstream(world.upstreamContext, (socket) => {
+    for (const kind of ['message', 'ping'] as const)
+      socket.on(kind, (data: Buffer) => heard.push(data.toString()))
+  })
+  await world.setRules([
+    rule(host, up.port, { ...opens, inject: injectBearer.map((one) => ({ ...one, placeholder: true })) }),
+  ])
+  const standIn = placeholderFor('ORDERS_KEY', world.principalId, 'toolcrib-')
+  const pieces = await mustOpen(world, { host, port: up.port })
+  pieces.socket.send(standIn.slice(0, 10), { fin: false })
+  pieces.socket.ping('between')
+  pieces.socket.send(standIn.slice(10, 12), { fin: false })
+  pieces.socket.send(standIn.slice(12), { fin: true })
+  await expect.poll(() => heard).toEqual(['between', standIn])
+  pieces.socket.close()
+  await pieces.closed
+  expect(await world.outcome()).toMatchObject({ inert: ['ORDERS_KEY'], failure: null })
+  const ping = await mustOpen(world, { host, port: up.port })
+  ping.socket.ping(standIn)
+  await expect.poll(() => heard).toEqual(['between', standIn, standIn])
+  ping.socket.close()
+  await ping.closed
+  await world.events('egress.allowed', 2)
+  expect(await world.outcome()).toMatchObject({ inert: ['ORDERS_KEY'], failure: null })
+})
