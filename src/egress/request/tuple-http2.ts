@@ -50,7 +50,8 @@ export function http2Target(
 ): { ok: true; tuple: Tuple } | { ok: false; reason: TupleRefusal } {
   const refuse = (reason: TupleRefusal) => ({ ok: false, reason }) as const
   const method = pseudo.get(':method')
-  // RFC 8441 opens WebSockets by an extended CONNECT; those come by HTTP/1.1 here.
+  // RFC 8441 opens WebSockets by an extended CONNECT; those come by HTTP/1.1 here. What was not offered Node's parser
+  // resets before it comes here, and this is for the day when it does not.
   if (pseudo.has(':protocol')) return refuse('upgrade_unsupported')
   if (method === 'CONNECT') return refuse('connect_in_tunnel')
   const target = pseudo.get(':path')

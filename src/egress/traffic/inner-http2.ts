@@ -15,7 +15,8 @@ const resetsPerSecond = 20
 
 /**
  * Bounds of one session. Header blocks are bounded as HTTP/1.1's heads are, CONTINUATION frames with them by
- * nghttp2; memory is in megabytes. Extended CONNECT (RFC 8441) is not offered.
+ * nghttp2; memory is in megabytes. Extended CONNECT (RFC 8441) is not offered: its streams are reset as malformed, and
+ * we hear of those only when there are more than `maxSessionInvalidFrames`.
  */
 function bounds(limits: EgressLimits) {
   return {

@@ -70,10 +70,6 @@ const bad: [string, (port: number) => [string, string][]][] = [
       [':authority', `${host}:${p}`],
     ],
   ],
-  [
-    'extended CONNECT (RFC 8441)',
-    (p) => [[':method', 'CONNECT'], [':protocol', 'websocket'], ...good(p).slice(1)],
-  ],
   ['a method override', (p) => [...good(p), ['x-http-method-override', 'DELETE']]],
   ['dot segments', (p) => [...good(p).slice(0, 3), [':path', '/a/../admin']]],
 ]
@@ -91,6 +87,41 @@ test.each(bad)('row 25: a request with %s reaches nothing', async (_, fields) =>
   expect(await world.events('egress.denied', refused ? 1 : 0)).toHaveLength(refused ? 1 : 0)
   expect(up.seen).toEqual([])
   expect(world.dialled).toEqual([])
+})
+
+test('row 25: a WebSocket over HTTP/2 is not offered, and whoever asks for one by :protocol has the stream reset, and after fifty the tunnel ended', async () => {
+  await using world = await makeWorld()
+  await using up = await upstream(world)
+  const protocol: [string, string] = [':protocol', 'websocket']
+  const connect: [string, string][] = [[':method', 'CONNECT'], ...good(up.port).slice(1)]
+  const tries: [string, string][][] = [
+    [...connect, protocol],
+    [protocol, ...connect],
+    [...connect, protocol, [':protocol', 'h2c']],
+    [[':method', 'CONNECT'], [':authority', `${host}:${up.port}`], protocol],
+    [...good(up.port), protocol],
+    [...good(up.port), ['x', '1'], protocol],
+    [...good(up.port), [':protocol', '']],
+  ]
+  const blocks = (lists: [string, string][][]) =>
+    lists.map((fields, i) => frame(frameType.headers, endStream | endHeaders, 1 + 2 * i, headerBlock(fields)))
+  const { back, isClosed } = await frames(world, up.port, ...blocks([...tries, good(up.port)]))
+  const last = 1 + 2 * tries.length
+  await expect.poll(() => back.some((one) => one.stream === last && one.type === frameType.data)).toBe(true)
+  // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 section 3) is 0, so that clients fall back to HTTP/1.1.
+  expect(back.find((one) => one.type === frameType.settings)?.payload.includes('000800000000', 'hex')).toBe(
+    true,
+  )
+  const answers = back.filter((one) => one.stream > 0 && one.stream < last)
+  expect(answers.map((one) => [one.type, one.stream, one.payload.readUInt32BE(0)])).toEqual(
+    tries.map((_, i) => [frameType.reset, 1 + 2 * i, constants.NGHTTP2_PROTOCOL_ERROR]),
+  )
+  expect([up.seen.length, isClosed()]).toEqual([1, false])
+  const many = await frames(world, up.port, ...blocks(Array(60).fill([...connect, protocol])))
+  await expect.poll(many.isClosed).toBe(true)
+  const events = await world.events('egress.denied')
+  expect(events.map((event) => event.data['reason'])).toEqual(['http2_abuse'])
+  expect(up.seen).toHaveLength(1)
 })
 
 test('row 25: a field with a line break in its name or value is left out, never passed on', async () => {
