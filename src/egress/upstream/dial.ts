@@ -11,9 +11,10 @@ export const systemDial: Dial = ({ address, port, timeoutMs }) =>
       reject(error)
     }
     socket.once('error', fail)
-    socket.once('timeout', () => fail(new Error('connecting took too long')))
+    const late = () => fail(new Error('connecting took too long'))
+    socket.once('timeout', late)
     socket.once('connect', () => {
-      socket.setTimeout(0)
+      socket.setTimeout(0, late)
       socket.removeListener('error', fail)
       resolve(socket)
     })
