@@ -81,6 +81,10 @@ const others = {
   ],
   upstream_failed: [502, 'the upstream broke the connection or answered what is not HTTP; it may have acted'],
   upstream_timeout: [504, 'the upstream did not answer in time; it may have acted'],
+  answer_status: [
+    502,
+    'the upstream answered with a status that HTTP does not have; the record says which, and it may have acted',
+  ],
   answer_encoded: [
     502,
     'the upstream compressed an answer that must be searched for credentials, and not by gzip, br or zstd alone',

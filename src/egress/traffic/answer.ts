@@ -8,6 +8,11 @@ import { Scrubber, type ScrubForms } from '../secrets/scrub.ts'
 import type { UpstreamAnswer } from '../upstream/channel.ts'
 import { codingOf, createDecoder } from './decode.ts'
 
+/** Whether HTTP has such a status (RFC 9110 section 15). Node says no other by HTTP/2, so no client gets another. */
+export function hasMeaning(status: number): boolean {
+  return status >= 200 && status <= 599
+}
+
 /** Why an answer on a searched route is not let through; undefined when it can be searched as it is. */
 export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `answer_${string}`> | undefined {
   if (codingOf(answer.rawHeaders) === 'unknown' || !answer.plain()) return 'answer_encoded'

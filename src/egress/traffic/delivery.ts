@@ -27,7 +27,7 @@ import type {
 import { authorityOf } from '../upstream/connection.ts'
 import { failureCode, upstreamFailure } from '../upstream/error.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import { cleanHead, passAnswer, unsearchable } from './answer.ts'
+import { cleanHead, hasMeaning, passAnswer, unsearchable } from './answer.ts'
 import { codingOf } from './decode.ts'
 import { answerDenial, factsOf } from './deny.ts'
 import type { Outgoing } from './outgoing.ts'
@@ -175,6 +175,7 @@ export class Delivery implements UpstreamEvents {
     this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
     if (answer.status === 401) this.#asked.verdict.arms.rejected()
     if (this.#over) return
+    if (!hasMeaning(answer.status)) return this.#fail('answer_status')
     const { forms, vouched } = this.#asked.verdict.arms
     const reason = forms === undefined ? undefined : unsearchable(answer)
     if (reason !== undefined) return this.#fail(reason)

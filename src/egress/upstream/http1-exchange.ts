@@ -99,7 +99,7 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
     this.status = head.status
     this.rawHeaders = head.rawHeaders
     if (head.status === 101) return 'protocol'
-    if (head.status < 200) {
+    if (head.status >= 100 && head.status < 200) {
       this.#interim += 1
       if (this.#interim > maxInterim) throw new Error('too many interim answers')
       return 'answer'

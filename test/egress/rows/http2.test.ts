@@ -12,6 +12,7 @@ import {
   readFrames,
   startHttp2Upstream,
 } from '../../support/http2.ts'
+import { makeRawWorld } from '../../support/raw-upstream.ts'
 
 const host = 'orders.example.com'
 const endStream = 1
@@ -347,20 +348,29 @@ test('row 23: every field of a request may come twice, its trailers too, and rea
   client.destroy()
 })
 
-test('row 19: a status that HTTP/2 does not know ends its own stream, and is recorded for what it is', async () => {
-  await using world = await makeWorld()
-  const up = await world.upstream((req, res) => {
-    if (req.url === '/odd') res.writeHead(999)
-    res.end('body')
-  })
-  await world.setRules([rule(host, up.port)])
-  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
-  const fields = Object.fromEntries(good(up.port))
-  expect(await ask(client, { ...fields, ':path': '/odd' })).toMatchObject({ status: 0, code: 2 })
-  expect(await world.outcome()).toMatchObject({ status: 999, failure: 'upstream_failed' })
-  expect(await ask(client, fields)).toMatchObject({ status: 200, body: 'body', code: 0 })
-  client.destroy()
-})
+test.each([99, 600, 999])(
+  'row 19: the status %i, which HTTP does not have, is refused to clients of either version and recorded',
+  async (status) => {
+    await using raw = await makeRawWorld()
+    const { world } = raw
+    const up = await raw.start((socket) => {
+      const code = String(status).padStart(3, '0')
+      socket.end(`HTTP/1.1 ${code} Odd\r\nContent-Length: 4\r\nX-Odd: 1\r\n\r\nbody`)
+    })
+    await world.setRules([rule(host, up.port)])
+    const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+    const byHttp2 = await ask(client, Object.fromEntries(good(up.port)))
+    expect(byHttp2).toMatchObject({ status: 502, headers: { 'x-toolcrib-denied': 'answer_status' }, code: 0 })
+    expect(byHttp2.headers['x-odd']).toBeUndefined()
+    expect(await world.outcome()).toMatchObject({ status, failure: 'answer_status' })
+    client.destroy()
+    const byHttp1 = await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/'))
+    expect(byHttp1).toMatch(/^HTTP\/1\.1 502 [^]*x-toolcrib-denied: answer_status/)
+    expect(byHttp1).toContain(byHttp2.body)
+    await world.events('egress.allowed', 2)
+    expect(await world.outcome()).toMatchObject({ status, failure: 'answer_status' })
+  },
+)
 
 test('row 19: a head of very many short fields goes out by HTTP/2 too, and is refused at most by who gets it', async () => {
   await using world = await makeWorld()
