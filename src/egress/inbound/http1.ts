@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { writeTogether } from '../economy/write-together.ts'
 import { pairsOf } from '../request/fields.ts'
 import { type Head, headerValues } from '../request/head.ts'
+import { oweAnswer } from './due-answers.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
 
 /** A request by HTTP/1.1, in a tunnel or to the proxy itself. */
@@ -24,6 +25,7 @@ export class Http1Inbound implements Inbound {
     this.rawHeaders = req.rawHeaders
     this.content = contentOf(req)
     this.answer = new Http1Answer(req, res)
+    oweAnswer(req.socket, this)
   }
 
   get claimedHost(): string {

@@ -1,4 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { endOwing, mayRefuseBytes } from '../inbound/due-answers.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { EgressLimits } from '../types.ts'
 
@@ -37,14 +39,18 @@ export function bytesRefusal(error: Error): 'parse_error' | 'head_timeout' {
   return (error as NodeJS.ErrnoException).code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'head_timeout' : 'parse_error'
 }
 
-/** What could not be parsed gets a constant answer: none of its bytes are worth quoting. Whether anybody was there. */
-export function refuseBytes(
-  socket: { writable: boolean; end(text: string, sent?: () => void): unknown; destroy(): unknown },
-  reason: ReturnType<typeof bytesRefusal>,
-): boolean {
+/**
+ * What could not be parsed gets a constant answer: none of its bytes are worth quoting. Behind a request that has no
+ * whole answer yet there is nothing to say, and the connection just ends. Whether anybody was there.
+ */
+export function refuseBytes(socket: Duplex, reason: ReturnType<typeof bytesRefusal>): boolean {
   if (!socket.writable) {
     socket.destroy()
     return false
+  }
+  if (!mayRefuseBytes(socket)) {
+    endOwing(socket)
+    return true
   }
   const text = (status: string) =>
     `HTTP/1.1 ${status}\r\nconnection: close\r\nx-toolcrib-denied: ${reason}\r\ncontent-length: 0\r\n\r\n`

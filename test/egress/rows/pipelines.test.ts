@@ -1,0 +1,88 @@
+import type { Socket } from 'node:net'
+import { expect, test } from 'vitest'
+import { host, listenTo } from '../../support/armed.ts'
+import { basic, makeWorld, request, rule, type World } from '../../support/egress-world.ts'
+import { until } from '../../support/until.ts'
+
+/** What comes behind a request that has no whole answer yet: no byte of the proxy's own gets into that answer. */
+
+const refused = /HTTP\/1\.1 4\d\d|x-toolcrib-denied/
+
+/** Upstreams in a tunnel and by plain http, which begin an answer and never end it; `/mute` they do not even begin. */
+async function unending(world: World) {
+  const begin: Parameters<World['upstream']>[0] = (req, res) => {
+    req.on('data', () => undefined)
+    if (req.url !== '/mute') res.write('begun')
+  }
+  const secure = await world.upstream(begin)
+  const plain = await world.upstream(begin, 'http')
+  await world.setRules([rule(host, secure.port), rule(host, plain.port, { scheme: 'http' })])
+  const authorization = `Proxy-Authorization: ${basic('orders', world.lease)}`
+  const byPlain = (path: string, extra: string[] = [], method = 'GET') =>
+    request(host, plain.port, `http://${host}:${plain.port}${path}`, [authorization, ...extra], method)
+  const inTunnel = (path: string, extra: string[] = [], method = 'GET') =>
+    request(host, secure.port, path, extra, method)
+  const ways: [string, () => Promise<Socket>, typeof inTunnel][] = [
+    ['in a tunnel', () => world.tunnel(host, secure.port), inTunnel],
+    ['at the proxy itself', () => world.connect(), byPlain],
+  ]
+  return { ways, secure, plain }
+}
+
+/** What is heard when `later` comes behind `first`, whose answer has begun where it ever does; until the end. */
+async function heardBehind(connect: () => Promise<Socket>, first: string, later: string): Promise<string> {
+  const socket = await connect()
+  const heard = listenTo(socket)
+  socket.write(first)
+  if (first.includes('/mute')) await new Promise((resolve) => setTimeout(resolve, 200))
+  else await until(() => heard.text.includes('begun'))
+  socket.write(later)
+  await until(() => heard.closed)
+  return heard.text
+}
+
+test('rows 20 and 38: a slow head and bytes that are no request, behind an answer under way, end the connection without a word', async () => {
+  await using world = await makeWorld({ limits: { headersTimeoutMs: 300 } })
+  const { ways } = await unending(world)
+  for (const [where, connect, ask] of ways) {
+    for (const later of ['GET / HTTP/1.1\r\nx: y\r\n', 'no request\r\n\r\n']) {
+      expect([where, later, await heardBehind(connect, ask('/').repeat(3), later)]).toEqual([
+        where,
+        later,
+        expect.stringMatching(/^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n5\r\nbegun\r\n$/),
+      ])
+      // Nor is it taken for the answer to a request that may have been acted on.
+      expect([where, later, await heardBehind(connect, ask('/mute'), later)]).toEqual([where, later, ''])
+    }
+  }
+  // At the proxy itself nobody can be told from it to record it of.
+  const denied = (await world.events('egress.denied', 4)).map(({ data }) => String(data['reason']))
+  expect(denied.toSorted()).toEqual(['head_timeout', 'head_timeout', 'parse_error', 'parse_error'])
+  const ended = async () => {
+    const events = await world.events()
+    const outcomes = events.map(({ data }) => (data['outcome'] ?? data) as Record<string, unknown>)
+    return outcomes.filter(({ failure }) => failure === 'client_closed').length
+  }
+  // Every request that was let out is given up, those that waited for their turn too.
+  await expect.poll(ended, { timeout: 4_000 }).toBe(16)
+})
+
+test('row 20: a body that breaks is refused while its request has no answer, and once it has one only ends it', async () => {
+  await using world = await makeWorld()
+  const { ways } = await unending(world)
+  for (const [where, connect, ask] of ways) {
+    const chunked = (path: string) => ask(path, ['Transfer-Encoding: chunked'], 'POST')
+    expect([where, await heardBehind(connect, `${chunked('/')}3\r\nabc\r\n`, 'zz\r\n')]).toEqual([
+      where,
+      expect.not.stringMatching(refused),
+    ])
+    expect([where, await heardBehind(connect, `${chunked('/mute')}3\r\nabc\r\n`, 'zz\r\n')]).toEqual([
+      where,
+      expect.stringMatching(/^HTTP\/1\.1 400 [^]*parse_error/),
+    ])
+    expect([where, await heardBehind(connect, `${ask('/mute')}${chunked('/mute')}`, 'zz\r\n')]).toEqual([
+      where,
+      '',
+    ])
+  }
+})
