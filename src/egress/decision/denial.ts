@@ -16,6 +16,10 @@ const others = {
   parse_error: [400, 'the request is not well-formed HTTP/1.1'],
   head_timeout: [408, 'send the head of a request at once; it was not whole in time'],
   tunnel_early_data: [400, 'wait for the answer to CONNECT before sending anything'],
+  tunnel_behind_request: [
+    400,
+    'ask for a tunnel on a connection of its own, or once every answer on this one is whole',
+  ],
   tunnel_not_tls: [400, 'only TLS may be spoken in a tunnel'],
   tls_failed: [
     400,

@@ -7,6 +7,7 @@ import type { Limit } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import { type RuleBook, rulesOf } from '../decision/rules.ts'
 import { decideConnect } from '../decision/warn.ts'
+import { endOwing, owesAnswer } from '../inbound/due-answers.ts'
 import { headOf } from '../inbound/http1.ts'
 import type { Leaves } from '../keys/certificates.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
@@ -46,25 +47,24 @@ export function createConnectHandler(
   return async (req, socket, early) => {
     socket.setTimeout(0)
     deps.crowd.spoke(socket)
+    // Also what refuses it would stand in the answer to another request, or in its place.
+    const behind = owesAnswer(socket)
+    const say = (text: string) => (behind ? endOwing(socket) : void socket.end(text))
     const caller = await identifyCaller(req, deps)
     const raw = askedRaw(saidBy(req), 'https')
-    if (!caller.ok) {
-      socket.end(connectDenial(refuseCaller(req, raw, caller, deps.denier), raw))
-      return
-    }
+    if (!caller.ok) return say(connectDenial(refuseCaller(req, raw, caller, deps.denier), raw))
     const { identity } = caller
     const canonical = connectTarget(headOf(req))
     const asked = canonical.ok ? { ...raw, ...canonical.destination } : raw
     const refuse: Refuse = (reason, rule, retryAfterSeconds) =>
-      void socket.end(
-        connectDenial(deps.denier.deny(identity, asked, reason, rule, retryAfterSeconds), asked),
-      )
+      say(connectDenial(deps.denier.deny(identity, asked, reason, rule, retryAfterSeconds), asked))
     const head = { method: 'CONNECT', target: req.url ?? '', rawHeaders: req.rawHeaders }
     const over = deps.allowance.begin(identity.principalId, headBytes(head))
     if (over !== undefined) return refuse(over.reason, 'limit', over.retryAfterSeconds)
     const full = deps.crowd.named(socket, identity.principalId)
     if (full !== undefined) return refuse(fullReason(full), 'limit')
     if (!canonical.ok) return refuse(canonical.reason, 'request')
+    if (behind) return refuse('tunnel_behind_request', 'request')
     if (early.length > 0) return refuse('tunnel_early_data', 'request')
     const book = await deps.rulesAt(identity.catalogVersion)
     const decision = decideConnect(canonical.destination, rulesOf(book, identity.sourceId, deps.now()))

@@ -5,6 +5,7 @@ import type { Allowance } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
 import type { RuleBook } from '../decision/rules.ts'
+import { endOwing, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound } from '../inbound/http1.ts'
 import type { Leaves } from '../keys/certificates.ts'
 import type { Leases } from '../leases/leases.ts'
@@ -72,7 +73,7 @@ export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): S
         deps.log.error({ err }, 'tunnel failed')
         const reason = toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed'
         const denial = deps.denier.denyUnrecorded(reason)
-        if (socket.bytesWritten > 0) socket.destroy()
+        if (socket.bytesWritten > 0 || owesAnswer(socket)) endOwing(socket)
         else socket.end(connectDenial(denial, askedRaw(saidBy(req), 'https')))
       })
     })

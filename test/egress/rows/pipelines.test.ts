@@ -1,7 +1,15 @@
 import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { host, listenTo } from '../../support/armed.ts'
-import { basic, makeWorld, request, rule, type World } from '../../support/egress-world.ts'
+import {
+  basic,
+  connectRequest,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  type World,
+} from '../../support/egress-world.ts'
 import { until } from '../../support/until.ts'
 
 /** What comes behind a request that has no whole answer yet: no byte of the proxy's own gets into that answer. */
@@ -34,11 +42,18 @@ async function heardBehind(connect: () => Promise<Socket>, first: string, later:
   const socket = await connect()
   const heard = listenTo(socket)
   socket.write(first)
-  if (first.includes('/mute')) await new Promise((resolve) => setTimeout(resolve, 200))
+  if (!first.includes('/ ')) await new Promise((resolve) => setTimeout(resolve, 200))
   else await until(() => heard.text.includes('begun'))
   socket.write(later)
   await until(() => heard.closed)
   return heard.text
+}
+
+/** How many requests were let out and ended because their client was gone. */
+async function clientClosed(world: World): Promise<number> {
+  const events = await world.events()
+  const outcomes = events.map(({ data }) => (data['outcome'] ?? data) as Record<string, unknown>)
+  return outcomes.filter(({ failure }) => failure === 'client_closed').length
 }
 
 test('rows 20 and 38: a slow head and bytes that are no request, behind an answer under way, end the connection without a word', async () => {
@@ -58,13 +73,8 @@ test('rows 20 and 38: a slow head and bytes that are no request, behind an answe
   // At the proxy itself nobody can be told from it to record it of.
   const denied = (await world.events('egress.denied', 4)).map(({ data }) => String(data['reason']))
   expect(denied.toSorted()).toEqual(['head_timeout', 'head_timeout', 'parse_error', 'parse_error'])
-  const ended = async () => {
-    const events = await world.events()
-    const outcomes = events.map(({ data }) => (data['outcome'] ?? data) as Record<string, unknown>)
-    return outcomes.filter(({ failure }) => failure === 'client_closed').length
-  }
   // Every request that was let out is given up, those that waited for their turn too.
-  await expect.poll(ended, { timeout: 4_000 }).toBe(16)
+  await expect.poll(() => clientClosed(world), { timeout: 4_000 }).toBe(16)
 })
 
 test('row 20: a body that breaks is refused while its request has no answer, and once it has one only ends it', async () => {
@@ -85,4 +95,43 @@ test('row 20: a body that breaks is refused while its request has no answer, and
       '',
     ])
   }
+})
+
+test('row 23: CONNECT behind a request without its answer opens nothing, says nothing, and ends that connection', async () => {
+  await using world = await makeWorld()
+  const { ways, secure, plain } = await unending(world)
+  const [, [, connect, ask]] = ways as [(typeof ways)[0], (typeof ways)[0]]
+  const lease = world.lease
+  const tunnels: [string, string][] = [
+    ['tunnel_behind_request', connectRequest(host, secure.port, 'orders', lease)],
+    ['tunnel_behind_request', connectRequest('elsewhere.example.com', 443, 'orders', lease)],
+    ['lease_invalid', connectRequest(host, secure.port, 'orders', 'guessed')],
+    [
+      'port_missing',
+      'CONNECT x HTTP/1.1\r\nHost: x\r\nProxy-Authorization: ' + basic('orders', lease) + '\r\n\r\n',
+    ],
+  ]
+  for (const [, tunnel] of tunnels) {
+    expect(await heardBehind(connect, ask('/').repeat(2), tunnel)).toMatch(
+      /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n5\r\nbegun\r\n$/,
+    )
+    expect(await heardBehind(connect, ask('/mute').repeat(2), tunnel)).toBe('')
+    // In one write, before anything is decided about the first.
+    expect(await heardBehind(connect, '', ask('/mute') + tunnel)).toBe('')
+  }
+  const denied = (await world.events('egress.denied', 12)).map(({ data }) => data['reason'])
+  expect(denied).toEqual(tunnels.flatMap(([reason]) => Array(3).fill(reason)))
+  await expect.poll(() => clientClosed(world), { timeout: 4_000 }).toBe(plain.seen.length)
+  expect(secure.seen).toEqual([])
+  // Once the answer is whole the connection is free for anything.
+  const whole = await world.upstream((_req, res) => res.end('whole'), 'http')
+  await world.setRules([rule(host, secure.port), rule(host, whole.port, { scheme: 'http' })])
+  const socket = await world.connect()
+  const authorization = `Proxy-Authorization: ${basic('orders', lease)}`
+  expect(
+    await sayAndRead(socket, request(host, whole.port, `http://${host}:${whole.port}/`, [authorization])),
+  ).toContain('whole')
+  expect(await sayAndRead(socket, connectRequest(host, secure.port, 'orders', lease))).toMatch(
+    /^HTTP\/1\.1 200 Connection Established/,
+  )
 })
