@@ -3,7 +3,7 @@ import type { Inbound } from './inbound.ts'
 
 /**
  * What a connection by HTTP/1.1 owes: the answers to requests that have come, until the last byte of each was handed to
- * the network. Whoever would write to it otherwise than by such an answer must know, or writes into the middle of one.
+ * the network and Node has let go of it. Whoever would write to it otherwise must know, or writes into one of them.
  */
 const due = new WeakMap<Duplex, Set<Inbound>>()
 

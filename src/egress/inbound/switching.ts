@@ -16,10 +16,7 @@ export class SwitchingInbound implements Inbound {
   readonly answer: SwitchingAnswer
   readonly webSocket: WebSocketOffer | undefined
 
-  /**
-   * `handshake` is undefined where nothing but a refusal can come of it. Throws `StillAnswering` while the answer to an
-   * earlier request has the connection.
-   */
+  /** `handshake` is undefined where nothing but a refusal can come of it. The connection must owe no answer. */
   constructor(req: IncomingMessage, socket: Socket, handshake: Handshake | undefined) {
     const answer = new SwitchingAnswer(req, socket)
     this.method = req.method ?? ''
@@ -47,11 +44,6 @@ export class SwitchingInbound implements Inbound {
   }
 }
 
-/** A request to change the protocol came behind one that has no whole answer yet. */
-export class StillAnswering extends Error {
-  override readonly name = 'StillAnswering'
-}
-
 /** Node has let go of the connection: whatever is answered is its last. */
 class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
   readonly #socket: Socket
@@ -61,12 +53,7 @@ class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
     super(new ServerResponse(req))
     this.#socket = socket
     this.sink.shouldKeepAlive = false
-    try {
-      this.sink.assignSocket(socket)
-    } catch (cause) {
-      // Nobody but Node knows when it is done with an answer: later than the last of it was handed over.
-      throw new StillAnswering('the connection has another answer', { cause })
-    }
+    this.sink.assignSocket(socket)
     this.sink.once('finish', () => socket.destroySoon())
     socket.on('error', () => socket.destroy())
     socket.setTimeout(0)

@@ -19,13 +19,13 @@ export function serveRequest(
   tunnel: Tunnel,
   { inbound, canonical }: Pick<Exchange, 'inbound' | 'canonical'>,
 ): void {
-  tunnel.began(inbound.answer)
+  tunnel.began()
   handle(deps, tunnel, { inbound, canonical })
     .catch((err: unknown) => {
       deps.log.error({ err }, 'egress request failed')
       tunnel.end()
     })
-    .finally(() => tunnel.ended(inbound.answer))
+    .finally(() => tunnel.ended())
 }
 
 async function handle(

@@ -2,8 +2,9 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
+import { endOwing, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound, headOf } from '../inbound/http1.ts'
-import { StillAnswering, SwitchingInbound } from '../inbound/switching.ts'
+import { SwitchingInbound } from '../inbound/switching.ts'
 import { tunnelTarget } from '../request/tuple.ts'
 import { webSocketTarget } from '../request/websocket.ts'
 import { contained } from './contained.ts'
@@ -99,7 +100,7 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
           return
         }
         deps.denier.deny(tunnel.identity, askedRaw(saidBy(req), 'https'), 'connect_in_tunnel', 'request')
-        tunnel.endAll()
+        endOwing(socket)
       },
       (req) => endTunnel(req.socket),
     ),
@@ -133,15 +134,11 @@ function serveUpgrade(
   const canonical =
     asked.ok && early.length > 0 ? ({ ok: false, reason: 'websocket_malformed' } as const) : asked
   const handshake = canonical.ok ? canonical.handshake : undefined
-  let inbound: SwitchingInbound
-  try {
-    inbound = new SwitchingInbound(req, socket, handshake)
-  } catch (err) {
-    if (!(err instanceof StillAnswering)) throw err
+  if (owesAnswer(socket)) {
     // Its answer would stand in the middle of the other, so there is nothing to say on this connection.
     const reason = canonical.ok ? 'websocket_malformed' : canonical.reason
     deps.denier.deny(tunnel.identity, askedRaw(saidBy(req), 'https'), reason, 'request')
-    return tunnel.endAll()
+    return endOwing(socket)
   }
-  serveRequest(deps, tunnel, { inbound, canonical })
+  serveRequest(deps, tunnel, { inbound: new SwitchingInbound(req, socket, handshake), canonical })
 }

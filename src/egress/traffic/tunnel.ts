@@ -2,7 +2,6 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import type { DenialReason } from '../decision/denial.ts'
-import type { InboundAnswer } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Destination } from '../request/tuple.ts'
 
@@ -10,12 +9,10 @@ import type { Destination } from '../request/tuple.ts'
 export interface Tunnel {
   identity: Identity
   destination: Destination
-  /** A request began, or ended, by its answer: while none is under way the tunnel may only idle so long. */
-  began(answer: InboundAnswer): void
-  ended(answer: InboundAnswer): void
+  /** A request began, or ended: while none is under way the tunnel may only idle so long. */
+  began(): void
+  ended(): void
   end(): void
-  /** The same where Node has let go of the connection: it tells the answers that wait for their turn nothing any more. */
-  endAll(): void
 }
 
 /**
@@ -38,7 +35,7 @@ export function openTunnel(options: {
   let named = false
   let mismatch = false
   let established = false
-  const underWay = new Set<InboundAnswer>()
+  let underWay = 0
   let gone = false
 
   const secured = new TLSSocket(socket, {
@@ -69,24 +66,20 @@ export function openTunnel(options: {
   let timer = setTimeout(() => refuse('tls_failed'), options.handshakeTimeoutMs)
   // One timer for all its pauses: a request only starts it anew.
   const idle = () => {
-    if (underWay.size === 0) close()
+    if (underWay === 0) close()
   }
 
   const tunnel: Tunnel = {
     identity: options.identity,
     destination,
-    began(answer) {
-      underWay.add(answer)
+    began() {
+      underWay += 1
     },
-    ended(answer) {
-      underWay.delete(answer)
-      if (underWay.size === 0 && !gone) timer.refresh()
+    ended() {
+      underWay -= 1
+      if (underWay === 0 && !gone) timer.refresh()
     },
     end: close,
-    endAll() {
-      close()
-      for (const answer of underWay) answer.abort()
-    },
   }
 
   secured.on('error', (err) => {
