@@ -26,7 +26,7 @@ export interface EgressLimits {
   headerBytes: number
   /** Largest body that is held back, because a credential is put into it, in bytes. */
   bodyBytes: number
-  /** From the first byte of a head to its end; by HTTP/2 the tunnel's own time holds instead. */
+  /** From the first byte of a head to its end; by HTTP/2 also from the handshake to the end of the preface. */
   headersTimeoutMs: number
   handshakeTimeoutMs: number
   dialTimeoutMs: number

@@ -5,6 +5,7 @@ import { maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
 import type { EgressLimits } from '../types.ts'
 import { contained } from './contained.ts'
+import type { HeadWatch } from './head-watch.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
 import { clientIdleMs } from './server.ts'
 import type { Tunnel } from './tunnel.ts'
@@ -39,22 +40,23 @@ function bounds(limits: EgressLimits) {
 }
 
 /** Serves HTTP/2 on the decrypted side of a tunnel, each stream decided like a request by HTTP/1.1. */
-export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket): void {
+export function serveHttp2(deps: InnerDeps & { heads: HeadWatch }, tunnel: Tunnel, secured: TLSSocket): void {
   const session = performServerHandshake(secured, bounds(deps.limits))
   // A session waits for this; a TLS socket that no TLS server made, and that is long secure, does not say it.
   secured.emit('secureConnect')
   const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
   let refused = false
-  const refuse = () => {
-    if (!refused) deps.denier.deny(tunnel.identity, asked, 'http2_abuse', 'tunnel')
+  const refuse = (reason: 'http2_abuse' | 'head_timeout') => {
+    if (!refused) deps.denier.deny(tunnel.identity, asked, reason, 'tunnel')
     refused = true
     tunnel.end()
   }
+  deps.heads.watch(session, () => refuse('head_timeout'))
   const idleMs = clientIdleMs(deps.limits)
   session.setTimeout(idleMs, () => tunnel.end())
   // Node gives up a session for a breach of the protocol or of the bounds; a client that just goes is none.
   session.on('error', (err) => {
-    if ((err as NodeJS.ErrnoException).code?.startsWith('ERR_HTTP2_') === true) refuse()
+    if ((err as NodeJS.ErrnoException).code?.startsWith('ERR_HTTP2_') === true) refuse('http2_abuse')
     else tunnel.end()
   })
   session.on('close', () => tunnel.end())
@@ -65,7 +67,7 @@ export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket):
     stream.on('error', () => undefined)
     stream.setTimeout(idleMs, () => stream.close(constants.NGHTTP2_CANCEL))
     stream.once('aborted', () => {
-      if (!taken()) refuse()
+      if (!taken()) refuse('http2_abuse')
     })
     serveStream(deps, tunnel, stream, { flags, raw })
   }

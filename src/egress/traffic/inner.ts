@@ -9,6 +9,7 @@ import { tunnelTarget } from '../request/tuple.ts'
 import { webSocketTarget } from '../request/websocket.ts'
 import { contained } from './contained.ts'
 import { askedRaw } from './deny.ts'
+import { createHeadWatch } from './head-watch.ts'
 import { serveHttp2 } from './inner-http2.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
 import { bytesRefusal, makeServer, refuseBytes, saidBy } from './server.ts'
@@ -24,11 +25,13 @@ export interface Inner {
 export function createInner(deps: InnerDeps): Inner {
   const table = createTunnelTable()
   const server = makeInnerServer(deps, table)
+  const heads = createHeadWatch(deps.limits.headersTimeoutMs)
+  const http2Deps = { ...deps, heads }
   return {
     serve: contained(
       deps.log,
       (secured: TLSSocket, tunnel: Tunnel) => {
-        if (secured.alpnProtocol === 'h2') return serveHttp2(deps, tunnel, secured)
+        if (secured.alpnProtocol === 'h2') return serveHttp2(http2Deps, tunnel, secured)
         table.set(secured, tunnel)
         // Node counts a head's time from here on, and until its first byte the tunnel's own holds.
         secured.once(
@@ -42,7 +45,10 @@ export function createInner(deps: InnerDeps): Inner {
       },
       (_secured, tunnel) => tunnel.end(),
     ),
-    close: () => void server.close(),
+    close() {
+      server.close()
+      heads.close()
+    },
   }
 }
 
