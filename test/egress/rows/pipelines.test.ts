@@ -135,3 +135,23 @@ test('row 23: CONNECT behind a request without its answer opens nothing, says no
     /^HTTP\/1\.1 200 Connection Established/,
   )
 })
+
+test('row 23: an upgrade at the proxy itself is refused in its turn, behind the answer that was due before', async () => {
+  await using world = await makeWorld()
+  const plain = await world.upstream((_req, res) => {
+    res.write('begun')
+    setTimeout(() => res.end('whole'), 200)
+  }, 'http')
+  await world.setRules([rule(host, plain.port, { scheme: 'http' })])
+  const authorization = `Proxy-Authorization: ${basic('orders', world.lease)}`
+  const ask = (extra: string[] = []) =>
+    request(host, plain.port, `http://${host}:${plain.port}/`, [authorization, ...extra])
+  const socket = await world.connect()
+  const heard = listenTo(socket)
+  socket.write(ask() + ask(['Upgrade: websocket', 'Connection: Upgrade']))
+  await until(() => heard.text.includes('upgrade_unsupported'))
+  expect(heard.text).toMatch(
+    /^HTTP\/1\.1 200 OK\r\n[^]*\r\n5\r\nbegun\r\n5\r\nwhole\r\n0\r\n\r\nHTTP\/1\.1 400 Bad Request\r\n/,
+  )
+  expect(plain.seen).toHaveLength(1)
+})
