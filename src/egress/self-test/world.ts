@@ -108,6 +108,8 @@ export async function startProxy(
       refusedRanges: [],
       timeoutMs: defaultLimits.dialTimeoutMs,
       lookUps: { perPrincipal: 0, total: 0 },
+      now: Date.now,
+      log: silentLog,
     }),
     leaves,
     connect: createConnect({
