@@ -8,13 +8,15 @@ interface Read {
   trailers: string[][]
   rest: string | undefined
   error: string | undefined
+  begun: number
 }
 
 /** Reads `pieces` one after the other and then the end, as a connection's answers to GET. */
 function readAll(pieces: Buffer[], maxHeadBytes = 32 * 1024): Read {
-  const read: Read = { heads: [], bodies: [], trailers: [], rest: undefined, error: undefined }
+  const read: Read = { heads: [], bodies: [], trailers: [], rest: undefined, error: undefined, begun: 0 }
   let body = ''
   const listener: AnswerListener = {
+    begun: () => void (read.begun += 1),
     head(head) {
       read.heads.push(head)
       if (head.status === 101) return 'protocol'
@@ -160,6 +162,14 @@ test('what follows a change of protocol is given back untouched', () => {
     cut(bytes('HTTP/1.1 101 x\r\nUpgrade: y\r\nConnection: upgrade\r\n\r\nGET / \0'), [20, 50]),
   )
   expect([read.heads[0]?.status, read.rest, read.error]).toEqual([101, 'GET / \0', undefined])
+})
+
+test('an answer has begun with its first byte, and white space before it is none', () => {
+  const whole = 'HTTP/1.1 204 x\r\n\r\n'
+  expect(readAll([bytes(whole)]).begun).toBe(1)
+  expect(readAll([bytes(`${whole}\r\n`)]).begun).toBe(1)
+  expect(readAll([bytes(`${whole}H`)]).begun).toBe(2)
+  expect(readAll([bytes(whole), bytes('\r\nHTTP/1.1 2')]).begun).toBe(2)
 })
 
 test('a body without a length ends with its connection, which is then good for nothing', () => {

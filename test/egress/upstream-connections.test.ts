@@ -40,6 +40,24 @@ test.each([
   expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('connection 2')
 })
 
+test.each(['H', 'HTTP/1.1 200 OK\r\nX-Poison: ', 'HTTP/1.1 103 Early Hints\r\n'])(
+  'row 19: a connection is not used again whose upstream says %j in one piece with an answer',
+  async (beginning) => {
+    await using raw = await makeRawWorld()
+    let connections = 0
+    const up = await raw.start((socket) => {
+      connections += 1
+      socket.write(answer(`connection ${connections}`) + beginning)
+      // Behind the half head it would be a field of it.
+      socket.on('data', () => socket.write(answer('poisoned')))
+    })
+    await raw.world.setRules([rule(host, up.port)])
+    const socket = await raw.world.tunnel(host, up.port)
+    expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('connection 1')
+    expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('connection 2')
+  },
+)
+
 test.each([
   ['says that it closes', 'Connection: close\r\n'],
   ['is older than kept connections', ''],

@@ -2,6 +2,8 @@ import binary from 'undici/lib/llhttp/llhttp_simd-wasm.js'
 
 /** What a parser tells of the answers on one connection. A throw ends the reading, as an error of the parser does. */
 export interface AnswerListener {
+  /** The first byte of an answer has come, whatever may follow it. */
+  begun(): void
   /** `keepAlive`: the connection is good for another answer after this one. Says what follows the head. */
   head(head: { status: number; rawHeaders: string[]; keepAlive: boolean }): Follows
   /** A part of the body, framing taken off; a view of the piece that was given. */
@@ -60,7 +62,7 @@ function load(): Llhttp {
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(binary), {
     env: {
       wasm_on_url: () => 0,
-      wasm_on_message_begin: () => 0,
+      wasm_on_message_begin: told((parser) => parser.onBegun()),
       wasm_on_status: told((parser, _at, length) => parser.onReason(length)),
       wasm_on_header_field: told((parser, at, length) => parser.onName(at, length)),
       wasm_on_header_value: told((parser, at, length) => parser.onValue(at, length)),
@@ -133,6 +135,10 @@ export class AnswerParser {
   /** Gives its memory back; nothing may be read any more. */
   free(): void {
     llhttp.llhttp_free(this.#pointer)
+  }
+
+  onBegun(): void {
+    this.#listener.begun()
   }
 
   onReason(length: number): void {

@@ -29,6 +29,9 @@ export class Connection implements Channel {
     this.#options = options
     this.#parser = new AnswerParser(
       {
+        // What comes right behind an answer, in the same piece, is refused as it begins: the rest of it would be read
+        // into the next one.
+        begun: () => void this.#asked(),
         head: (head): Follows => this.#asked().onHead(head),
         body: (part) => this.#asked().onBody(part),
         complete: (trailers) => this.#complete(trailers),
