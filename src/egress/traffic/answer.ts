@@ -48,6 +48,8 @@ export function passAnswer(options: {
   const coding = forms === undefined || from.headOnly ? 'none' : codingOf(from.rawHeaders)
   const decoder = coding === 'none' || coding === 'unknown' ? undefined : createDecoder(coding)
   const source = decoder ?? from
+  /** Bytes of the coding so far. */
+  let coded = 0
   const scrubber = forms === undefined ? undefined : new Scrubber(forms)
   let trailers: readonly string[] = []
   let over = false
@@ -120,11 +122,13 @@ export function passAnswer(options: {
   // Whoever closes it before its end has the upstream ended; what was being decoded is all that is left here.
   if (decoder !== undefined) to.onClosed(() => end('upstream_failed'))
   decoder?.on('data', search)
-  decoder?.on('end', finish)
+  // It ends where its coding does. What stands behind that is neither decoded nor searched, and may never end.
+  decoder?.on('end', () => (decoder.bytesWritten === coded ? finish() : end('upstream_failed')))
   from.read({
     data(part) {
       spent(part.length)
       if (decoder === undefined) return search(part)
+      coded += part.length
       if (over || decoder.write(part)) return
       from.pause()
       decoder.once('drain', () => from.resume())

@@ -1,5 +1,12 @@
-import type { Transform } from 'node:stream'
-import { constants, createBrotliDecompress, createGunzip, createZstdDecompress } from 'node:zlib'
+import {
+  type BrotliDecompress,
+  constants,
+  createBrotliDecompress,
+  createGunzip,
+  createZstdDecompress,
+  type Gunzip,
+  type ZstdDecompress,
+} from 'node:zlib'
 import { headerValues } from '../request/head.ts'
 
 /** What is decoded may be so many times as long as what came, and this much longer besides. */
@@ -32,9 +39,9 @@ export function codingOf(rawHeaders: readonly string[]): Coding {
 
 /**
  * Undoes a coding as bytes come, holding one window of it. Errors where the coding is broken or cut off, and where
- * it makes so much of so little that only a bomb does.
+ * it makes so much of so little that only a bomb does; ends where the coding ends, whatever stands behind it.
  */
-export function createDecoder(coding: keyof typeof decoders): Transform {
+export function createDecoder(coding: keyof typeof decoders): Gunzip | BrotliDecompress | ZstdDecompress {
   const decoder = decoders[coding]()
   let out = 0
   decoder.on('data', (chunk: Buffer) => {

@@ -1,11 +1,20 @@
 import type { RequestListener } from 'node:http'
 import type { TLSSocket } from 'node:tls'
-import { createGzip, gzipSync } from 'node:zlib'
+import { brotliCompressSync, createGzip, gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { type EgressRule, sourceSpec } from '../../../src/catalog/index.ts'
 import { placeholderFor } from '../../../src/vault/index.ts'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
-import { makeWorld, request, rule, sayAndRead, theSecret, type World } from '../../support/egress-world.ts'
+import {
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  theSecret,
+  type World,
+} from '../../support/egress-world.ts'
+import { makeRawWorld } from '../../support/raw-upstream.ts'
 
 /** Answers and requests that are made to cost: each costs bounded time and memory. Client, proxy and upstream share this process. */
 const mebibyte = 1024 * 1024
@@ -71,6 +80,30 @@ test('row 40: of one person four answers are decoded at a time, and the next is 
   await expect.poll(async () => await say('/short')).toContain('/short ')
   for (const socket of sockets) socket.destroy()
   for (const end of open) end()
+})
+
+test('row 40: an upstream that goes on behind the end of a compressed answer is closed, and is not read for nobody', async () => {
+  await using raw = await makeRawWorld()
+  const { world } = raw
+  let open = 0
+  const body = Buffer.concat([brotliCompressSync('one'), Buffer.from('tail')])
+  await using up = await raw.start((socket) => {
+    open += 1
+    socket.write('HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nTransfer-Encoding: chunked\r\n\r\n')
+    socket.write(Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n')]))
+    const more = setInterval(() => socket.write(`1000\r\n${'x'.repeat(4_096)}\r\n`), 5)
+    socket.once('close', () => {
+      clearInterval(more)
+      open -= 1
+    })
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const socket = await world.tunnel(host, up.port)
+  const heard = listenTo(socket)
+  socket.write(request(host, up.port, '/'))
+  expect(await world.outcome()).toMatchObject({ status: 200, failure: 'upstream_failed' })
+  await expect.poll(() => [open, heard.closed]).toEqual([0, true])
+  expect(heard.text).not.toContain('tail')
 })
 
 test('row 40: one event of a hundred megabytes on one line passes as it comes', async () => {

@@ -178,6 +178,10 @@ test.each<[string, string, Buffer, RegExp]>([
   ],
   ['and cut off', 'gzip', packed.subarray(0, -12), /200 OK/],
   ['and followed by more', 'gzip', Buffer.concat([packed, Buffer.from('tail')]), /200 OK/],
+  ['and followed by zeros', 'gzip', Buffer.concat([packed, Buffer.alloc(8)]), /200 OK/],
+  ['and followed by more', 'br', Buffer.concat([brotliCompressSync('one'), Buffer.from('tail')]), /200 OK/],
+  // Node's decoder stops behind the first of two frames.
+  ['twice', 'zstd', Buffer.concat([zstdCompressSync('one'), zstdCompressSync('two')]), /200 OK/],
   ['and is not', 'gzip', Buffer.from(`key: ${theSecret}`), /200 OK/],
 ])('row 7: an answer that is compressed %s is not let through whole', async (_, coding, body, begin) => {
   await using world = await makeRawWorld()
