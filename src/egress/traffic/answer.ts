@@ -56,6 +56,10 @@ export function passAnswer(options: {
   // The body's first part waits for the end of this turn, so that a short answer leaves in one piece with its head.
   let first: Buffer | undefined
   let turn: 'now' | 'over' = 'now'
+  // At once: whoever ends it from outside records what was masked until then.
+  const count = () => {
+    passed.redactions = scrubber?.hits ?? 0
+  }
   const end = (failure: Parameters<typeof options.ended>[0]) => {
     if (over) return
     over = true
@@ -63,7 +67,7 @@ export function passAnswer(options: {
       decoder?.destroy()
       to.abort()
     }
-    passed.redactions = scrubber?.hits ?? 0
+    count()
     options.ended(failure)
   }
   const guarded = (step: () => void) => {
@@ -98,7 +102,11 @@ export function passAnswer(options: {
     first = undefined
   }
   const search = (part: Buffer) =>
-    guarded(() => letThrough(scrubber === undefined ? part : scrubber.push(part)))
+    guarded(() => {
+      const clean = scrubber === undefined ? part : scrubber.push(part)
+      count()
+      letThrough(clean)
+    })
   const finish = () =>
     guarded(() => {
       if (scrubber !== undefined) letThrough(scrubber.end())
@@ -110,6 +118,7 @@ export function passAnswer(options: {
   guarded(() => {
     const headers = decoder === undefined ? from.rawHeaders : asDecoded(from.rawHeaders)
     const clean = cleanHead(headers, scrubber, options.vouched)
+    count()
     try {
       to.head(from.status, clean, from.headOnly)
     } catch {
