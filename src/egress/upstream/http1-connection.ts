@@ -76,7 +76,7 @@ export class Connection implements Channel {
       // What the parser would take for the beginning of an answer may be none, and still was not asked for.
       const exchange = this.#asked()
       const rest = this.#parser.read(piece)
-      if (rest === undefined) return
+      if (rest === undefined) return exchange.onRead()
       this.#leave({ keepSocket: true })
       exchange.onSwitched(rest)
     } catch (err) {

@@ -24,6 +24,8 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
   #interim = 0
   #keepAlive = false
   #reader: BodyReader | undefined
+  /** Of the body, what has been read of this piece of the connection. */
+  #parts: Buffer[] = []
   status = 0
   rawHeaders: readonly string[] = []
   headOnly = false
@@ -114,11 +116,21 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
   }
 
   onBody(part: Buffer): void {
-    this.#reader?.data(part)
+    this.#parts.push(part)
+  }
+
+  /** A piece of the connection has been read: what it had of the body goes on as one, in however many chunks it came. */
+  onRead(): void {
+    const parts = this.#parts
+    const [first] = parts
+    if (first === undefined) return
+    this.#parts = []
+    this.#reader?.data(parts.length === 1 ? first : Buffer.concat(parts))
   }
 
   /** The answer is whole. */
   onComplete(trailers: readonly string[]): void {
+    this.onRead()
     this.resume()
     this.#end()
     this.#reader?.ended(trailers)
