@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { silentLog } from '../../../src/core/index.ts'
 import { listen } from '../../../src/store/index.ts'
-import { armed, host } from '../../support/armed.ts'
+import { armed, host, listenTo } from '../../support/armed.ts'
 import {
   basic,
   connectRequest,
@@ -201,3 +201,21 @@ test('row 41: a request that comes to nothing has its line too, and of a flood n
   expect(refused.length).toBeLessThanOrEqual(31)
   expect(refused[0]).toMatchObject({ principalId: null, reason: 'lease_invalid', rule: 'lease', level: 40 })
 })
+
+test.each(['the client leaves', 'the lease is withdrawn'])(
+  'row 41: what was masked is recorded too where %s before the end',
+  async (how) => {
+    await using world = await makeWorld()
+    const { up } = await armed(world, (_req, res) => {
+      res.setHeader('x-echo', theSecret)
+      res.write(`data: ${theSecret}\n\n`)
+    })
+    const socket = await world.tunnel(host, up.port)
+    const heard = listenTo(socket)
+    socket.write(request(host, up.port, '/events'))
+    await expect.poll(() => heard.text).toContain('***\n\n')
+    if (how === 'the client leaves') socket.destroy()
+    else await world.store.db.updateTable('leases').set({ ended_at: new Date() }).execute()
+    expect(await world.outcome()).toMatchObject({ failure: expect.any(String), redactions: 2 })
+  },
+)
