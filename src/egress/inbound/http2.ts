@@ -104,6 +104,19 @@ class Http2Answer implements InboundAnswer {
   }
 
   onClosed(listener: (whole: boolean) => void): void {
-    this.sink.once('close', () => listener(this.sink.writableFinished && this.sink.rstCode === 0))
+    let told = false
+    const tell = (whole: boolean) => {
+      if (told) return
+      told = true
+      listener(whole)
+    }
+    this.sink.once('close', () => tell(this.sink.writableFinished && this.sink.rstCode === 0))
+    // Taken back before it was answered. Node says so before it lets the body end as if it were whole, which it does
+    // where the client names no error, and the stream never closes where nobody reads on.
+    this.sink.once('aborted', () => {
+      if (this.#cut) return
+      tell(false)
+      setImmediate(() => this.sink.destroy())
+    })
   }
 }

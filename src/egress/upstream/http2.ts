@@ -134,6 +134,7 @@ class Http2Request implements UpstreamRequest {
 
   constructor(stream: ClientHttp2Stream, events: UpstreamEvents) {
     this.#stream = stream
+    const isWhole = watchEnd(stream)
     let answered = false
     let interim = 0
     stream.on('error', (err) => events.failed(err))
@@ -149,7 +150,7 @@ class Http2Request implements UpstreamRequest {
       const headOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
       const head = { status: headers[':status'] ?? 502, rawHeaders: withoutPseudo(raw ?? []), headOnly }
       try {
-        events.answered(new Http2UpstreamAnswer(stream, head))
+        events.answered(new Http2UpstreamAnswer(stream, head, isWhole))
       } catch (err) {
         // Thrown into an event of Node's it would end the process.
         stream.destroy(err as Error)
@@ -183,15 +184,18 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
   readonly rawHeaders: readonly string[]
   readonly headOnly: boolean
   readonly #stream: ClientHttp2Stream
+  readonly #isWhole: () => boolean
 
   constructor(
     stream: ClientHttp2Stream,
     { status, rawHeaders, headOnly }: Pick<UpstreamAnswer, 'status' | 'rawHeaders' | 'headOnly'>,
+    isWhole: () => boolean,
   ) {
     this.status = status
     this.rawHeaders = rawHeaders
     this.headOnly = headOnly
     this.#stream = stream
+    this.#isWhole = isWhole
   }
 
   plain(): boolean {
@@ -214,7 +218,7 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
     stream.on('data', (part: Buffer) => {
       if (!over) reader.data(part)
     })
-    stream.on('end', () => end(stream.rstCode === constants.NGHTTP2_NO_ERROR))
+    stream.on('end', () => end(this.#isWhole()))
     stream.on('error', () => end(false))
     stream.on('close', () => end(false))
   }
@@ -226,6 +230,20 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
   resume(): void {
     this.#stream.resume()
   }
+}
+
+/**
+ * Whether the upstream has said that this is the end of its stream. A stream that it resets without an error ends for
+ * Node as if it had; but then the end is pushed onto a stream that is closed already.
+ */
+function watchEnd(stream: ClientHttp2Stream): () => boolean {
+  let isWhole = false
+  const push = stream.push.bind(stream)
+  stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+    if (chunk === null && !stream.closed) isWhole = true
+    return push(chunk, encoding)
+  }
+  return () => isWhole && stream.rstCode === constants.NGHTTP2_NO_ERROR
 }
 
 function requestHeaders({ tuple, headers, content, secretFields }: Outgoing): OutgoingHttpHeaders {

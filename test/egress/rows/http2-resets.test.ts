@@ -1,0 +1,81 @@
+import { createServer as createTls } from 'node:tls'
+import { expect, test } from 'vitest'
+import { host, listenTo } from '../../support/armed.ts'
+import { makeWorld, request, rule } from '../../support/egress-world.ts'
+import { frame, frameType, headerBlock, preface, startHttp2Upstream } from '../../support/http2.ts'
+import { byServerName, listenLocally } from '../../support/listening.ts'
+import { makeRawWorld } from '../../support/raw-upstream.ts'
+
+/** A stream that is reset with NO_ERROR before its end: for Node it has ended as any other. */
+const endHeaders = 4
+const withoutError = Buffer.alloc(4)
+
+test.each(['HTTP/1.1', 'HTTP/2'])(
+  'row 25: a body that is taken back without an error is not sent to an upstream of %s as a whole one',
+  async (version) => {
+    await using raw = await makeRawWorld()
+    const { world } = raw
+    let got = ''
+    await using up =
+      version === 'HTTP/1.1'
+        ? await raw.start((socket, head) => {
+            got += head
+            socket.on('data', (chunk: Buffer) => (got += chunk.toString('latin1')))
+            socket.once('close', () => (got += ' closed'))
+          })
+        : await startHttp2Upstream(world.upstreamContext, (stream) => {
+            stream.on('data', (chunk: Buffer) => (got += chunk.toString('latin1')))
+            stream.once('close', () => (got += stream.rstCode === 0 ? ' whole' : ' closed'))
+          })
+    await world.setRules([rule(host, up.port)])
+    const socket = await world.tunnel(host, up.port, { protocols: ['h2'] })
+    socket.resume()
+    const head = headerBlock([
+      [':method', 'POST'],
+      [':scheme', 'https'],
+      [':authority', `${host}:${up.port}`],
+      [':path', '/'],
+    ])
+    socket.write(Buffer.concat([preface, frame(frameType.headers, endHeaders, 1, head)]))
+    socket.write(frame(frameType.data, 0, 1, Buffer.from('half of it')))
+    await expect.poll(() => got).toContain('half of it')
+    socket.write(frame(frameType.reset, 0, 1, withoutError))
+    await expect.poll(() => got).toMatch(/half of it(?:\r\n)? closed$/)
+    expect(await world.outcome()).toMatchObject({ failure: 'client_closed' })
+  },
+)
+
+test.each([
+  ['with a length', [['content-length', '90']] as [string, string][]],
+  ['without a length', []],
+])(
+  'row 19: an answer %s that its upstream takes back without an error is not taken for whole',
+  async (_, length) => {
+    await using world = await makeWorld()
+    const context = await world.upstreamContext(host)
+    const options = { ALPNProtocols: ['h2'], ...byServerName(async () => context) }
+    const server = createTls(options, (socket) => {
+      socket.on('error', () => undefined)
+      const head = headerBlock([[':status', '200'], ...length])
+      socket.write(frame(frameType.settings, 0, 0))
+      socket.once('data', () => {
+        socket.write(frame(frameType.settings, 1, 0))
+        socket.write(frame(frameType.headers, endHeaders, 1, head))
+        socket.write(frame(frameType.data, 0, 1, Buffer.from('half of it')))
+        setTimeout(() => socket.end(frame(frameType.reset, 0, 1, withoutError)), 50)
+      })
+    })
+    const port = await listenLocally(server)
+    try {
+      await world.setRules([rule(host, port)])
+      const socket = await world.tunnel(host, port)
+      const heard = listenTo(socket)
+      socket.write(request(host, port, '/'))
+      await expect.poll(() => heard.closed).toBe(true)
+      expect(heard.text).toMatch(/half of it(?:\r\n)?$/)
+      expect(await world.outcome()).toMatchObject({ status: 200, failure: 'upstream_failed' })
+    } finally {
+      server.close()
+    }
+  },
+)
