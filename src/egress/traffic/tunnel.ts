@@ -5,6 +5,9 @@ import type { DenialReason } from '../decision/denial.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Destination } from '../request/tuple.ts'
 
+/** How long a client that has ended may take to read what is still on its way to it. */
+const lingerMs = 1_000
+
 /** A tunnel whose TLS is ended here: whose it is and where it was allowed to go. */
 export interface Tunnel {
   identity: Identity
@@ -89,7 +92,12 @@ export function openTunnel(options: {
   // Who has nothing more to say will not finish a handshake; one that never began is no refusal.
   const before = socket.bytesRead
   secured.once('end', () => {
-    if (established) return
+    if (established) {
+      // Node ends it too, with a last word where it was in the middle of a request. Written to a Unix socket whose other
+      // end is closed, that is neither sent nor an error, ever: the tunnel would stay until it has idled.
+      setTimeout(close, lingerMs).unref()
+      return
+    }
     if (socket.bytesRead > before) refuse('tls_failed')
     else close()
   })

@@ -237,6 +237,19 @@ test('row 39: a flood of server names and of hosts has no certificate made: only
   expect(up.seen).toEqual([])
 })
 
+test('row 38: a client that goes away in the middle of a body gives its tunnel back', async () => {
+  await using world = await makeWorld({ limits: { tunnelsPerPrincipal: 1 } })
+  const { up } = await armed(world, () => undefined)
+  const socket = await world.tunnel(host, up.port)
+  socket.write(
+    `POST / HTTP/1.1\r\nHost: ${host}:${up.port}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`,
+  )
+  socket.destroy()
+  await until(async () => (await world.events('egress.allowed', 0)).length === 1)
+  expect((await world.outcome())['failure']).toBe('client_closed')
+  await until(async () => await world.tunnel(host, up.port).then(Boolean, () => false), 8_000)
+})
+
 test('row 38: a client of HTTP/2 that goes away, with or without a request under way, gives its tunnel and its requests back', async () => {
   await using world = await makeWorld({ limits: { tunnelsPerPrincipal: 1, requestsPerPrincipal: 1 } })
   await using up = await startHttp2Upstream(world.upstreamContext, () => undefined)
