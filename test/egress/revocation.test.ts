@@ -1,3 +1,5 @@
+import type { Writable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { PrincipalId } from '../../src/core/index.ts'
 import { notify } from '../../src/store/index.ts'
@@ -10,6 +12,8 @@ import {
   sayAndRead,
   type World,
 } from '../support/egress-world.ts'
+import { http2Client } from '../support/http2.ts'
+import { makeRawWorld } from '../support/raw-upstream.ts'
 
 const host = 'orders.example.com'
 
@@ -91,6 +95,60 @@ test('invariant 5: a credential that was removed is refused on the next request 
   await new Promise((resolve) => setTimeout(resolve, 100))
   expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('credential_missing')
   expect(up.seen).toHaveLength(1)
+})
+
+test.each([
+  ['an answer that its client does not read', 'http/1.1'],
+  ['an answer that its client does not read', 'h2'],
+  ['a body that its upstream does not read', 'http/1.1'],
+  ['a body that its upstream does not read', 'h2'],
+])('invariant 5: %s ends within a second when the lease is withdrawn, by %s', async (what, protocol) => {
+  await using raw = await makeRawWorld()
+  const { world } = raw
+  const block = Buffer.alloc(64 * 1024, 'x')
+  const isAnswer = what.startsWith('an answer')
+  let sent = 0
+  let closed = false
+  /** As much as the other side takes. */
+  const fill = (into: Writable) => {
+    while (sent < 300_000_000) {
+      sent += block.length
+      if (!into.write(block)) return void into.once('drain', () => fill(into))
+    }
+  }
+  await using up = await raw.start((upstream) => {
+    upstream.once('close', () => (closed = true))
+    if (!isAnswer) return void upstream.pause()
+    upstream.write('HTTP/1.1 200 OK\r\nContent-Length: 300000000\r\n\r\n')
+    fill(upstream)
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const socket = await world.tunnel(host, up.port, { protocols: [protocol] })
+  socket.once('close', () => (closed = true))
+  const method = isAnswer ? 'GET' : 'POST'
+  if (protocol === 'h2') {
+    const stream = http2Client(socket).request(
+      { ':method': method, ':authority': `${host}:${up.port}` },
+      { endStream: isAnswer },
+    )
+    stream.on('error', () => undefined)
+    if (!isAnswer) fill(stream)
+  } else {
+    socket.write(request(host, up.port, '/', isAnswer ? [] : ['Content-Length: 300000000'], method))
+    if (isAnswer) socket.pause()
+    else {
+      socket.resume()
+      fill(socket)
+    }
+  }
+  // It waits, and with it whoever sends.
+  for (let before = -1; before !== sent || sent === 0; await sleep(200)) before = sent
+  expect(sent).toBeLessThan(50_000_000)
+  const since = performance.now()
+  await world.store.db.updateTable('leases').set({ ended_at: new Date() }).execute()
+  await expect.poll(() => closed, { timeout: 5_000 }).toBe(true)
+  expect(performance.now() - since).toBeLessThan(1_000)
+  expect((await world.outcome())['failure']).toBe('revoked')
 })
 
 test('another principal keeps going when one is withdrawn', async () => {

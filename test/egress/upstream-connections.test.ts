@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { request, rule, sayAndRead } from '../support/egress-world.ts'
@@ -89,3 +90,44 @@ test('an answer that came before the whole of the body leaves no connection to r
   const socket = await raw.world.tunnel(host, up.port)
   expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('connection 2')
 })
+
+test.each(['GET', 'POST'])(
+  'a %s on a kept connection that its upstream closes at that moment is sent once, and refused if it was lost',
+  async (method) => {
+    await using raw = await makeRawWorld()
+    const seen: string[] = []
+    const note = (text: string) => void seen.push(text.split(' ')[1] ?? '')
+    const ends: ((socket: Socket) => unknown)[] = [
+      (socket) => socket.destroy(),
+      (socket) => socket.end(),
+      (socket) => {
+        socket.write('HTTP/1.1 2')
+        socket.destroy()
+      },
+      (socket) => socket.write(answer('ok')),
+    ]
+    const up = await raw.start((socket, head) => {
+      note(head)
+      const mine = ends[seen.length % ends.length]
+      socket.write(answer('ok'))
+      socket.on('data', (chunk: Buffer) => {
+        note(chunk.toString('latin1'))
+        mine?.(socket)
+      })
+      // By itself too, about when the next request comes.
+      if (seen.length % 3 === 0) setTimeout(() => socket.end(), 10)
+    })
+    await raw.world.setRules([rule(host, up.port)])
+    const said: string[] = []
+    for (let n = 0; n < 40; n++) {
+      const socket = await raw.world.tunnel(host, up.port)
+      for (const path of [`/${n}-first`, `/${n}-second`]) {
+        said.push((await sayAndRead(socket, request(host, up.port, path, [], method))).slice(9, 12))
+        await sleep(8 + (n % 5))
+      }
+      socket.destroy()
+    }
+    expect(new Set(said)).toEqual(new Set(['200', '502']))
+    expect(seen.toSorted()).toEqual([...new Set(seen)].toSorted())
+  },
+)
