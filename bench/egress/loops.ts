@@ -3,11 +3,6 @@ import type { TLSSocket } from 'node:tls'
 import { answerBody } from './names.ts'
 import { head, open, readAnswer, type Target } from './wire.ts'
 
-export interface Latency {
-  p50: number
-  p99: number
-}
-
 /** Closed loop on one connection: sends the next request when the last was answered, rightly, as long as `more`. */
 function loop(
   socket: TLSSocket,
@@ -55,23 +50,25 @@ async function once(target: Target): Promise<void> {
   }
 }
 
-/** `count` requests one after the other on one tunnel, after 300 uncounted ones. */
-export async function sequential(target: Target, count: number): Promise<Latency> {
+// All of these answer with the milliseconds that each took.
+
+/** `count` requests one after the other on one tunnel, after 100 uncounted ones. */
+export async function sequential(target: Target, count: number): Promise<number[]> {
   const socket = await open(target)
   const warm: number[] = []
-  await loop(socket, target, warm, (done) => done < 300)
+  await loop(socket, target, warm, (done) => done < 100)
   socket.removeAllListeners()
   const times: number[] = []
   await loop(socket, target, times, (done) => done < count)
   socket.removeAllListeners().destroy()
-  return percentiles(times)
+  return times
 }
 
 export async function parallel(
   target: Target,
   tunnels: number,
   seconds: number,
-): Promise<Latency & { requests: number; perSecond: number }> {
+): Promise<{ times: number[]; elapsedMs: number }> {
   const sockets = await Promise.all(Array.from({ length: tunnels }, () => open(target)))
   const start = performance.now()
   const end = start + seconds * 1_000
@@ -79,30 +76,29 @@ export async function parallel(
   await Promise.all(
     sockets.map((socket, at) => loop(socket, target, times[at] ?? [], () => performance.now() < end)),
   )
-  const elapsed = (performance.now() - start) / 1_000
+  const elapsedMs = performance.now() - start
   for (const socket of sockets) socket.removeAllListeners().destroy()
-  const all = times.flat()
-  return { ...percentiles(all), requests: all.length, perSecond: all.length / elapsed }
+  return { times: times.flat(), elapsedMs }
 }
 
 /** A tunnel, a handshake and one request, over and over; with `hosts`, one to each of them. */
-export async function newTunnels(target: Target, count: number, hosts: string[] = []): Promise<Latency> {
+export async function newTunnels(target: Target, count: number, hosts: string[] = []): Promise<number[]> {
   const times: number[] = []
   for (let n = 0; n < count; n++) {
     const start = performance.now()
     await once({ ...target, host: hosts[n] ?? target.host })
     times.push(performance.now() - start)
   }
-  return percentiles(times)
+  return times
 }
 
 /**
  * From the request to the first event of a stream whose next comes 100 ms later. Each is read to its end, so that its
- * connection to the upstream is there for the next one, whoever keeps it.
+ * connection to the upstream is there for the next one, whoever keeps it; an uncounted one goes before.
  */
-export async function firstEvent(target: Target, path: string, count: number): Promise<Latency> {
+export async function firstEvent(target: Target, path: string, count: number): Promise<number[]> {
   const times: number[] = []
-  for (let n = 0; n < count; n++) {
+  for (let n = 0; n <= count; n++) {
     const socket = await open(target)
     const start = performance.now()
     let got = ''
@@ -118,9 +114,9 @@ export async function firstEvent(target: Target, path: string, count: number): P
       socket.write(head(target, path))
     })
     socket.removeAllListeners().destroy()
-    times.push(first ?? Number.NaN)
+    if (n > 0) times.push(first ?? Number.NaN)
   }
-  return percentiles(times)
+  return times
 }
 
 /** Opens tunnels and lets them idle until `release`. */
@@ -137,11 +133,4 @@ export async function idle(target: Target, count: number): Promise<{ release(): 
       for (const socket of sockets) socket.destroy()
     },
   }
-}
-
-function percentiles(times: number[]): Latency {
-  const sorted = times.toSorted((a, b) => a - b)
-  const at = (share: number) =>
-    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
-  return { p50: at(0.5), p99: at(0.99) }
 }

@@ -3,13 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { processTree, residentMemory } from '../processes.ts'
 import type { Contestant, Running } from './contestants.ts'
 import type { Driver } from './helpers.ts'
-import type { Latency } from './loops.ts'
 import { freshHosts, host } from './names.ts'
 import type { UpstreamPorts } from './upstream.ts'
 import type { Target } from './wire.ts'
 
+/** What one contestant is asked to do in a round; what has many parts is cut into `slices`. */
 export interface Sizes {
   rounds: number
+  slices: number
   sequential: number
   tunnels: number
   seconds: number
@@ -23,17 +24,19 @@ export interface Sizes {
 export const sizes: Record<'full' | 'quick', Sizes> = {
   full: {
     rounds: 3,
+    slices: 5,
     sequential: 2_000,
     tunnels: 32,
     seconds: 5,
     newTunnels: 100,
     newHosts: 15,
-    streams: 11,
+    streams: 10,
     mebibytes: 300,
     idleTunnels: 1_000,
   },
   quick: {
     rounds: 1,
+    slices: 2,
     sequential: 300,
     tunnels: 32,
     seconds: 2,
@@ -51,12 +54,18 @@ export interface Transfers {
   up: { ms: number; peak: number | undefined }
 }
 
+/** Milliseconds. */
+export interface Latency {
+  p50: number
+  p99: number
+}
+
 export interface Measured {
   name: string
   missing?: string
   /** One entry a round, as in everything below. */
   sequential: Latency[]
-  parallel: (Latency & { perSecond: number; cpuMicroseconds: number })[]
+  parallel: (Latency & { requests: number; perSecond: number; cpuMicroseconds: number })[]
   newTunnel: Latency[]
   newHost: Latency[]
   sse: Latency[]
@@ -73,7 +82,7 @@ export interface Bench {
   say: (line: string) => void
 }
 
-/** Every contestant in every round, each started anew, the order turning; then two more lives of each for memory. */
+/** Every contestant in every round, all alive at once and taking turns; then two more lives of each for memory. */
 export async function runAll(bench: Bench, contestants: Contestant[]): Promise<Measured[]> {
   const { size, say } = bench
   const results = contestants.map(
@@ -88,55 +97,125 @@ export async function runAll(bench: Bench, contestants: Contestant[]): Promise<M
       ndjson: [],
     }),
   )
-  for (let round = 0; round <= size.rounds + 1; round += 1) {
-    for (let turn = 0; turn < contestants.length; turn += 1) {
-      const index = (turn + round) % contestants.length
-      const contestant = contestants[index]
-      const result = results[index]
-      if (contestant === undefined || result === undefined || result.missing !== undefined) continue
-      const running = await contestant.start()
-      try {
-        if (round < size.rounds) await measureRound(bench, contestant, running, result)
-        else if (round === size.rounds) result.transfers = await measureTransfers(bench, running)
-        else if (running.pid !== 0) result.idleTunnel = await measureIdle(bench, running)
-      } finally {
-        await running.stop()
-      }
-      say(saidOf(result, round, size.rounds))
-    }
+  const present = contestants.flatMap((contestant, at) => {
+    const result = results[at]
+    return result === undefined || result.missing !== undefined ? [] : [{ contestant, result }]
+  })
+  for (let round = 0; round < size.rounds; round += 1) {
+    await measureRound(bench, turned(present, round))
+    for (const { result } of present) say(`round ${round + 1}: ${saidOf(result)}`)
+  }
+  for (const { contestant, result } of present) {
+    result.transfers = await inLife(contestant, async (running) => await measureTransfers(bench, running))
+    say(`transfers: ${result.name}: ${result.transfers.down.peak?.toFixed(0) ?? '–'} MiB`)
+    if (result.name === 'direct') continue
+    result.idleTunnel = await inLife(contestant, async (running) => await measureIdle(bench, running))
+    say(`idle tunnels: ${result.name}: ${result.idleTunnel.toFixed(0)} KiB`)
   }
   return results
 }
 
-function saidOf(result: Measured, round: number, rounds: number): string {
-  const last = result.parallel.at(-1)
-  if (round < rounds)
-    return `round ${round + 1}: ${result.name}: p50 ${result.sequential.at(-1)?.p50.toFixed(2)} ms, ${last?.perSecond.toFixed(0)} requests/s, ${last?.cpuMicroseconds.toFixed(0)} µs`
-  return round === rounds
-    ? `transfers: ${result.name}: ${result.transfers?.down.peak?.toFixed(0) ?? '–'} MiB`
-    : `idle tunnels: ${result.name}: ${result.idleTunnel?.toFixed(0) ?? '–'} KiB`
+async function inLife<T>(contestant: Contestant, work: (running: Running) => Promise<T>): Promise<T> {
+  const running = await contestant.start()
+  try {
+    return await work(running)
+  } finally {
+    await running.stop()
+  }
 }
 
+function turned<T>(list: readonly T[], by: number): T[] {
+  return list.map((_, at) => list[(at + by) % list.length]).filter((each) => each !== undefined)
+}
+
+function saidOf({ name, sequential, parallel }: Measured): string {
+  const last = parallel.at(-1)
+  return `${name}: p50 ${sequential.at(-1)?.p50.toFixed(2)} ms, ${last?.perSecond.toFixed(0)} requests/s, ${last?.cpuMicroseconds.toFixed(0)} µs`
+}
+
+/** Milliseconds of a contestant in one round, by measure. */
+interface Times {
+  sequential: number[]
+  parallel: number[]
+  newTunnel: number[]
+  sse: number[]
+  ndjson: number[]
+  /** Of all of `parallel` together. */
+  elapsedMs: number
+  cpuMs: number
+}
+
+/**
+ * One life of each. The machine's speed comes and goes within seconds, so every measure is cut into slices, and each
+ * slice is everybody's before the next begins, in another order.
+ */
 async function measureRound(
+  bench: Bench,
+  present: { contestant: Contestant; result: Measured }[],
+): Promise<void> {
+  const { driver, ports, size } = bench
+  await using stack = new AsyncDisposableStack()
+  const alive: { contestant: Contestant; running: Running; result: Measured; times: Times }[] = []
+  for (const { contestant, result } of present) {
+    const running = await contestant.start()
+    stack.defer(async () => await running.stop())
+    const fast: Target = { ...running.way, host: host.api, port: ports.fast }
+    result.newHost.push(latency(await driver.do('newTunnels', fast, size.newHosts, freshHosts)))
+    const times = { sequential: [], parallel: [], newTunnel: [], sse: [], ndjson: [], elapsedMs: 0, cpuMs: 0 }
+    alive.push({ contestant, running, result, times })
+  }
+  for (let slice = 0; slice < size.slices; slice += 1) {
+    for (const { contestant, running, times } of turned(alive, slice))
+      await measureSlice(bench, contestant.share, running, times)
+  }
+  for (const { result, times } of alive) {
+    const requests = times.parallel.length
+    result.sequential.push(latency(times.sequential))
+    result.parallel.push({
+      ...latency(times.parallel),
+      requests,
+      perSecond: (requests * 1_000) / times.elapsedMs,
+      cpuMicroseconds: (times.cpuMs * 1_000) / requests,
+    })
+    result.newTunnel.push(latency(times.newTunnel))
+    result.sse.push(latency(times.sse))
+    result.ndjson.push(latency(times.ndjson))
+  }
+}
+
+async function measureSlice(
   { driver, ports, size }: Bench,
-  { share }: Contestant,
+  share: number,
   running: Running,
-  result: Measured,
+  times: Times,
 ): Promise<void> {
   const fast: Target = { ...running.way, host: host.api, port: ports.fast }
-  const full: Target = { ...fast, port: ports.full }
-  result.newHost.push(await driver.do('newTunnels', fast, size.newHosts, freshHosts))
-  result.sequential.push(await driver.do('sequential', fast, size.sequential * share))
-  await driver.do('parallel', fast, size.tunnels, size.seconds / 4)
-  const before = cpuMs(running.pid)
-  const many = await driver.do('parallel', fast, size.tunnels, size.seconds)
-  const cpuMicroseconds = ((cpuMs(running.pid) - before) * 1_000) / many.requests
-  result.parallel.push({ ...many, cpuMicroseconds })
-  result.newTunnel.push(await driver.do('newTunnels', fast, size.newTunnels))
   // One person's: ours shares no connection to an upstream between people.
-  const own: Target = { ...full, identities: full.identities?.slice(0, 1) ?? [] }
-  result.sse.push(await driver.do('firstEvent', own, '/sse', size.streams))
-  result.ndjson.push(await driver.do('firstEvent', own, '/ndjson', size.streams))
+  const own: Target = {
+    ...running.way,
+    host: host.api,
+    port: ports.full,
+    identities: running.way.identities?.slice(0, 1) ?? [],
+  }
+  const part = (whole: number) => Math.ceil(whole / size.slices)
+  times.sequential.push(...(await driver.do('sequential', fast, part(size.sequential * share))))
+  const seconds = size.seconds / size.slices
+  await driver.do('parallel', fast, size.tunnels, seconds / 4)
+  const before = cpuMs(running.pid)
+  const many = await driver.do('parallel', fast, size.tunnels, seconds)
+  times.cpuMs += cpuMs(running.pid) - before
+  times.elapsedMs += many.elapsedMs
+  for (const time of many.times) times.parallel.push(time)
+  times.newTunnel.push(...(await driver.do('newTunnels', fast, part(size.newTunnels))))
+  times.sse.push(...(await driver.do('firstEvent', own, '/sse', part(size.streams))))
+  times.ndjson.push(...(await driver.do('firstEvent', own, '/ndjson', part(size.streams))))
+}
+
+function latency(times: number[]): Latency {
+  const sorted = times.toSorted((a, b) => a - b)
+  const at = (share: number) =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+  return { p50: at(0.5), p99: at(0.99) }
 }
 
 /** The peaks of long transfers; a life of its own, as memory that was given back to malloc is not to the system. */

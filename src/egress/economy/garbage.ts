@@ -15,7 +15,7 @@ export function collectYoung(): void {
 
 /**
  * Collects everything and gives the room back to the system, as V8 does of itself only where there is nothing to do.
- * Takes some 50 ms: for the end of a start, whose garbage and 30 MiB of room would stay for good.
+ * Takes some 60 ms: for the end of a start, whose garbage and 30 MiB of room would stay for good.
  */
 export function giveBackMemory(): void {
   collect({ type: 'major', flavor: 'last-resort' })
