@@ -69,9 +69,9 @@ async function profileOurs({ driver, ports, size }: Bench, ours: Ours): Promise<
   try {
     const { stop, pid: _, ...way } = await ours.start(['--cpu-prof', '--cpu-prof-dir', folder])
     const target = { ...way, host: host.api, port: ports.fast }
-    const { times } = await driver.do('parallel', target, size.tunnels, size.seconds)
+    const { requests } = await driver.do('parallel', target, size.tunnels, size.seconds)
     await stop()
-    return summariseProfile(folder, here('../../'), times.length)
+    return summariseProfile(folder, here('../../'), requests)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

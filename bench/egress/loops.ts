@@ -52,11 +52,11 @@ async function once(target: Target): Promise<void> {
 
 // All of these answer with the milliseconds that each took.
 
-/** `count` requests one after the other on one tunnel, after 100 uncounted ones. */
+/** `count` requests one after the other on one tunnel, after 300 uncounted ones. */
 export async function sequential(target: Target, count: number): Promise<number[]> {
   const socket = await open(target)
   const warm: number[] = []
-  await loop(socket, target, warm, (done) => done < 100)
+  await loop(socket, target, warm, (done) => done < 300)
   socket.removeAllListeners()
   const times: number[] = []
   await loop(socket, target, times, (done) => done < count)
@@ -64,21 +64,28 @@ export async function sequential(target: Target, count: number): Promise<number[
   return times
 }
 
+/** Requests on all of `tunnels` at once; those of the first quarter of `seconds` are in `requests` only. */
 export async function parallel(
   target: Target,
   tunnels: number,
   seconds: number,
-): Promise<{ times: number[]; elapsedMs: number }> {
+): Promise<{ times: number[]; elapsedMs: number; requests: number }> {
   const sockets = await Promise.all(Array.from({ length: tunnels }, () => open(target)))
-  const start = performance.now()
-  const end = start + seconds * 1_000
-  const times = sockets.map((): number[] => [])
-  await Promise.all(
-    sockets.map((socket, at) => loop(socket, target, times[at] ?? [], () => performance.now() < end)),
-  )
-  const elapsedMs = performance.now() - start
-  for (const socket of sockets) socket.removeAllListeners().destroy()
-  return { times: times.flat(), elapsedMs }
+  const forMs = async (ms: number) => {
+    const start = performance.now()
+    const times = sockets.map((): number[] => [])
+    await Promise.all(
+      sockets.map((socket, at) =>
+        loop(socket, target, times[at] ?? [], () => performance.now() < start + ms),
+      ),
+    )
+    for (const socket of sockets) socket.removeAllListeners()
+    return { times: times.flat(), elapsedMs: performance.now() - start }
+  }
+  const before = await forMs(seconds * 250)
+  const counted = await forMs(seconds * 1_000)
+  for (const socket of sockets) socket.destroy()
+  return { ...counted, requests: before.times.length + counted.times.length }
 }
 
 /** A tunnel, a handshake and one request, over and over; with `hosts`, one to each of them. */

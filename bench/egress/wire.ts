@@ -29,7 +29,13 @@ export async function dial(target: Target): Promise<Socket> {
   const socket =
     typeof proxy === 'string'
       ? connectTcp(proxy)
-      : connectTcp({ port: proxy ?? target.port, host: '127.0.0.1', noDelay: true })
+      : connectTcp({
+          port: proxy ?? target.port,
+          host: '127.0.0.1',
+          // mockttp takes a connection whose address and port are those of one of its own to an upstream for a loop.
+          localAddress: '127.0.0.2',
+          noDelay: true,
+        })
   await new Promise<void>((resolve, reject) => {
     socket.once('connect', resolve)
     socket.once('error', reject)
