@@ -90,7 +90,7 @@ export function targets(all: Summary[]): string {
     [
       'first event beyond the floor',
       '≤ 1 ms',
-      `${(first.sse.median - floor.firstEventMs.sse.median).toFixed(1)} SSE, ${(first.ndjson.median - floor.firstEventMs.ndjson.median).toFixed(1)} NDJSON`,
+      `${(first.sse.median - floor.firstEventMs.sse.median).toFixed(2)} SSE, ${(first.ndjson.median - floor.firstEventMs.ndjson.median).toFixed(2)} NDJSON`,
     ],
     ['an idle tunnel', '≤ 80 KiB', `${whole(ours.idleTunnel)} KiB`],
     [
