@@ -15,7 +15,7 @@ import { createRecorder } from './records/record.ts'
 import { createCredentials } from './secrets/credentials.ts'
 import { createMint } from './secrets/mint/mint.ts'
 import { fromMachine, fromNetwork } from './traffic/caller.ts'
-import { listenTcp, listenUnix, socketName } from './traffic/listening.ts'
+import { closeServer, listenTcp, listenUnix, socketName } from './traffic/listening.ts'
 import { defaultLimits, type Egress, type EgressOptions } from './types.ts'
 import { createConnect, createTrust } from './upstream/connection.ts'
 import { systemDial } from './upstream/dial.ts'
@@ -215,11 +215,4 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     metricsPort,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   }
-}
-
-async function closeServer(server: Server): Promise<void> {
-  if (!server.listening) return
-  const closed = new Promise((resolve) => server.close(resolve))
-  server.closeAllConnections()
-  await closed
 }

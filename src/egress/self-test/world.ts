@@ -1,6 +1,7 @@
 import { once } from 'node:events'
+import type { Server } from 'node:http'
 import { createServer as createHttps } from 'node:https'
-import { type AddressInfo, connect as connectTcp, type Server, type Socket } from 'node:net'
+import { connect as connectTcp } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { connect as connectTls } from 'node:tls'
 import { sourceSpec } from '../../catalog/index.ts'
@@ -9,6 +10,7 @@ import type { assemble } from '../assemble.ts'
 import { createGuard, systemResolve } from '../decision/guard.ts'
 import type { Leaves } from '../keys/certificates.ts'
 import { fromMachine } from '../traffic/caller.ts'
+import { closeServer, listenTcp } from '../traffic/listening.ts'
 import { defaultLimits } from '../types.ts'
 import { createConnect, createTrust } from '../upstream/connection.ts'
 import { systemDial } from '../upstream/dial.ts'
@@ -22,18 +24,8 @@ interface Place extends AsyncDisposable {
 }
 
 async function listening(server: Server): Promise<Place> {
-  const sockets = new Set<Socket>()
-  server.on('connection', (socket: Socket) => sockets.add(socket))
-  server.listen(0, loopback)
-  await once(server, 'listening')
-  return {
-    port: (server.address() as AddressInfo).port,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-      await once(server, 'close')
-    },
-  }
+  const { port } = await listenTcp(server, loopback, 0)
+  return { port, [Symbol.asyncDispose]: async () => await closeServer(server) }
 }
 
 /** An upstream for `hosts` that says which credentials it was shown: to `seen`, and in the header and body of its answer. */
@@ -98,7 +90,11 @@ export async function startProxy(
     hosts,
   }
   await using stack = new AsyncDisposableStack()
-  const { front, upstream: connections } = build({
+  const {
+    front,
+    live,
+    upstream: connections,
+  } = build({
     leases: oneLease(lease, sourceId),
     rulesAt: () => book,
     credentials: oneCredential(key),
@@ -127,6 +123,7 @@ export async function startProxy(
   stack.defer(() => connections.close())
   stack.defer(() => front.close())
   const { port } = stack.use(await listening(front.makeOuter(fromMachine)))
+  stack.defer(() => live.endAll())
   const authorization = `Basic ${Buffer.from(`${sourceId}:${lease}`).toString('base64')}`
   const resources = stack.move()
   return {

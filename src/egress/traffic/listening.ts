@@ -47,6 +47,14 @@ export async function listenTcp(server: Server, host: string, port: number): Pro
   return server.address() as AddressInfo
 }
 
+/** Takes no more connections and ends those there are, but for tunnels: they are no longer the server's. */
+export async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return
+  const closed = new Promise((resolve) => server.close(resolve))
+  server.closeAllConnections()
+  await closed
+}
+
 async function listening(server: Server, start: () => void): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const fail = (cause: Error) =>
