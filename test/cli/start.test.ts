@@ -4,7 +4,10 @@ import { expect, test } from 'vitest'
 
 const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
 
-/** Says at the end of a process how many threads it had and what its children would be given. */
+/**
+ * Says at the end of a process how many threads it had and what its children would be given. It prints that, because a
+ * process that has ended can be asked no other way.
+ */
 const spy = `
   import { readdirSync } from 'node:fs'
   process.on('exit', () => {

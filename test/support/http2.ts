@@ -113,6 +113,19 @@ export const frameType = {
   continuation: 9,
 } as const
 
+/** Flags of a HEADERS frame; END_STREAM of a DATA frame as well. */
+export const frameFlag = { endStream: 1, endHeaders: 4, padded: 8 } as const
+
+/** The pseudo-header fields of a request by https. */
+export function pseudoHeaders(host: string, port: number, method = 'GET', path = '/'): [string, string][] {
+  return [
+    [':method', method],
+    [':scheme', 'https'],
+    [':authority', `${host}:${port}`],
+    [':path', path],
+  ]
+}
+
 /** One frame as RFC 9113 section 4.1 has it. */
 export function frame(
   type: number,

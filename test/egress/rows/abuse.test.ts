@@ -10,6 +10,7 @@ import {
   headerBlock,
   http2Client,
   preface,
+  pseudoHeaders,
   startHttp2Upstream,
 } from '../../support/http2.ts'
 import { until } from '../../support/until.ts'
@@ -265,12 +266,7 @@ test('row 38: a client of HTTP/2 that goes away, with or without a request under
   }
   ;(await open()).destroy()
   ;(await open()).end()
-  const headers = headerBlock([
-    [':method', 'GET'],
-    [':scheme', 'https'],
-    [':authority', `${host}:${up.port}`],
-    [':path', '/'],
-  ])
+  const headers = headerBlock(pseudoHeaders(host, up.port))
   for (const leave of ['destroy', 'end'] as const) {
     const socket = await open()
     socket.write(Buffer.concat([preface, frame(frameType.headers, 5, 1, headers)]))

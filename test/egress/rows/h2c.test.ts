@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { host, listenTo } from '../../support/armed.ts'
 import { basic, makeWorld, rule, sayAndRead } from '../../support/egress-world.ts'
-import { frame, frameType, headerBlock, preface } from '../../support/http2.ts'
+import { frame, frameType, headerBlock, preface, pseudoHeaders } from '../../support/http2.ts'
 
 /** HTTP/2 where TLS has not agreed on it. */
 
@@ -38,12 +38,7 @@ test('row 17: HTTP/2 with prior knowledge where HTTP/1.1 was agreed on, and at t
   await using world = await makeWorld()
   const up = await world.upstream((_req, res) => res.end('ok'))
   await world.setRules([rule(host, up.port)])
-  const fields: [string, string][] = [
-    [':method', 'GET'],
-    [':scheme', 'https'],
-    [':authority', `${host}:${up.port}`],
-    [':path', '/'],
-  ]
+  const fields: [string, string][] = pseudoHeaders(host, up.port)
   const asked = Buffer.concat([preface, frame(frameType.headers, 5, 1, headerBlock(fields))])
   for (const socket of [await world.tunnel(host, up.port), await world.connect()]) {
     const heard = listenTo(socket)

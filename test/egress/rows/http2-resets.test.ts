@@ -2,12 +2,20 @@ import { createServer as createTls } from 'node:tls'
 import { expect, test } from 'vitest'
 import { host, listenTo } from '../../support/armed.ts'
 import { makeWorld, request, rule } from '../../support/egress-world.ts'
-import { frame, frameType, headerBlock, preface, startHttp2Upstream } from '../../support/http2.ts'
+import {
+  frame,
+  frameFlag,
+  frameType,
+  headerBlock,
+  preface,
+  pseudoHeaders,
+  startHttp2Upstream,
+} from '../../support/http2.ts'
 import { byServerName, listenLocally } from '../../support/listening.ts'
 import { makeRawWorld } from '../../support/raw-upstream.ts'
 
-/** A stream that is reset with NO_ERROR before its end: for Node it has ended as any other. */
-const endHeaders = 4
+/** Streams that are reset with NO_ERROR before their end, which Node ends as it ends any other. */
+
 const withoutError = Buffer.alloc(4)
 
 test.each(['HTTP/1.1', 'HTTP/2'])(
@@ -30,13 +38,8 @@ test.each(['HTTP/1.1', 'HTTP/2'])(
     await world.setRules([rule(host, up.port)])
     const socket = await world.tunnel(host, up.port, { protocols: ['h2'] })
     socket.resume()
-    const head = headerBlock([
-      [':method', 'POST'],
-      [':scheme', 'https'],
-      [':authority', `${host}:${up.port}`],
-      [':path', '/'],
-    ])
-    socket.write(Buffer.concat([preface, frame(frameType.headers, endHeaders, 1, head)]))
+    const head = headerBlock(pseudoHeaders(host, up.port, 'POST'))
+    socket.write(Buffer.concat([preface, frame(frameType.headers, frameFlag.endHeaders, 1, head)]))
     socket.write(frame(frameType.data, 0, 1, Buffer.from('half of it')))
     await expect.poll(() => got).toContain('half of it')
     socket.write(frame(frameType.reset, 0, 1, withoutError))
@@ -60,7 +63,7 @@ test.each([
       socket.write(frame(frameType.settings, 0, 0))
       socket.once('data', () => {
         socket.write(frame(frameType.settings, 1, 0))
-        socket.write(frame(frameType.headers, endHeaders, 1, head))
+        socket.write(frame(frameType.headers, frameFlag.endHeaders, 1, head))
         socket.write(frame(frameType.data, 0, 1, Buffer.from('half of it')))
         setTimeout(() => socket.end(frame(frameType.reset, 0, 1, withoutError)), 50)
       })

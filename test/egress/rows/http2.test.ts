@@ -4,18 +4,19 @@ import { makeWorld, request, rule, sayAndRead, type World } from '../../support/
 import {
   ask,
   frame,
+  frameFlag,
   frameType,
   headerBlock,
   http2Client,
   preface,
+  pseudoHeaders,
   readFrames,
   startHttp2Upstream,
 } from '../../support/http2.ts'
 import { makeRawWorld } from '../../support/raw-upstream.ts'
 
 const host = 'orders.example.com'
-const endStream = 1
-const endHeaders = 4
+const { endStream, endHeaders } = frameFlag
 
 async function upstream(world: World) {
   const up = await startHttp2Upstream(world.upstreamContext, (stream) => {
@@ -38,12 +39,7 @@ async function frames(world: World, port: number, ...bytes: Buffer[]) {
   return { back, isClosed: () => closed, socket }
 }
 
-const good = (port: number): [string, string][] => [
-  [':method', 'GET'],
-  [':scheme', 'https'],
-  [':authority', `${host}:${port}`],
-  [':path', '/'],
-]
+const good = (port: number): [string, string][] => pseudoHeaders(host, port)
 
 const bad: [string, (port: number) => [string, string][]][] = [
   ['repeated :path', (p) => [...good(p), [':path', '/admin']]],

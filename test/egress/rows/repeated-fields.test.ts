@@ -1,16 +1,11 @@
 import { constants } from 'node:http2'
 import { expect, test } from 'vitest'
 import { makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
-import { answered, ask, http2Client, startHttp2Upstream } from '../../support/http2.ts'
+import { answered, ask, http2Client, pseudoHeaders, startHttp2Upstream } from '../../support/http2.ts'
 
 const host = 'orders.example.com'
 
-const good = (port: number): Record<string, string> => ({
-  ':method': 'GET',
-  ':scheme': 'https',
-  ':authority': `${host}:${port}`,
-  ':path': '/',
-})
+const good = (port: number) => Object.fromEntries(pseudoHeaders(host, port))
 
 /** Every field that Node knows, but what frames a message or belongs to one hop. */
 const knownFields = Object.entries(constants)

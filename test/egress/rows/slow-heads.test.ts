@@ -6,10 +6,12 @@ import { makeWorld, rule } from '../../support/egress-world.ts'
 import {
   ask,
   frame,
+  frameFlag,
   frameType,
   headerBlock,
   http2Client,
   preface,
+  pseudoHeaders,
   readFrames,
   startHttp2Upstream,
 } from '../../support/http2.ts'
@@ -18,18 +20,9 @@ import { until } from '../../support/until.ts'
 /** Heads by HTTP/2 that never come to their end. The silence of a tunnel is allowed far longer here than a head is. */
 
 const limits = { headersTimeoutMs: 300, tunnelIdleTimeoutMs: 60_000 }
-const endStream = 1
-const endHeaders = 4
-const padded = 8
+const { endStream, endHeaders, padded } = frameFlag
 
-function fields(port: number, path = '/'): [string, string][] {
-  return [
-    [':method', 'GET'],
-    [':scheme', 'https'],
-    [':authority', `${host}:${port}`],
-    [':path', path],
-  ]
-}
+const fields = (port: number, path?: string) => pseudoHeaders(host, port, 'GET', path)
 
 const slow: [string, (port: number) => Buffer, (n: number) => Buffer | undefined][] = [
   ['says nothing at all', () => Buffer.alloc(0), () => undefined],
