@@ -8,8 +8,9 @@ const maxDepth = 100
 
 /**
  * Reads a JSON text strictly (RFC 8259) and finds the places that `pointers` name, one for each: undefined where there
- * is neither a value nor an object to take it. Undefined in place of them all for what is no JSON, for an object with the same key twice, and for a key that differs from a pointer's last token in letter case
- * only: two readers could take another member for the one that is meant.
+ * is neither a value nor an object to take it. Undefined in place of them all for what is no JSON, for an object with
+ * the same key twice, and for a key that differs from a pointer's last token in letter case only: two readers could
+ * take another member for the one that is meant.
  */
 export function findInJson(
   text: string,
