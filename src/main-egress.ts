@@ -8,6 +8,7 @@ import {
   type EgressLimits,
   generateEgressKeys,
   giveBackMemory,
+  giveBackWhenQuiet,
   selfTest,
 } from './egress/index.ts'
 import { joinDatabase, openStore } from './store/index.ts'
@@ -35,6 +36,7 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
       readFileSync(resolve(config.baseDir, path), 'utf8'),
     ),
   })
+  using _quiet = giveBackWhenQuiet()
   process.stdout.write('ready\n')
   if (!options.stop.aborted) await once(options.stop, 'abort')
 }

@@ -6,6 +6,7 @@
  */
 export { type ProposedRule, proposeRule, suggestRules } from './decision/proposal.ts'
 export { giveBackMemory } from './economy/garbage.ts'
+export { giveBackWhenQuiet } from './economy/quiet.ts'
 export { createEgress } from './egress.ts'
 
 export { generateEgressKeys, loadEgressKeys } from './keys/keys.ts'
