@@ -5,6 +5,12 @@ export function pairsOf(flat: readonly string[]): [string, string][] {
   return pairs
 }
 
+/** A field's name as CGI, WSGI and their like read it: `X_Api_Key` is `x-api-key` to them. */
+export function cgiName(name: string): string {
+  const lower = name.toLowerCase()
+  return lower.includes('_') ? lower.replaceAll('_', '-') : lower
+}
+
 // RFC 9110 section 6.5.1: what frames, routes, authenticates or changes the meaning of a message is no trailer.
 const neverTrailers = new Set([
   'age',
@@ -42,7 +48,7 @@ const neverTrailers = new Set([
 export function forwardedTrailers(flat: readonly string[]): string[] {
   return pairsOf(flat)
     .filter(([name]) => {
-      const lower = name.toLowerCase().replaceAll('_', '-')
+      const lower = cgiName(name)
       return !neverTrailers.has(lower) && !/^(?:proxy-|if-|access-control-|:)/.test(lower)
     })
     .flat()

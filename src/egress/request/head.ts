@@ -1,3 +1,5 @@
+import { cgiName } from './fields.ts'
+
 /** The head of a request as the parser saw it: nothing merged, nothing dropped. */
 export interface Head {
   method: string
@@ -95,8 +97,7 @@ function readFields(rawHeaders: readonly string[]) {
     else if (name === 'expect') found.expects.push(value)
     else if (name === 'upgrade') found.isUpgrade ||= true
     else {
-      // CGI, WSGI and their like read `X_Original_URL` as `X-Original-URL`.
-      const dashed = name.includes('_') ? name.replaceAll('_', '-') : name
+      const dashed = cgiName(name)
       if (dashed === 'http2-settings') found.isUpgrade = 'settings'
       else if (overrides.has(dashed)) found.isOverride = true
     }

@@ -1,4 +1,5 @@
 import { hopHeaders, searchHazards } from '../../catalog/index.ts'
+import { cgiName } from '../request/fields.ts'
 import type { Bound } from './slot.ts'
 
 // Where a caller could carry a credential or an identity of its own beside the injected one.
@@ -35,8 +36,7 @@ export function forwardedHeaders(options: {
   const headers = ['Host', options.authority]
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''
-    // CGI, WSGI and their like read `X_Api_Key` as `X-Api-Key`.
-    const lower = name.toLowerCase().replaceAll('_', '-')
+    const lower = cgiName(name)
     if (hopHeaders.has(lower) || dropped.includes(lower) || lower.startsWith('proxy-')) continue
     if (searched && searchHazards.has(lower)) continue
     if ((bound.length > 0 || options.signed) && identities.has(lower)) continue

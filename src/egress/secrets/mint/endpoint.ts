@@ -14,7 +14,7 @@ export type Asked =
 
 export interface EndpointDeps {
   /** Judges where the host leads; the operator's `address` is the only way inside. */
-  check(destination: Destination, address: string | undefined): Promise<Guarded>
+  check(destination: Destination, address: string | undefined): Guarded | Promise<Guarded>
   /** Dials judged addresses and speaks TLS as the host; rejects before anything of a request is sent. */
   connect(
     place: Destination & { secure: true; addresses: readonly string[]; poolKey: string },

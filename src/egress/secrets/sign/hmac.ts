@@ -1,6 +1,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import type { SignedVariable, SignSpec } from '../../../catalog/index.ts'
 import type { Secret } from '../../../core/index.ts'
+import { cgiName } from '../../request/fields.ts'
 import type { Signable } from './sigv4.ts'
 
 type HmacSpec = Extract<SignSpec, { kind: 'hmac' }>
@@ -56,7 +57,7 @@ export function signHmac(
   const headers: string[] = []
   for (let i = 0; i < request.headers.length; i += 2) {
     const name = request.headers[i] ?? ''
-    const given = name.toLowerCase().replaceAll('_', '-')
+    const given = cgiName(name)
     if (!Object.hasOwn(spec.headers, given)) headers.push(name, request.headers[i + 1] ?? '')
   }
   for (const [name, template] of Object.entries(spec.headers)) headers.push(name, fill(template))

@@ -1,6 +1,7 @@
 import { createHash, createHmac } from 'node:crypto'
 import type { SignSpec } from '../../../catalog/index.ts'
 import type { Secret } from '../../../core/index.ts'
+import { cgiName } from '../../request/fields.ts'
 
 type Sigv4Spec = Extract<SignSpec, { kind: 'aws_sigv4' }>
 
@@ -111,11 +112,11 @@ export function signSigv4(
 }
 
 /**
- * CGI, WSGI and their like read `X_Amz_Date` as `X-Amz-Date`. Of Amazon's own fields only those are signed that are
- * spelt with dashes, so no other may pass for one; underscores further on are a name of the caller's, such as of metadata.
+ * Of Amazon's own fields only those are signed that are spelt with dashes, so no other may pass for one; underscores
+ * further on are a name of the caller's, such as of metadata.
  */
 function isReplaced(lower: string): boolean {
-  const dashed = lower.replaceAll('_', '-')
+  const dashed = cgiName(lower)
   if (replaced.has(dashed)) return true
   if (lower === dashed || !dashed.startsWith('x-amz-')) return false
   return !lower.startsWith('x-amz-') || dashed === 'x-amz-content-sha256'
