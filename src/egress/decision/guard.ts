@@ -31,8 +31,15 @@ export type Guarded =
   | { ok: false; by: 'limit'; reason: Extract<DenialReason, 'too_many_requests' | 'proxy_overloaded'> }
 
 export interface Guard {
-  /** The addresses that may be dialled for this destination under this rule, in order; `principalId` is who asks. */
-  check(destination: Destination, rule: Pick<EgressRule, 'address'>, principalId: string): Promise<Guarded>
+  /**
+   * The addresses that may be dialled for this destination under this rule, in order; at once where no name must be
+   * looked up. `principalId` is who asks.
+   */
+  check(
+    destination: Destination,
+    rule: Pick<EgressRule, 'address'>,
+    principalId: string,
+  ): Guarded | Promise<Guarded>
   /** Look-ups beyond `timeoutMs`, each of which holds a thread and its place among `lookUps`. */
   readonly overdueLookUps: number
 }
@@ -105,15 +112,19 @@ export function createGuard(options: {
     },
   })
 
+  const looked = async (host: string, principalId: string): Promise<Guarded> => {
+    const verdict = await look.find(host, principalId)
+    if (typeof verdict === 'object') return verdict
+    const reason = verdict === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
+    return { ok: false, by: 'limit', reason }
+  }
+
   return {
-    async check({ host, port }, rule, principalId) {
+    check({ host, port }, rule, principalId) {
       if (rule.address !== undefined) return pinned(rule.address, port)
       // An address written as a host needs no name server; no rule can name one, and it is judged all the same.
       if (isIP(host) !== 0) return judge([host])
-      const verdict = await look.find(host, principalId)
-      if (typeof verdict === 'object') return verdict
-      const reason = verdict === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
-      return { ok: false, by: 'limit', reason }
+      return look.known(host) ?? looked(host, principalId)
     },
     get overdueLookUps() {
       return look.overdue

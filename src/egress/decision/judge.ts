@@ -45,7 +45,8 @@ export function createJudge(options: {
     const arming = options.credentials.arm(matched, known.rules, minted, identity.principalId)
     const armed = arming instanceof Promise ? await arming : arming
     if (!armed.ok) return { allow: false, reason: armed.reason, rule: `${rule} ${armed.credential}` }
-    const guarded = await options.guard.check(tuple, matched, identity.principalId)
+    const checking = options.guard.check(tuple, matched, identity.principalId)
+    const guarded = checking instanceof Promise ? await checking : checking
     if (!guarded.ok)
       return { allow: false, reason: guarded.reason, rule: guarded.by === 'limit' ? 'limit' : rule }
     return {
