@@ -1,22 +1,35 @@
-import { sql } from 'kysely'
+import { CompiledQuery, sql } from 'kysely'
 import type { AuditEvent, CallId, PrincipalId } from '../core/index.ts'
-import type { Executor } from './database.ts'
+import type { Executor, Store } from './database.ts'
+
+// One text and one parameter however many there are: of a thousand parameters the planning is most of the work.
+const appendText = `
+  INSERT INTO events (kind, principal_id, token_id, call_id, data)
+  SELECT kind, principal_id, token_id, call_id, data FROM json_to_recordset($1::json)
+    AS rows (kind text, principal_id text, token_id text, call_id text, data jsonb)`
 
 /** Appends audit events in the caller's transaction, so that a fact and its record stand or fall together. */
-export async function appendEvents(db: Executor, events: AuditEvent[]): Promise<void> {
+export async function appendEvents(db: Executor, events: readonly AuditEvent[]): Promise<void> {
   if (events.length === 0) return
-  // One text and one parameter however many there are: of a thousand parameters the planning is most of the work.
-  const rows = events.map(({ kind, principalId, tokenId, callId, data }) => ({
-    kind,
-    principal_id: principalId,
-    token_id: tokenId,
-    call_id: callId,
-    data,
-  }))
-  await sql`
-    INSERT INTO events (kind, principal_id, token_id, call_id, data)
-    SELECT kind, principal_id, token_id, call_id, data FROM json_to_recordset(${JSON.stringify(rows)}::json)
-      AS rows (kind text, principal_id text, token_id text, call_id text, data jsonb)`.execute(db)
+  await db.executeQuery(CompiledQuery.raw(appendText, [rowsOf(events)]))
+}
+
+/** The same for facts that stand already, over a statement that is planned once. */
+export async function appendRecords(pool: Store['pool'], events: readonly AuditEvent[]): Promise<void> {
+  if (events.length === 0) return
+  await pool.query({ name: 'append_events', text: appendText, values: [rowsOf(events)] })
+}
+
+function rowsOf(events: readonly AuditEvent[]): string {
+  return JSON.stringify(
+    events.map(({ kind, principalId, tokenId, callId, data }) => ({
+      kind,
+      principal_id: principalId,
+      token_id: tokenId,
+      call_id: callId,
+      data,
+    })),
+  )
 }
 
 export interface EventFilter {

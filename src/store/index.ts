@@ -72,6 +72,7 @@ export {
 export { type EmbeddedPostgres, removeEmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 export {
   appendEvents,
+  appendRecords,
   type EventFilter,
   listEvents,
   type StoredEvent,

@@ -1,5 +1,5 @@
 import type { AuditEvent, EgressOutcome, Log } from '../../core/index.ts'
-import { appendEvents, type Store } from '../../store/index.ts'
+import { appendRecords, type Store } from '../../store/index.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
 import { logRefusal, type OpenLine, openLine } from './line.ts'
@@ -110,7 +110,7 @@ export function createRecorder(options: {
       const events = writing.map((entry) => entry.event)
       for (;;) {
         try {
-          await appendEvents(options.store.db, events)
+          await appendRecords(options.store.pool, events)
           break
         } catch (err) {
           log.warn({ err, records: events.length }, 'records could not be written')
