@@ -18,42 +18,33 @@ export interface Metrics {
   text(): Promise<string>
 }
 
-/** Sums by labels. */
-interface Tally {
-  add(key: string, by: number): void
-  hand(): void
-}
-
 /** Between labels; no source and no reason has one in it. */
 const separator = ' '
-const labels = (...values: string[]) => values.join(separator)
 
 export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
-  // prom-client sorts and hashes labels for every number; here they are added up, and handed to it when somebody asks.
-  const tally = (add: (labels: string[], sum: number) => void): Tally => {
-    const sums = new Map<string, number>()
-    return {
-      add: (key, by) => void sums.set(key, (sums.get(key) ?? 0) + by),
-      hand() {
-        for (const [key, sum] of sums) add(key.split(separator), sum)
-        sums.clear()
-      },
-    }
-  }
   const prefix = 'toolcrib_egress_'
   collectDefaultMetrics({ register: registry, prefix })
+  // prom-client sorts and hashes labels for every number; here they are added up, and handed to it when somebody asks.
   const requests = new Counter({
     name: `${prefix}requests_total`,
     help: 'Requests decided, by what was decided.',
     labelNames: ['source', 'decision', 'reason'] as const,
     registers,
-    collect: () => decided.hand(),
+    collect() {
+      for (const [key, sum] of decided) {
+        const [source = '', decision = '', reason = ''] = key.split(separator)
+        requests.inc({ source, decision, reason }, sum)
+      }
+      decided.clear()
+    },
   })
-  const decided = tally(([source = '', decision = '', reason = ''], sum) =>
-    requests.inc({ source, decision, reason }, sum),
-  )
+  const decided = new Map<string, number>()
+  const decide = (...labels: [source: string, decision: string, reason: string]) => {
+    const key = labels.join(separator)
+    decided.set(key, (decided.get(key) ?? 0) + 1)
+  }
   const failures = new Counter({
     name: `${prefix}failures_total`,
     help: 'Requests let out that ended without a whole answer, by reason.',
@@ -65,9 +56,15 @@ export function createMetrics(): Metrics {
     help: 'Bytes of bodies, sent to the world and received from it.',
     labelNames: ['source', 'direction'] as const,
     registers,
-    collect: () => passed.hand(),
+    collect() {
+      for (const [source, { received, sent }] of passed) {
+        bytes.inc({ source, direction: 'received' }, received)
+        bytes.inc({ source, direction: 'sent' }, sent)
+      }
+      passed.clear()
+    },
   })
-  const passed = tally(([source = '', direction = ''], sum) => bytes.inc({ source, direction }, sum))
+  const passed = new Map<string, { received: number; sent: number }>()
   const redactions = new Counter({
     name: `${prefix}redactions_total`,
     help: 'Copies of credentials masked in answers.',
@@ -90,11 +87,13 @@ export function createMetrics(): Metrics {
     allowed({ kind, data }) {
       const decision = kind === 'egress.allowed' ? 'allowed' : 'would_deny'
       const reason = kind === 'egress.allowed' ? '' : data.reason
-      decided.add(labels(data.sourceId, decision, reason), 1)
+      decide(data.sourceId, decision, reason)
     },
     finished(source, outcome) {
-      passed.add(labels(source, 'received'), outcome.bytesIn)
-      passed.add(labels(source, 'sent'), outcome.bytesOut)
+      let both = passed.get(source)
+      if (both === undefined) passed.set(source, (both = { received: 0, sent: 0 }))
+      both.received += outcome.bytesIn
+      both.sent += outcome.bytesOut
       if (outcome.redactions > 0) redactions.inc({ source }, outcome.redactions)
       if (outcome.frames !== undefined) {
         frames.inc({ source, direction: 'received' }, outcome.frames.received)
@@ -103,7 +102,7 @@ export function createMetrics(): Metrics {
       if (outcome.failure !== null) failures.inc({ source, reason: outcome.failure })
     },
     denied(source = '', reason) {
-      decided.add(labels(source, 'denied', reason), 1)
+      decide(source, 'denied', reason)
     },
     answered: (seconds) => answer.observe(seconds),
     gauge(name, help, read) {
