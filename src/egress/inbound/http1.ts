@@ -5,6 +5,9 @@ import { type Head, headerValues } from '../request/head.ts'
 import { oweAnswer } from './due-answers.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
 
+/** Of an answer that is worth copying into a text. */
+const shortBytes = 8 * 1024
+
 /** A request by HTTP/1.1, in a tunnel or to the proxy itself. */
 export class Http1Inbound implements Inbound {
   readonly method: string
@@ -64,7 +67,12 @@ export class ResponseAnswer {
   end(trailers: readonly string[], last?: Buffer): void {
     // Only a chunked answer has room for them; Node leaves them out of any other.
     if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))
-    writeTogether(() => void (last === undefined ? this.sink.end() : this.sink.end(last)))
+    writeTogether(() => {
+      if (last === undefined) this.sink.end()
+      // As a text it is one with the head, which Node writes sooner than two pieces.
+      else if (last.length <= shortBytes) this.sink.end(last.toString('latin1'), 'latin1')
+      else this.sink.end(last)
+    })
   }
 }
 
