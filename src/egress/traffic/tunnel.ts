@@ -67,9 +67,12 @@ export function openTunnel(options: {
     close()
   }
   let timer = setTimeout(() => refuse('tls_failed'), options.handshakeTimeoutMs)
-  // One timer for all its pauses: a request only starts it anew.
+  // One timer for all its pauses: a request leaves it alone, and whoever finds that it was not idle for so long waits on.
+  let restedAt = 0
   const idle = () => {
-    if (underWay === 0) close()
+    const left = restedAt + options.idleTimeoutMs - performance.now()
+    if (underWay === 0 && left <= 0) close()
+    else timer = setTimeout(idle, underWay === 0 ? left : options.idleTimeoutMs)
   }
 
   const tunnel: Tunnel = {
@@ -80,7 +83,7 @@ export function openTunnel(options: {
     },
     ended() {
       underWay -= 1
-      if (underWay === 0 && !gone) timer.refresh()
+      restedAt = performance.now()
     },
     end: close,
   }
@@ -109,6 +112,7 @@ export function openTunnel(options: {
     if (!named) return refuse('sni_mismatch')
     established = true
     clearTimeout(timer)
+    restedAt = performance.now()
     timer = setTimeout(idle, options.idleTimeoutMs)
     options.ready(secured, tunnel)
   })
