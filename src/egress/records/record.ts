@@ -121,6 +121,8 @@ export function createRecorder(options: {
       }
       for (const event of events) count(event, -1)
       writing = []
+      // What came meanwhile waits its time, or one request after the other would have a batch each.
+      if (queue.length < batchSize && !closing) return
     }
   }
 

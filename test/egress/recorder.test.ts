@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { type AuditEvent, newId, silentLog } from '../../src/core/index.ts'
+import { createInFlight } from '../../src/egress/leases/in-flight.ts'
+import { createMetrics } from '../../src/egress/records/metrics.ts'
+import { createRecorder } from '../../src/egress/records/record.ts'
+import type { Store } from '../../src/store/index.ts'
+import { testStore } from '../support/database.ts'
+
+const delayMs = 50
+
+function recorderOf(store: Store) {
+  return createRecorder({
+    store,
+    inFlight: createInFlight({ store, lookMaxAgeMs: 500, log: silentLog }),
+    metrics: createMetrics(),
+    log: silentLog,
+    delayMs,
+    patienceMs: 5_000,
+    maxQueued: 20_000,
+    maxQueuedPerPrincipal: 20_000,
+  })
+}
+
+const refusal = (): Extract<AuditEvent, { kind: 'egress.denied' }> => ({
+  kind: 'egress.denied',
+  data: {
+    requestId: newId('egr'),
+    sourceId: 'orders',
+    runnerId: null,
+    generation: null,
+    scheme: 'https',
+    host: 'api.example.com',
+    port: 443,
+    method: 'GET',
+    path: '/',
+    rule: 'default',
+    reason: 'host_not_allowed',
+    callIds: [],
+  },
+})
+
+/** How many records each statement wrote, by the time of its transaction. */
+async function batches(store: Store): Promise<number[]> {
+  const rows = await store.db
+    .selectFrom('events')
+    .select(({ fn }) => fn.countAll<number>().as('records'))
+    .groupBy('at')
+    .orderBy('at')
+    .execute()
+  return rows.map(({ records }) => Number(records))
+}
+const sum = (numbers: number[]) => numbers.reduce((all, each) => all + each, 0)
+
+test('records that come one after the other share a batch for each delay', async () => {
+  await using store = await testStore()
+  const recorder = recorderOf(store)
+  const began = performance.now()
+  let made = 0
+  for (; performance.now() - began < 500; made += 1) {
+    recorder.denied(refusal())
+    await sleep(1)
+  }
+  await recorder.close(5_000)
+  const written = await batches(store)
+  expect(sum(written)).toBe(made)
+  expect(written.length).toBeLessThanOrEqual((performance.now() - began) / delayMs + 1)
+})
+
+test('more records than a batch has room for are all written, in full batches', async () => {
+  await using store = await testStore()
+  const recorder = recorderOf(store)
+  for (let i = 0; i < 1_200; i += 1) recorder.denied(refusal())
+  while (recorder.waiting > 0) await sleep(5)
+  expect(await batches(store)).toEqual([500, 500, 200])
+  await recorder.close(5_000)
+})
