@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -31,7 +31,10 @@ export interface Ours extends AsyncDisposable {
   ) => Promise<{ proxy: string; ca: string; identities: string[]; pid: number; stop: () => Promise<void> }>
 }
 
-/** `toolcrib egress` as it is shipped, on a PostgreSQL of its own with `fsync` on; rules pin the names to loopback. */
+/**
+ * `toolcrib egress` as it is shipped, its log in a file, on a PostgreSQL of its own with `fsync` on; rules pin the names
+ * to loopback.
+ */
 export async function prepareOurs(ports: UpstreamPorts, upstreamCa: string): Promise<Ours> {
   await using stack = new AsyncDisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'toolcrib-bench-egress-'))
@@ -48,12 +51,12 @@ export async function prepareOurs(ports: UpstreamPorts, upstreamCa: string): Pro
   await migrate(store.db)
   const config = join(folder, 'toolcrib.yaml')
   const caFile = join(folder, 'upstream-ca.pem')
+  const logFile = join(folder, 'egress.log')
   writeFileSync(caFile, upstreamCa)
   writeFileSync(
     config,
     JSON.stringify({
       state_dir: join(folder, 'state'),
-      log_level: 'error',
       egress: { upstream_ca_files: [caFile] },
       sources: { [source]: { kind: 'stdio', command: 'true', egress: rules(ports) } },
     }),
@@ -69,11 +72,18 @@ export async function prepareOurs(ports: UpstreamPorts, upstreamCa: string): Pro
   )
 
   const start: Ours['start'] = async (nodeOptions = []) => {
+    const lines = openSync(logFile, 'a')
     const child = spawn(process.execPath, [...nodeOptions, entry, 'egress'], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', lines],
       env: environment,
     })
-    await once(createInterface({ input: child.stdout }), 'line')
+    closeSync(lines)
+    if (child.stdout === null) throw new Error('the proxy has no standard output')
+    const ready = once(createInterface({ input: child.stdout }), 'line')
+    const ended = once(child, 'exit').then(() => {
+      throw new Error(`the proxy did not start: ${readFileSync(logFile, 'utf8').slice(-2_000)}`)
+    })
+    await Promise.race([ready, ended])
     // The first proxy made the keys that a credential is sealed to.
     await createVault({ store, log }).setCredential({
       name: 'BENCH_KEY',
