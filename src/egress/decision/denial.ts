@@ -1,4 +1,6 @@
+import { isIP } from 'node:net'
 import { shellWord } from '../../core/index.ts'
+import { parseAuthority } from '../request/host.ts'
 import type { TupleRefusal } from '../request/tuple.ts'
 import { type AddressClass, addressClasses, pinnable } from './address.ts'
 import { type DecisionReason, notAllowed } from './decide.ts'
@@ -179,6 +181,7 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
   const known = others[reason as keyof typeof others]
   if (known !== undefined) return known[1]
   if (reason.endsWith('_not_allowed')) {
+    if (isAddress(denial.host)) return 'reach the host by its name: no rule can allow an address'
     // An admin pastes this, and its words are the sandbox's.
     const words = [source, methodToAllow(asked.method), asked.url].map(shellWord)
     return `ask an admin: toolcrib egress allow ${words.join(' ')}`
@@ -191,6 +194,11 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
       : `${leads}, which no rule can allow`
   }
   return requestHelp[reason as keyof typeof requestHelp] ?? malformed
+}
+
+function isAddress(authority: string): boolean {
+  const parsed = parseAuthority(authority)
+  return parsed.ok && isIP(parsed.host) !== 0
 }
 
 /** A refused CONNECT says nothing of what would have been asked inside. */

@@ -131,6 +131,8 @@ test('row 31: an address written as the host is nobody’s to allow', async () =
       connectRequest(host, 443, 'orders', world.lease),
     )
     expect([host, connected]).toEqual([host, expect.stringContaining('host_not_allowed')])
+    expect(connected).toContain('reach the host by its name: no rule can allow an address')
+    expect(connected).not.toContain('egress allow')
     const plain = `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\nProxy-Authorization: ${auth}\r\n\r\n`
     expect(await sayAndRead(await world.connect(), plain)).toContain('host_not_allowed')
   }
