@@ -36,14 +36,15 @@ export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decisi
   let best: { rule: EgressRule; index: number; length: number } | undefined
   // How near the nearest rule came, so that the refusal says the one thing that is missing.
   let near = 0
-  for (const [index, rule] of rules.entries()) {
-    if (rule.host !== tuple.host) continue
+  for (let index = 0; index < rules.length; index += 1) {
+    const rule = rules[index]
+    if (rule?.host !== tuple.host) continue
     near = Math.max(near, 1)
     if (rulePort(rule) !== tuple.port) continue
     near = Math.max(near, 2)
     if (rule.scheme !== tuple.scheme) continue
     near = Math.max(near, 3)
-    if (!rule.methods.some((method) => method === tuple.method)) continue
+    if (!(rule.methods as readonly string[]).includes(tuple.method)) continue
     near = Math.max(near, 4)
     for (const prefix of rule.paths) {
       if (underPrefix(tuple.path, prefix) && prefix.length > (best?.length ?? 0)) {

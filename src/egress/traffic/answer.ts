@@ -17,9 +17,8 @@ export function hasMeaning(status: number): boolean {
 export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `answer_${string}`> | undefined {
   if (codingOf(answer.rawHeaders) === 'unknown' || !answer.plain()) return 'answer_encoded'
   // gRPC and Connect compress each message for itself, inside of the body.
-  const inside = ['grpc-encoding', 'connect-content-encoding']
-  const messages = inside.flatMap((name) => headerValues(answer.rawHeaders, name))
-  if (messages.some((coding) => coding !== 'identity')) return 'answer_encoded'
+  for (const name of ['grpc-encoding', 'connect-content-encoding'])
+    if (headerValues(answer.rawHeaders, name).some((coding) => coding !== 'identity')) return 'answer_encoded'
   const partial = answer.status === 206 || headerValues(answer.rawHeaders, 'content-range').length > 0
   return partial ? 'answer_partial' : undefined
 }

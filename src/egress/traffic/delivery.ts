@@ -280,7 +280,8 @@ export class Delivery implements UpstreamEvents {
     // Only now: the answer is on its way, and nobody waits for what is written down of it.
     if (this.#answeredMs !== undefined) this.#deps.metrics.answered(this.#answeredMs / 1_000)
     const { bytes: bytesIn, redactions } = this.#passed
-    const inert = [...new Set([...this.#asked.outgoing.inert, ...(this.#watch?.seen() ?? [])])]
+    const { inert: inHead } = this.#asked.outgoing
+    const inert = this.#watch === undefined ? inHead : [...new Set([...inHead, ...this.#watch.seen()])]
     this.#record.finish({
       status: this.#status,
       bytesIn,
