@@ -11,6 +11,11 @@ export interface Log {
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
   child(fields: object): Log
+  /**
+   * Writes lines at `info` in one go, each of fields that are JSON text already (`"port":443,"path":"/"`): for what has
+   * thousands a second, of which making one each costs more than all else that is done with it. Nothing is hidden in them.
+   */
+  lines(fields: readonly string[], message: string): void
   /** Whether a line of this level would be written: to be asked before a costly one is made. */
   isLevelEnabled(level: 'debug' | 'info' | 'warn' | 'error'): boolean
 }
@@ -29,15 +34,31 @@ const redacted = [
 /** A pino logger that writes JSON lines to `destination` (standard error when left out). */
 export function createLog(options: { level: string; name: string }, destination?: DestinationStream): Log {
   const { pino } = require('pino') as { pino: typeof Pino }
-  return pino(
+  const stream = destination ?? pino.destination({ dest: 2, sync: true })
+  const log = pino(
     {
       level: options.level,
       base: { name: options.name },
       redact: { paths: redacted, censor: '[secret]' },
       serializers: { err: describeError },
     },
-    destination ?? pino.destination({ dest: 2, sync: true }),
+    stream,
   )
+  // A child is made from it, and finds this with its own fields.
+  const lines = function (this: typeof log, fields: readonly string[], message: string) {
+    if (fields.length === 0 || !this.isLevelEnabled('info')) return
+    const before = `{"level":${this.levels.values['info']},"time":${Date.now()}${inside(this.bindings())},`
+    const after = `${inside({ msg: message })}}\n`
+    stream.write(fields.map((each) => `${before}${each}${after}`).join(''))
+  }
+  return Object.assign(log, { lines }) as unknown as Log
+}
+
+/** Members of a JSON object, each behind a comma. */
+function inside(fields: object): string {
+  return Object.entries(fields)
+    .map((member) => `,${member.map((part) => JSON.stringify(part)).join(':')}`)
+    .join('')
 }
 
 /**
@@ -64,6 +85,7 @@ export const silentLog: Log = {
   info() {},
   warn() {},
   error() {},
+  lines() {},
   child: () => silentLog,
   isLevelEnabled: () => false,
 }

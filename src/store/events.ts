@@ -11,25 +11,24 @@ const appendText = `
 /** Appends audit events in the caller's transaction, so that a fact and its record stand or fall together. */
 export async function appendEvents(db: Executor, events: readonly AuditEvent[]): Promise<void> {
   if (events.length === 0) return
-  await db.executeQuery(CompiledQuery.raw(appendText, [rowsOf(events)]))
+  const rows = events.map((event) => rowOf(event, JSON.stringify(event.data)))
+  await db.executeQuery(CompiledQuery.raw(appendText, [`[${rows.join()}]`]))
 }
+
+/** An event whose data is JSON text already. */
+export type WrittenEvent = Omit<AuditEvent, 'data'> & { data: string }
 
 /** The same for facts that stand already, over a statement that is planned once. */
-export async function appendRecords(pool: Store['pool'], events: readonly AuditEvent[]): Promise<void> {
+export async function appendWritten(pool: Store['pool'], events: readonly WrittenEvent[]): Promise<void> {
   if (events.length === 0) return
-  await pool.query({ name: 'append_events', text: appendText, values: [rowsOf(events)] })
+  const rows = events.map((event) => rowOf(event, event.data))
+  await pool.query({ name: 'append_events', text: appendText, values: [`[${rows.join()}]`] })
 }
 
-function rowsOf(events: readonly AuditEvent[]): string {
-  return JSON.stringify(
-    events.map(({ kind, principalId, tokenId, callId, data }) => ({
-      kind,
-      principal_id: principalId,
-      token_id: tokenId,
-      call_id: callId,
-      data,
-    })),
-  )
+function rowOf(event: Omit<AuditEvent, 'data'>, data: string): string {
+  const { kind, principalId, tokenId, callId } = event
+  const ids = JSON.stringify({ kind, principal_id: principalId, token_id: tokenId, call_id: callId })
+  return `${ids.slice(0, -1)},"data":${data}}`
 }
 
 export interface EventFilter {

@@ -72,12 +72,13 @@ export {
 export { type EmbeddedPostgres, removeEmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 export {
   appendEvents,
-  appendRecords,
+  appendWritten,
   type EventFilter,
   listEvents,
   type StoredEvent,
   type UnnamedRequests,
   unnamedRequests,
+  type WrittenEvent,
 } from './events.ts'
 export { type Heartbeat, startHeartbeat } from './heartbeat.ts'
 export { endLeases, insertLease } from './leases.ts'

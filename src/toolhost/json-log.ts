@@ -11,6 +11,9 @@ export function jsonLog(fields: object): Log {
     info: write('info'),
     warn: write('warn'),
     error: write('error'),
+    lines(texts, message) {
+      for (const text of texts) write('info')(JSON.parse(`{${text}}`) as object, message)
+    },
     child: (more) => jsonLog({ ...fields, ...more }),
     isLevelEnabled: (level) => level !== 'debug',
   }

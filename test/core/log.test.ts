@@ -37,3 +37,21 @@ test('details of our own errors and secrets that will not print stay as they are
   expect(line['err']).toMatchObject({ code: 'conflict', message: 'twice', details: { name: 'a' } })
   expect(line['key']).toBe('[secret]')
 })
+
+test('lines of JSON text have the level, the time and the fields of their log, and leave in one write', () => {
+  const writes: string[] = []
+  const log = createLog({ level: 'info', name: 'test' }, { write: (text: string) => void writes.push(text) })
+  log.child({ part: 'a "b"' }).lines(['"n":1', '"n":2,"path":"/\\n"'], 'said')
+  log.lines(['"n":3'], 'said')
+  log.lines([], 'said')
+  expect(writes).toHaveLength(2)
+  const lines = writes.join('').trimEnd().split('\n')
+  const expected = { level: 30, time: expect.any(Number) as number, name: 'test', msg: 'said' }
+  expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([
+    { ...expected, part: 'a "b"', n: 1 },
+    { ...expected, part: 'a "b"', n: 2, path: '/\n' },
+    { ...expected, n: 3 },
+  ])
+  const quiet = createLog({ level: 'warn', name: 'test' }, { write: () => expect.unreachable() })
+  quiet.lines(['"n":1'], 'said')
+})

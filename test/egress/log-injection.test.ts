@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createLog } from '../../src/core/index.ts'
 import { denialBody, denialSentence, printable } from '../../src/egress/decision/denial.ts'
-import { logRefusal, openLine } from '../../src/egress/records/line.ts'
+import { logEnded, logRefusal } from '../../src/egress/records/line.ts'
 import { askedRaw } from '../../src/egress/traffic/deny.ts'
 
 // Every octet and more: what parsers let through, and what they should not have.
@@ -60,66 +60,38 @@ test('row 41: a decision is one line of JSON whatever a request says, and no fie
         data: { ...facts, ...asked, port: 443, reason: 'host_malformed' },
       })
       // Nor if what should be printable were not.
-      const line = openLine(log, {
-        kind: 'egress.allowed',
-        data: {
-          ...facts,
-          scheme: 'https',
-          host: claimedHost,
-          method,
-          path: target,
-          addressClass: 'public',
-          credentials: [],
-          outcome: null,
-        },
-      })
-      line.calls([])
-      line.finish({ status: 200, bytesIn: 1, bytesOut: 2, redactions: 0, failure: null })
-      expect(lines).toHaveLength(2)
-      for (const text of lines) {
+      const data = {
+        ...facts,
+        scheme: 'https',
+        host: claimedHost,
+        method,
+        path: target,
+        addressClass: 'public',
+        credentials: [],
+        outcome: { status: 200, bytesIn: 1, bytesOut: 2, redactions: 0, failure: null },
+      }
+      const ended = {
+        event: { kind: 'egress.allowed', data },
+        data: JSON.stringify(data),
+        durationMs: 1,
+      } as const
+      logEnded(log, [ended, ended])
+      const written = lines.join('').split('\n')
+      expect(written.pop()).toBe('')
+      expect(written).toHaveLength(3)
+      for (const text of written) {
         // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-        expect(text.slice(0, -1)).not.toMatch(/[\x00-\x1f]/)
-        expect(text.endsWith('\n')).toBe(true)
+        expect(text).not.toMatch(/[\x00-\x1f]/)
         expect(JSON.parse(text)).toMatchObject({
           msg: 'egress decision',
           sourceId: 'orders',
           rule: 'default',
         })
       }
-      expect(lines[0]?.slice(0, -1)).toMatch(oneLine)
-      expect(JSON.parse(lines[1] ?? '')).toMatchObject({ path: target, host: claimedHost })
+      expect(written[0]).toMatch(oneLine)
+      for (const text of written.slice(1))
+        expect(JSON.parse(text)).toMatchObject({ path: target, host: claimedHost, level: 30 })
     }),
     { numRuns: 500 },
   )
-})
-
-test('nothing is made of a decision while its level is off', () => {
-  const log = createLog({ level: 'error', name: 'egress' }, { write: () => expect.unreachable() })
-  const untouched = <Event extends object>(event: Event) =>
-    new Proxy(event, { get: () => expect.unreachable() })
-  logRefusal(
-    log,
-    untouched({
-      kind: 'egress.denied',
-      data: { ...facts, scheme: 'https', host: 'a', method: 'GET', path: '/', reason: 'x' },
-    }),
-  )
-  const line = openLine(
-    log,
-    untouched({
-      kind: 'egress.allowed',
-      data: {
-        ...facts,
-        scheme: 'https',
-        host: 'a',
-        method: 'GET',
-        path: '/',
-        addressClass: 'public',
-        credentials: [],
-        outcome: null,
-      },
-    }),
-  )
-  line.calls([])
-  line.finish({ status: 200, bytesIn: 0, bytesOut: 0, redactions: 0, failure: null })
 })

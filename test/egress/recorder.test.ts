@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { type AuditEvent, newId, silentLog } from '../../src/core/index.ts'
+import { type AuditEvent, createLog, type Log, newId, silentLog } from '../../src/core/index.ts'
 import { createInFlight } from '../../src/egress/leases/in-flight.ts'
+import type { Identity } from '../../src/egress/leases/leases.ts'
 import { createMetrics } from '../../src/egress/records/metrics.ts'
 import { createRecorder } from '../../src/egress/records/record.ts'
 import type { Store } from '../../src/store/index.ts'
@@ -9,12 +10,12 @@ import { testStore } from '../support/database.ts'
 
 const delayMs = 50
 
-function recorderOf(store: Store) {
+function recorderOf(store: Store, log: Log = silentLog) {
   return createRecorder({
     store,
     inFlight: createInFlight({ store, lookMaxAgeMs: 500, log: silentLog }),
     metrics: createMetrics(),
-    log: silentLog,
+    log,
     delayMs,
     patienceMs: 5_000,
     maxQueued: 20_000,
@@ -74,4 +75,43 @@ test('more records than a batch has room for are all written, in full batches', 
   while (recorder.waiting > 0) await sleep(5)
   expect(await batches(store)).toEqual([500, 500, 200])
   await recorder.close(5_000)
+})
+
+test('a request has one line, with how it ended, whether its row was written before that or after', async () => {
+  await using store = await testStore()
+  const lines: string[] = []
+  const log = createLog({ level: 'info', name: 'egress' }, { write: (text) => void lines.push(text) })
+  const recorder = recorderOf(store, log)
+  const principalId = newId<'prn'>('prn')
+  const identity = { principalId, sourceId: 'orders', callIds: [] } as unknown as Identity
+  const open = (path: string) => {
+    const { data } = refusal()
+    const { reason: _, ...facts } = data
+    return recorder.allowed(
+      {
+        kind: 'egress.allowed',
+        principalId,
+        data: { ...facts, path, addressClass: 'public', credentials: [], outcome: null },
+      },
+      identity,
+    )
+  }
+  const outcome = { status: 200, bytesIn: 1, bytesOut: 2, redactions: 0, failure: null }
+  const long = open('/long')
+  open('/short').finish(outcome)
+  while (recorder.waiting > 0) await sleep(5)
+  long.finish(outcome)
+  long.finish({ ...outcome, failure: 'client_closed' })
+  await recorder.close(5_000)
+  const written = lines.join('').trimEnd().split('\n')
+  expect(written.map((line) => JSON.parse(line) as unknown)).toEqual([
+    expect.objectContaining({ path: '/short', principalId, outcome }),
+    expect.objectContaining({ path: '/long', principalId, outcome }),
+  ])
+  const rows = await store.db.selectFrom('events').select(['kind', 'data']).orderBy('id').execute()
+  expect(rows).toEqual([
+    { kind: 'egress.allowed', data: expect.objectContaining({ path: '/long', outcome: null }) as object },
+    { kind: 'egress.allowed', data: expect.objectContaining({ path: '/short', outcome }) as object },
+    { kind: 'egress.finished', data: expect.objectContaining(outcome) as object },
+  ])
 })

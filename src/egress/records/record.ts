@@ -1,8 +1,8 @@
 import type { AuditEvent, EgressOutcome, Log } from '../../core/index.ts'
-import { appendRecords, type Store } from '../../store/index.ts'
+import { appendWritten, type Store, type WrittenEvent } from '../../store/index.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
-import { logRefusal, type OpenLine, openLine } from './line.ts'
+import { type Ended, logEnded, logRefusal } from './line.ts'
 import type { Metrics } from './metrics.ts'
 
 type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>
@@ -32,8 +32,8 @@ export interface Recorder {
 interface Entry {
   event: AuditEvent
   since: number
-  /** Whose calls are asked for before it is written, and the line that waits for them too. */
-  joins: { identity: Identity; line: OpenLine } | undefined
+  /** Of a request that was let out: whose calls are asked for before it is written, and how long it took once ended. */
+  open: { event: Allowed; identity: Identity; durationMs: number | undefined } | undefined
   /** Once in a batch the row is as it is. */
   taken: boolean
   /** Nothing more will be said about it. */
@@ -80,18 +80,29 @@ export function createRecorder(options: {
     closing || entry.ended || now - entry.since >= options.delayMs / 2
 
   const join = async () => {
-    const asked = writing.flatMap(({ event, since, joins }) =>
-      joins === undefined ? [] : [{ event, at: since, ...joins }],
-    )
+    const asked = writing.flatMap(({ since, open }) => (open === undefined ? [] : [{ at: since, ...open }]))
     if (asked.length === 0) return
     const found = await options.inFlight.at(asked)
-    for (const [i, { event, line }] of asked.entries()) {
+    for (const [i, { event }] of asked.entries()) {
       const callIds = found[i] ?? []
-      line.calls(callIds)
-      if ('callIds' in event.data) event.data.callIds = callIds
+      event.data.callIds = callIds
       // The event's own column, by which a call's events are found, has room for one.
       if (callIds.length === 1 && callIds[0] !== undefined) event.callId = callIds[0]
     }
+  }
+
+  /** What is written, as text; from then on it stays as it is, and those that have ended have their line. */
+  const write = (): WrittenEvent[] => {
+    const ended: Ended[] = []
+    const written = writing.map((entry) => {
+      entry.taken = true
+      const { event, open } = entry
+      const data = JSON.stringify(event.data)
+      if (open?.durationMs !== undefined) ended.push({ event: open.event, data, durationMs: open.durationMs })
+      return { ...event, data }
+    })
+    logEnded(log, ended)
+    return written
   }
 
   const flush = async () => {
@@ -106,20 +117,19 @@ export function createRecorder(options: {
       queue = rest
       if (writing.length === 0) return
       await join()
-      for (const entry of writing) entry.taken = true
-      const events = writing.map((entry) => entry.event)
+      const written = write()
       for (;;) {
         try {
-          await appendRecords(options.store.pool, events)
+          await appendWritten(options.store.pool, written)
           break
         } catch (err) {
-          log.warn({ err, records: events.length }, 'records could not be written')
+          log.warn({ err, records: written.length }, 'records could not be written')
           if (abandoned) throw err
           await new Promise((resolve) => setTimeout(resolve, pause))
           pause = Math.min(pause * 2, 1_000)
         }
       }
-      for (const event of events) count(event, -1)
+      for (const { event } of writing) count(event, -1)
       writing = []
       // What came meanwhile waits its time, or one request after the other would have a batch each.
       if (queue.length < batchSize && !closing) return
@@ -138,8 +148,8 @@ export function createRecorder(options: {
   const schedule = () => {
     timer ??= setTimeout(start, options.delayMs)
   }
-  const add = (event: AuditEvent, ended: boolean, joins?: Entry['joins']): Entry => {
-    const entry = { event, since: performance.now(), joins, taken: false, ended }
+  const add = (event: AuditEvent, ended: boolean, open?: Entry['open']): Entry => {
+    const entry = { event, since: performance.now(), open, taken: false, ended }
     queue.push(entry)
     count(event, 1)
     schedule()
@@ -155,22 +165,25 @@ export function createRecorder(options: {
     },
     allowed(event, identity) {
       options.metrics.allowed(event)
-      const line = openLine(log, event)
-      const entry = add(event, false, { identity, line })
+      const open: Entry['open'] = { event, identity, durationMs: undefined }
+      const entry = add(event, false, open)
       let finished = false
       return {
         finish(outcome) {
           if (finished) return
           finished = true
           options.metrics.finished(event.data.sourceId, outcome)
-          line.finish(outcome)
+          const durationMs = performance.now() - entry.since
           if (entry.taken) {
+            const data = JSON.stringify({ ...event.data, outcome })
+            logEnded(log, [{ event, data, durationMs }])
             const { requestId, sourceId } = event.data
             const { principalId } = event
             const who = principalId === undefined ? {} : { principalId }
             add({ kind: 'egress.finished', ...who, data: { requestId, sourceId, ...outcome } }, true)
           } else {
             event.data.outcome = outcome
+            open.durationMs = durationMs
             entry.ended = true
           }
         },

@@ -144,7 +144,6 @@ test('row 41: each decision is one line of the log, with what its audit event sa
     ...asked,
     level: 30,
     decision: 'allowed',
-    reason: null,
     requestId: event['requestId'],
     runnerId: event['runnerId'],
     generation: 1,
@@ -154,11 +153,7 @@ test('row 41: each decision is one line of the log, with what its audit event sa
     addressClass: 'loopback',
     credentials: [{ credential: 'ORDERS_KEY', slot: 'header:authorization' }],
     callIds: [callId],
-    ...(await world.outcome()),
-    status: 200,
-    bytesOut: 4,
-    redactions: 1,
-    failure: null,
+    outcome: { ...(await world.outcome()), status: 200, bytesOut: 4, redactions: 1, failure: null },
     durationMs: expect.any(Number) as number,
   })
   expect(denied).toMatchObject({
@@ -187,7 +182,10 @@ test('row 41: a request that comes to nothing has its line too, and of a flood n
   const out = await lines(world, 2)
   const unreachable = out.find(({ path }) => path === '/v1')
   const learnt = out.find(({ path }) => path === '/learnt')
-  expect(unreachable).toMatchObject({ decision: 'allowed', status: null, failure: 'upstream_unreachable' })
+  expect(unreachable).toMatchObject({
+    decision: 'allowed',
+    outcome: { status: null, failure: 'upstream_unreachable' },
+  })
   expect(learnt).toMatchObject({
     decision: 'would_deny',
     reason: 'path_not_allowed',
