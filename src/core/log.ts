@@ -13,7 +13,8 @@ export interface Log {
   child(fields: object): Log
   /**
    * Writes lines at `info` in one go, each of fields that are JSON text already (`"port":443,"path":"/"`): for what has
-   * thousands a second, of which making one each costs more than all else that is done with it. Nothing is hidden in them.
+   * thousands a second, where making and writing each by itself takes longer than anything else. None is looked at for
+   * secrets.
    */
   lines(fields: readonly string[], message: string): void
   /** Whether a line of this level would be written: to be asked before a costly one is made. */
