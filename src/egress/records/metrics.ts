@@ -90,8 +90,8 @@ export function createMetrics(): Metrics {
       decide(data.sourceId, decision, reason)
     },
     finished(source, outcome) {
-      let both = passed.get(source)
-      if (both === undefined) passed.set(source, (both = { received: 0, sent: 0 }))
+      const both = passed.get(source) ?? { received: 0, sent: 0 }
+      passed.set(source, both)
       both.received += outcome.bytesIn
       both.sent += outcome.bytesOut
       if (outcome.redactions > 0) redactions.inc({ source }, outcome.redactions)

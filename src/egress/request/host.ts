@@ -18,8 +18,13 @@ export function parseAuthority(text: string): Authority {
   return { ok: true, host: host.host, port }
 }
 
-/** `host:port` as it is sent and shown; IPv6 gets its brackets back, a scheme's own port is left out. */
+/** A host as it stands before a port: IPv6 gets its brackets back. */
+export function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}
+
+/** `host:port` as it is sent and shown; a scheme's own port is left out. */
 export function formatAuthority(scheme: 'http' | 'https', host: string, port: number): string {
-  const name = host.includes(':') ? `[${host}]` : host
+  const name = bracketed(host)
   return port === (scheme === 'https' ? 443 : 80) ? name : `${name}:${port}`
 }

@@ -73,8 +73,6 @@ export class Delivery implements UpstreamEvents {
   #status: number | null = null
   #bytesOut = 0
   readonly #began = performance.now()
-  /** From the decision to the head of the answer. */
-  #answeredMs: number | undefined
   #over = false
 
   /** Queues the record: from here on the request may go out. */
@@ -174,7 +172,7 @@ export class Delivery implements UpstreamEvents {
 
   answered(answer: UpstreamAnswer): void {
     this.#status = answer.status
-    this.#answeredMs = performance.now() - this.#began
+    this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
     if (answer.status === 401) this.#asked.verdict.arms.rejected()
     if (this.#over) return
     if (!hasMeaning(answer.status)) return this.#fail('answer_status')
@@ -209,7 +207,7 @@ export class Delivery implements UpstreamEvents {
       return this.#fail('answer_switched')
     }
     this.#status = status
-    this.#answeredMs = performance.now() - this.#began
+    this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
     const { forms, vouched } = verdict.arms
     const watch = this.#watch
     this.#frames = { sent: 0, received: 0 }
@@ -277,8 +275,6 @@ export class Delivery implements UpstreamEvents {
     this.#ended()
     this.#leave()
     this.#undecode()
-    // Only now: the answer is on its way, and nobody waits for what is written down of it.
-    if (this.#answeredMs !== undefined) this.#deps.metrics.answered(this.#answeredMs / 1_000)
     const { bytes: bytesIn, redactions } = this.#passed
     const { inert: inHead } = this.#asked.outgoing
     const inert = this.#watch === undefined ? inHead : [...new Set([...inHead, ...this.#watch.seen()])]

@@ -14,7 +14,7 @@ import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Metrics } from '../records/metrics.ts'
 import type { Recorder } from '../records/record.ts'
-import { formatAuthority } from '../request/host.ts'
+import { bracketed, formatAuthority } from '../request/host.ts'
 
 /** What was asked for, made safe to show and to store; canonical where the request was understood. */
 export interface Asked {
@@ -118,7 +118,7 @@ export function createDenier(options: {
     people.set(principalId, meter)
     return meter
   }
-  const place = (asked: Asked) => (asked.port === 0 ? asked.host : `${asked.host}:${asked.port}`)
+  const place = (asked: Asked) => (asked.port === 0 ? asked.host : `${bracketed(asked.host)}:${asked.port}`)
   return {
     deny(identity, asked, reason, rule, retryAfterSeconds) {
       options.metrics.denied(identity.sourceId, reason)
