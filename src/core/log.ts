@@ -48,18 +48,12 @@ export function createLog(options: { level: string; name: string }, destination?
   // A child is made from it, and finds this with its own fields.
   const lines = function (this: typeof log, fields: readonly string[], message: string) {
     if (fields.length === 0 || !this.isLevelEnabled('info')) return
-    const before = `{"level":${this.levels.values['info']},"time":${Date.now()}${inside(this.bindings())},`
-    const after = `${inside({ msg: message })}}\n`
+    const own = JSON.stringify(this.bindings()).slice(1, -1)
+    const before = `{"level":${this.levels.values['info']},"time":${Date.now()},${own},`
+    const after = `,"msg":${JSON.stringify(message)}}\n`
     stream.write(fields.map((each) => `${before}${each}${after}`).join(''))
   }
   return Object.assign(log, { lines }) as unknown as Log
-}
-
-/** Members of a JSON object, each behind a comma. */
-function inside(fields: object): string {
-  return Object.entries(fields)
-    .map((member) => `,${member.map((part) => JSON.stringify(part)).join(':')}`)
-    .join('')
 }
 
 /**

@@ -112,19 +112,15 @@ export function createGuard(options: {
     },
   })
 
-  const looked = async (host: string, principalId: string): Promise<Guarded> => {
-    const verdict = await look.find(host, principalId)
-    if (typeof verdict === 'object') return verdict
-    const reason = verdict === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
-    return { ok: false, by: 'limit', reason }
-  }
-
   return {
     check({ host, port }, rule, principalId) {
       if (rule.address !== undefined) return pinned(rule.address, port)
       // An address written as a host needs no name server; no rule can name one, and it is judged all the same.
       if (isIP(host) !== 0) return judge([host])
-      return look.known(host) ?? looked(host, principalId)
+      const verdict = look.find(host, principalId)
+      if (typeof verdict === 'object') return verdict
+      const reason = verdict === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
+      return { ok: false, by: 'limit', reason }
     },
     get overdueLookUps() {
       return look.overdue

@@ -2,10 +2,8 @@ import { LRUCache } from 'lru-cache'
 import { createLimit } from '../bounds/limits.ts'
 
 export interface LookUps<Answer> {
-  /** What came of a name a moment ago. */
-  known(host: string): Answer | undefined
-  /** What comes of a name; or who has as many look-ups under way as they may. */
-  find(host: string, principalId: string): Promise<Answer | 'principal' | 'total'>
+  /** What comes of a name, at once where that is known; or who has as many look-ups under way as they may. */
+  find(host: string, principalId: string): Answer | 'principal' | 'total' | Promise<Answer>
   /** Look-ups that nobody waits for any more, and that hold their places until the resolver gives up. */
   readonly overdue: number
 }
@@ -58,15 +56,14 @@ export function createLookUps<Answer extends object>(options: {
   }
 
   return {
-    known: (host) => kept.get(host),
-    async find(host, principalId) {
-      const others = kept.get(host) ?? underWay.get(host)
-      if (others !== undefined) return await others
+    find(host, principalId) {
+      const known = kept.get(host) ?? underWay.get(host)
+      if (known !== undefined) return known
       const place = places.take(principalId)
       if (typeof place === 'string') return place
       const answer = ask(host, place)
       underWay.set(host, answer)
-      return await answer
+      return answer
     },
     get overdue() {
       return overdue
