@@ -131,7 +131,7 @@ export function addKeys(program: Command): void {
     .option('--json', 'print it as JSON')
     .action(async (options: { config?: string; json?: boolean }) => {
       const { listKeys } = await import('./main-keys.ts')
-      const { config, log } = start(options.config, 'keys')
+      const { config, log } = await startOrDev(options.config, 'keys')
       const { json, text } = await listKeys(config, log)
       process.stdout.write(options.json === true ? `${JSON.stringify(json)}\n` : text)
     })
@@ -156,7 +156,7 @@ export function addKeys(program: Command): void {
     .action(
       async (options: { config?: string; ca?: boolean; lost?: boolean; wait: number; json?: boolean }) => {
         const { rotateKeys } = await import('./main-keys.ts')
-        const { config, log } = start(options.config, 'keys')
+        const { config, log } = await startOrDev(options.config, 'keys')
         const { json, text } = await rotateKeys(config, log, {
           ca: options.ca === true,
           lost: options.lost === true,

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { egressRule } from '../../src/catalog/index.ts'
-import { proposeRule } from '../../src/egress/index.ts'
+import { proposeRule, suggestRules } from '../../src/egress/index.ts'
 
 const known = [egressRule.parse({ host: 'api.example.com', methods: ['GET'], paths: ['/v1'] })]
 
@@ -29,4 +29,14 @@ test.each([
   ['TRACE', 'https://api.example.com/', /no rule can allow TRACE/],
 ])('what no rule can name says so and why: %s %s', (method, url, why) => {
   expect(() => proposeRule(method, url, known)).toThrow(why)
+})
+
+test('a refused tunnel to an address is learnt from nothing: no rule can allow it', () => {
+  const tunnel = { scheme: 'https', method: 'CONNECT', path: '', port: 443, times: 2 }
+  const address = { ...tunnel, host: '169.254.169.254' }
+  expect(suggestRules([address, { ...tunnel, host: 'other.example.com' }], known)).toEqual({
+    rules: [],
+    tunnels: [{ host: 'other.example.com', port: 443, times: 2 }],
+    impossible: [address],
+  })
 })

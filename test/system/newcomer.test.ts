@@ -112,7 +112,7 @@ test('a tool that is refused a destination tells the person what to ask an admin
   expect(textOf(ran)).toContain('toolcrib egress allow workspace GET https://api.example.com')
 })
 
-test('beside npm run dev the commands for rules know its sources and what they asked for', async () => {
+test('beside npm run dev the commands for rules and keys know its sources, what they asked for, and its proxy', async () => {
   await using client = await connectV1(dev.ready.mcp, await tokenByMessage('alice'))
   await client.call('workspace_run', {
     command: `node -e "fetch('https://api.example.com/v1/things').catch(() => undefined)"`,
@@ -123,18 +123,19 @@ test('beside npm run dev the commands for rules know its sources and what they a
   await symlink(dev.folder, join(cwd, '.toolcrib', 'dev'))
   const run = async (...args: string[]) =>
     (
-      await promisify(execFile)(process.execPath, [entry, 'egress', ...args], {
+      await promisify(execFile)(process.execPath, [entry, ...args], {
         cwd,
         env: { PATH: process.env['PATH'] },
       })
     ).stdout
   // Its record is there a moment after it.
   await expect
-    .poll(async () => await run('suggest', 'workspace'), { timeout: 10_000 })
+    .poll(async () => await run('egress', 'suggest', 'workspace'), { timeout: 10_000 })
     .toContain('a tunnel to api.example.com:443 was refused')
-  expect(await run('allow', 'workspace', 'GET', 'https://api.example.com/v1')).toMatch(
+  expect(await run('egress', 'allow', 'workspace', 'GET', 'https://api.example.com/v1')).toMatch(
     /^# Add to toolcrib\.dev\.yaml, then start `npm run dev` again:\n# The tools of workspace then wait to be accepted[^]*host: api\.example\.com/,
   )
+  expect(await run('keys', 'list')).toContain('1 live proxies')
   // Nothing was started, and nothing ended, for having asked.
   expect((await dev.toolcrib(['doctor'])).code).toBe(0)
 })

@@ -59,7 +59,9 @@ export function suggestRules(observed: readonly Observed[], rules: readonly Egre
     const times = seen.reduce((sum, one) => sum + one.times, 0)
     const { host, port } = first
     if (requests.length === 0) {
-      if (!rules.some((rule) => rule.host === host && rulePort(rule) === port))
+      const anything = shortRule(first, [{ ...first, method: 'GET', path: '/' }])
+      if (!egressRule.safeParse(anything).success) suggestion.impossible.push(...seen)
+      else if (!rules.some((rule) => rule.host === host && rulePort(rule) === port))
         suggestion.tunnels.push({ host, port, times })
       continue
     }
