@@ -1,4 +1,6 @@
+import { pipeline } from 'node:stream/promises'
 import { CompiledQuery, sql } from 'kysely'
+import { from as copyFrom } from 'pg-copy-streams'
 import type { AuditEvent, CallId, PrincipalId } from '../core/index.ts'
 import type { Executor, Store } from './database.ts'
 
@@ -11,25 +13,56 @@ const appendText = `
 /** Appends audit events in the caller's transaction, so that a fact and its record stand or fall together. */
 export async function appendEvents(db: Executor, events: readonly AuditEvent[]): Promise<void> {
   if (events.length === 0) return
-  const rows = events.map((event) => rowOf(event, JSON.stringify(event.data)))
-  await db.executeQuery(CompiledQuery.raw(appendText, [`[${rows.join()}]`]))
+  const rows = events.map(({ kind, principalId, tokenId, callId, data }) => ({
+    kind,
+    principal_id: principalId,
+    token_id: tokenId,
+    call_id: callId,
+    data,
+  }))
+  await db.executeQuery(CompiledQuery.raw(appendText, [JSON.stringify(rows)]))
 }
 
 /** An event whose data is JSON text already. */
 export type WrittenEvent = Omit<AuditEvent, 'data'> & { data: string }
 
-/** The same for facts that stand already, over a statement that is planned once. */
-export async function appendWritten(pool: Store['pool'], events: readonly WrittenEvent[]): Promise<void> {
-  if (events.length === 0) return
-  const rows = events.map((event) => rowOf(event, event.data))
-  await pool.query({ name: 'append_events', text: appendText, values: [`[${rows.join()}]`] })
+/**
+ * The same for facts that stand already: all of `parts` in one transaction, each sent as it comes. A row takes the
+ * server two thirds of the time that an insert does. When it rejects nothing is written, or, if the connection broke at
+ * the very end, everything may be.
+ */
+export async function copyEvents(
+  pool: Store['pool'],
+  parts: AsyncIterable<readonly WrittenEvent[]>,
+): Promise<void> {
+  const client = await pool.connect()
+  let broken = true
+  try {
+    await pipeline(linesOf(parts), client.query(copyFrom(copyText)))
+    broken = false
+  } finally {
+    client.release(broken)
+  }
 }
 
-function rowOf(event: Omit<AuditEvent, 'data'>, data: string): string {
-  const { kind, principalId, tokenId, callId } = event
-  const ids = JSON.stringify({ kind, principal_id: principalId, token_id: tokenId, call_id: callId })
-  return `${ids.slice(0, -1)},"data":${data}}`
+const copyText = 'COPY events (kind, principal_id, token_id, call_id, data) FROM STDIN'
+
+async function* linesOf(parts: AsyncIterable<readonly WrittenEvent[]>): AsyncGenerator<Buffer> {
+  for await (const part of parts) {
+    let lines = ''
+    for (const { kind, principalId, tokenId, callId, data } of part)
+      lines += `${kind}\t${fieldOf(principalId)}\t${fieldOf(tokenId)}\t${fieldOf(callId)}\t${fieldOf(data)}\n`
+    yield Buffer.from(lines)
+  }
 }
+
+/** As https://www.postgresql.org/docs/current/sql-copy.html has it under "Text Format". */
+function fieldOf(value: string | undefined): string {
+  if (value === undefined) return '\\N'
+  return /[\\\n\r\t]/.test(value) ? value.replace(/[\\\n\r\t]/g, (char) => escaped[char] ?? char) : value
+}
+
+const escaped: Record<string, string> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' }
 
 export interface EventFilter {
   principalId?: PrincipalId | undefined

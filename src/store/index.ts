@@ -72,7 +72,7 @@ export {
 export { type EmbeddedPostgres, removeEmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 export {
   appendEvents,
-  appendWritten,
+  copyEvents,
   type EventFilter,
   listEvents,
   type StoredEvent,
@@ -133,7 +133,7 @@ export {
   type RunnerRow,
   viewRunners,
 } from './runners.ts'
-export { type Database, type HeldKeys, type RunnerState } from './schema.ts'
+export type { Database, HeldKeys, RunnerState } from './schema.ts'
 export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
 export {
   addSlackJob,

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { type AuditEvent, createLog, type Log, newId, silentLog } from '../../src/core/index.ts'
 import { createInFlight } from '../../src/egress/leases/in-flight.ts'
@@ -75,6 +76,36 @@ test('more records than a batch has room for are all written, in full batches', 
   while (recorder.waiting > 0) await sleep(5)
   expect(await batches(store)).toEqual([500, 500, 200])
   await recorder.close(5_000)
+})
+
+test('a batch whose connection is cut half-way is written whole, each record once, with one line', async () => {
+  await using store = await testStore()
+  const lines: string[] = []
+  const log = createLog({ level: 'warn', name: 'egress' }, { write: (text) => void lines.push(text) })
+  const recorder = recorderOf(store, log)
+  const cut = async () => {
+    const copies = sql<{ pid: number }>`
+      SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY events%'`
+    return (await copies.execute(store.db)).rows.length
+  }
+  const made: string[] = []
+  let cuts = 0
+  while (cuts < 20) {
+    const event = refusal()
+    recorder.denied(event)
+    made.push(event.data.requestId)
+    await sleep(1)
+    cuts += await cut()
+  }
+  await recorder.close(10_000)
+  const rows = await store.db.selectFrom('events').select('data').execute()
+  const written = rows.map(({ data }) => data['requestId'] as string)
+  expect(new Set(written)).toEqual(new Set(made))
+  // The end of a copy that was cut right then cannot be known, and it is sent again (decision 0005).
+  expect(written.length - made.length).toBeLessThan(made.length / 2)
+  expect(lines.filter((line) => line.includes('records could not be written')).length).toBeGreaterThan(0)
+  expect(lines.filter((line) => line.includes('egress decision'))).toHaveLength(made.length)
 })
 
 test('a request has one line, with how it ended, whether its row was written before that or after', async () => {

@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { createLog, silentLog } from '../../src/core/index.ts'
-import { openStore } from '../../src/store/index.ts'
+import { copyEvents, openStore, type Store } from '../../src/store/index.ts'
 import { cutOff, testStore } from '../support/database.ts'
 
 test('invariant 14: a connection that breaks between two statements of a transaction fails that and ends nothing', async () => {
@@ -30,9 +31,9 @@ test('invariant 14: a connection that breaks between two statements of a transac
   for (const line of lines) expect(line.length).toBeLessThan(3_000)
 })
 
-test('a query to a database that stopped answering fails, and a later one is served', async () => {
-  await using owner = await testStore()
-  const there = new URL(owner.url)
+/** Whoever speaks to the database through it can be left without an answer, as by a machine that froze. */
+async function muteable(store: Store) {
+  const there = new URL(store.url)
   const open: Socket[] = []
   const relay = createServer((near) => {
     const far = connect(Number(there.port), there.hostname)
@@ -40,22 +41,55 @@ test('a query to a database that stopped answering fails, and a later one is ser
     near.pipe(far).pipe(near)
   }).listen(0, '127.0.0.1')
   await once(relay, 'listening')
-  const url = new URL(owner.url)
+  const url = new URL(store.url)
   url.hostname = '127.0.0.1'
   url.port = String((relay.address() as AddressInfo).port)
-  try {
-    await using store = openStore({ url: url.href, poolSize: 2, log: silentLog, queryMs: 500 })
-    await sql`SELECT 1`.execute(store.db)
-    // Mute, as a machine that froze is: nothing is closed, nothing answers.
-    for (const socket of open) socket.unpipe().pause()
-    const since = performance.now()
-    await expect(store.pool.query('SELECT 2')).rejects.toThrow(/said nothing for 1.5 s|terminated/)
-    expect(performance.now() - since).toBeGreaterThan(1_000)
-    expect((await sql`SELECT 3 AS three`.execute(store.db)).rows).toEqual([{ three: 3 }])
-    // By the server's clock, while it answers.
-    await expect(store.pool.query('SELECT pg_sleep(5)')).rejects.toThrow(/statement timeout/)
-  } finally {
-    for (const socket of open) socket.destroy()
-    relay.close()
+  return {
+    url: url.href,
+    /** What is open now; nothing is closed, nothing answers. */
+    mute() {
+      for (const socket of open) socket.unpipe().pause()
+    },
+    [Symbol.dispose]() {
+      for (const socket of open) socket.destroy()
+      relay.close()
+    },
   }
+}
+
+test('a query to a database that stopped answering fails, and a later one is served', async () => {
+  await using owner = await testStore()
+  using relay = await muteable(owner)
+  await using store = openStore({ url: relay.url, poolSize: 2, log: silentLog, queryMs: 500 })
+  await sql`SELECT 1`.execute(store.db)
+  relay.mute()
+  const since = performance.now()
+  await expect(store.pool.query('SELECT 2')).rejects.toThrow(/said nothing for 1.5 s|terminated/)
+  expect(performance.now() - since).toBeGreaterThan(1_000)
+  expect((await sql`SELECT 3 AS three`.execute(store.db)).rows).toEqual([{ three: 3 }])
+  // By the server's clock, while it answers.
+  await expect(store.pool.query('SELECT pg_sleep(5)')).rejects.toThrow(/statement timeout/)
+})
+
+test('a copy into a database that stopped answering, or one that never ends, fails, and leaves nothing', async () => {
+  await using owner = await testStore()
+  using relay = await muteable(owner)
+  await using store = openStore({ url: relay.url, poolSize: 2, log: silentLog, queryMs: 500 })
+  const part = [{ kind: 'egress.denied' as const, data: '{}' }]
+  const muted = async function* () {
+    yield part
+    await sleep(50)
+    relay.mute()
+    yield part
+  }
+  await expect(copyEvents(store.pool, muted())).rejects.toThrow(/said nothing for 1.5 s|terminated/)
+  const endless = async function* () {
+    for (;;) {
+      yield part
+      await sleep(50)
+    }
+  }
+  await expect(copyEvents(store.pool, endless())).rejects.toThrow(/statement timeout/)
+  const { rows } = await store.pool.query('SELECT count(*)::int AS events FROM events')
+  expect(rows).toEqual([{ events: 0 }])
 })

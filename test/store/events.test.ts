@@ -1,6 +1,8 @@
+import { Readable } from 'node:stream'
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { newId, type PrincipalId, type TokenId } from '../../src/core/index.ts'
-import { appendEvents, listEvents, type Store } from '../../src/store/index.ts'
+import { appendEvents, copyEvents, listEvents, type Store } from '../../src/store/index.ts'
 import { testStore } from '../support/database.ts'
 
 async function addCall(store: Store, principalId: PrincipalId) {
@@ -56,4 +58,64 @@ test('the events of a call include the egress requests made while it and others 
   await appendEvents(store.db, [denied([a, b]), denied([b]), denied([c])])
   const count = async (callId: typeof a) => (await listEvents(store.db, { callId, limit: 10 })).length
   expect([await count(a), await count(b), await count(c)]).toEqual([1, 2, 1])
+})
+
+test('property: what is copied is read as it was, whatever it is made of', async () => {
+  await using store = await testStore()
+  // PostgreSQL has no room for NUL in text, and the proxy lets none in.
+  const text = fc
+    .string({
+      unit: fc.oneof(
+        fc.constantFrom('\\', '\t', '\n', '\r', '\\N', '\\.', '"'),
+        fc.string({ unit: 'binary' }),
+      ),
+    })
+    .map((value) => value.replaceAll('\0', ''))
+  const event = fc.record(
+    { principalId: text, callId: text, data: fc.record({ path: text, host: text }) },
+    { requiredKeys: ['data'] },
+  )
+  const lastId = async () =>
+    (await store.pool.query<{ id: number }>('SELECT coalesce(max(id), 0) AS id FROM events')).rows[0]?.id
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.array(event, { maxLength: 4 }), { maxLength: 4 }), async (parts) => {
+      const before = await lastId()
+      const written = parts.map((part) =>
+        part.map(({ data, ...ids }) => ({
+          kind: 'egress.denied' as const,
+          ...ids,
+          data: JSON.stringify(data),
+        })),
+      )
+      await copyEvents(store.pool, Readable.from(written))
+      const { rows } = await store.pool.query(
+        'SELECT principal_id, call_id, data FROM events WHERE id > $1 ORDER BY id',
+        [before],
+      )
+      expect(rows).toEqual(
+        parts.flat().map(({ principalId = null, callId = null, data }) => ({
+          principal_id: principalId,
+          call_id: callId,
+          data,
+        })),
+      )
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('a copy whose parts end in an error leaves nothing, and its connection is not used again', async () => {
+  await using store = await testStore({ poolSize: 1 })
+  const event = { kind: 'egress.denied' as const, data: '{}' }
+  const failing = async function* () {
+    yield [event]
+    throw new Error('no more')
+  }
+  const unreadable = async function* () {
+    yield [event, { ...event, data: 'no JSON' }]
+  }
+  await expect(copyEvents(store.pool, failing())).rejects.toThrow('no more')
+  await expect(copyEvents(store.pool, unreadable())).rejects.toThrow('invalid input syntax for type json')
+  const { rows } = await store.pool.query('SELECT count(*)::int AS events FROM events')
+  expect(rows).toEqual([{ events: 0 }])
 })
