@@ -8,7 +8,7 @@ const floors = [
   ['mcp', 'slack', 'admin', 'cli'],
 ]
 const owners = {
-  'kysely|pg': 'store',
+  'kysely|pg|pg-copy-streams': 'store',
   '@slack/[^/]+': 'slack',
   '@kubernetes/client-node': 'runners/kubernetes',
   argon2: 'access',
@@ -65,6 +65,11 @@ export default {
         { path: '^src/', pathNot: `^src/${room}/` },
         { path: `^node_modules/(${pkg})/` },
       ),
+    ),
+    error(
+      'only-core-imports-node-http',
+      { path: '^src/', pathNot: '^src/core/node-http\\.ts$' },
+      { path: '^(node:)?http$', dependencyTypesNot: ['type-only'] },
     ),
     error('migrations-stand-alone', { path: '^db/' }, { path: '^src/' }),
     error('only-store-runs-migrations', { path: '^src/', pathNot: '^src/store/' }, { path: '^db/' }),

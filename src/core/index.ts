@@ -31,6 +31,7 @@ export {
 } from './ids.ts'
 export { isRecord, parseJson } from './json.ts'
 export { createLog, type Log, silentLog } from './log.ts'
+export { http } from './node-http.ts'
 export { isKeyPem } from './pem.ts'
 export { freePort } from './ports.ts'
 export { Secret } from './secret.ts'

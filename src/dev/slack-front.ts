@@ -1,4 +1,5 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { http } from '../core/index.ts'
 import { createCopies, posting, type SlackMessage } from './slack-copies.ts'
 import { createEmulatorClient, type Json } from './slack-emulator-client.ts'
 
@@ -70,7 +71,7 @@ export async function createSlackFront(options: {
     send(200, answer)
   }
 
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     serve(request, response).catch(() => {
       response
         .writeHead(502, { 'content-type': 'application/json' })

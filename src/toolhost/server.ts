@@ -1,6 +1,6 @@
 import { chmod, rm } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { AppError, type Log } from '../core/index.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { AppError, http, type Log } from '../core/index.ts'
 import { identityHeaders, type ToolhostSettings } from '../wire/index.ts'
 import { Refused, sendJson, toRefusal } from './refusal.ts'
 import { createRoutes, type RouteOptions } from './routes.ts'
@@ -23,7 +23,7 @@ export async function startServer(
       `socketPath is ${Buffer.byteLength(settings.socketPath)} bytes long; the kernel takes ${longestSocketPath}`,
     )
   const route = createRoutes(options)
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     response.sendDate = false
     response.setHeader(identityHeaders.sandboxUid, settings.sandboxUid)
     response.setHeader(identityHeaders.generation, String(settings.generation))

@@ -1,6 +1,7 @@
-import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { http } from '../../core/index.ts'
 import { pairsOf } from '../request/fields.ts'
 import type { Handshake } from '../request/websocket.ts'
 import { ResponseAnswer } from './http1.ts'
@@ -50,7 +51,7 @@ class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
   #switched = false
 
   constructor(req: IncomingMessage, socket: Socket) {
-    super(new ServerResponse(req))
+    super(new http.ServerResponse(req))
     this.#socket = socket
     this.sink.shouldKeepAlive = false
     this.sink.assignSocket(socket)

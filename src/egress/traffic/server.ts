@@ -1,5 +1,6 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { http } from '../../core/index.ts'
 import { endOwing, mayRefuseBytes } from '../inbound/due-answers.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { EgressLimits } from '../types.ts'
@@ -15,7 +16,7 @@ export function clientIdleMs(limits: EgressLimits): number {
 
 /** An HTTP/1.1 server with the proxy's bounds; whoever made it says what it does. */
 export function makeServer(limits: EgressLimits): Server {
-  const server = createServer({
+  const server = http.createServer({
     maxHeaderSize: limits.headerBytes,
     requireHostHeader: false,
     noDelay: true,

@@ -1,6 +1,6 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
+import { http } from '../../core/index.ts'
 import { writeTogether } from '../economy/write-together.ts'
 import { headerValues } from '../request/head.ts'
 import { wireMethod } from '../request/websocket.ts'
@@ -200,8 +200,8 @@ function written(fields: readonly string[]): string {
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] ?? ''
     const value = fields[i + 1] ?? ''
-    validateHeaderName(name)
-    validateHeaderValue(name, value)
+    http.validateHeaderName(name)
+    http.validateHeaderValue(name, value)
     lines += `${name}: ${value}\r\n`
   }
   return lines

@@ -1,6 +1,7 @@
-import { type IncomingMessage, request } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type MintedSpec, mintUrl } from '../../../catalog/index.ts'
+import { http } from '../../../core/index.ts'
 import type { Guarded } from '../../decision/guard.ts'
 import { formatAuthority } from '../../request/host.ts'
 import type { Destination, Tuple } from '../../request/tuple.ts'
@@ -59,7 +60,7 @@ export async function askEndpoint(deps: EndpointDeps, spec: MintedSpec, asked: T
   const { promise, resolve } = Promise.withResolvers<Asked>()
   const length = String(Buffer.byteLength(asked.body))
   const framing = ['Accept-Encoding', 'identity', 'Content-Length', length, 'Connection', 'close']
-  const outgoing = request({
+  const outgoing = http.request({
     createConnection: () => socket,
     method,
     path,
