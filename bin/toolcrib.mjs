@@ -18,9 +18,9 @@ const command = process.argv[2] ?? ''
 const ofProxy = ['--heap-growing-percent=60', '--no-memory-reducer', '--no-parallel-scavenge']
 const heap = ['--max-semi-space-size=16', ...(command === 'egress' ? ofProxy : ['--heap-growing-percent=30'])]
 const isServer = ['serve', 'egress', 'dev'].includes(command)
-// The proxy resolves names as the system does, and such a look-up holds a thread until the resolver gives up; libuv
-// keeps the other half of its threads for everything else.
-const threads = command === 'egress' ? { UV_THREADPOOL_SIZE: '16' } : {}
+// The proxy resolves names as the system does, and such a look-up holds a thread until the resolver gives up: with 32
+// for that, five people's six can hang and nobody else's wait. libuv keeps the other half for everything else.
+const threads = command === 'egress' ? { UV_THREADPOOL_SIZE: '64' } : {}
 if (isServer && process.execve !== undefined && !process.execArgv.includes(heap[0])) {
   const again = [process.execPath, ...heap, ...process.execArgv, ...process.argv.slice(1)]
   const settings = { MALLOC_MMAP_THRESHOLD_: '4194304', ...threads, ...process.env }

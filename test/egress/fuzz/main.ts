@@ -1,7 +1,7 @@
 /** `npm run fuzz -- [--seconds N] [--seed N] [target …]`: the same fuzzing as in the gate, for as long as you like. */
 import { existsSync, globSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { Command, InvalidArgumentError } from 'commander'
 import type { Fuzz } from './fuzz.ts'
 
 /** Every file beside this one that can be fuzzed exports `fuzz`. */
@@ -17,18 +17,30 @@ export async function loadTarget(name: string): Promise<Fuzz> {
   return ((await import(file)) as { fuzz: Fuzz }).fuzz
 }
 
+function above0(text: string): number {
+  const number = Number(text)
+  if (number > 0) return number
+  throw new InvalidArgumentError('It must be a number above 0.')
+}
+
+function whole(text: string): number {
+  const number = Number(text)
+  if (Number.isInteger(number)) return number
+  throw new InvalidArgumentError('It must be a whole number.')
+}
+
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    options: { seconds: { type: 'string', default: '60' }, seed: { type: 'string' } },
-    allowPositionals: true,
-  })
-  const seconds = Number(values.seconds)
-  const seed = Number(values.seed ?? Date.now() % 1_000_000_000)
-  if (!(seconds > 0) || !Number.isInteger(seed))
-    throw new Error('give --seconds a number above 0, and --seed a whole one')
-  const chosen = positionals.length === 0 ? targets : positionals
-  for (const name of chosen) {
-    const fuzz = await loadTarget(name)
+  const program = new Command('fuzz')
+    .description('tries made-up input on what reads it, and ends with an error at the first thing wrong')
+    .argument('[target...]', `what is fuzzed, in turn: ${targets.join(', ')}; all of them when left out`)
+    .option('--seconds <number>', 'how long in all', above0, 60)
+    .option('--seed <number>', 'a run that found something again', whole, Date.now() % 1_000_000_000)
+    .parse()
+  const { seconds, seed } = program.opts<{ seconds: number; seed: number }>()
+  const chosen = program.args.length === 0 ? targets : program.args
+  const fuzzes = await Promise.all(chosen.map(loadTarget)).catch((err: Error) => program.error(err.message))
+  for (const [at, fuzz] of fuzzes.entries()) {
+    const name = chosen[at]
     process.stdout.write(`${name}: ${seconds / chosen.length} seconds, seed ${seed}\n`)
     const { tried, accepted } = await fuzz({
       seed,
