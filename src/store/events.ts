@@ -58,8 +58,7 @@ async function* linesOf(parts: AsyncIterable<readonly WrittenEvent[]>): AsyncGen
 
 /** As https://www.postgresql.org/docs/current/sql-copy.html has it under "Text Format". */
 function fieldOf(value: string | undefined): string {
-  if (value === undefined) return '\\N'
-  return /[\\\n\r\t]/.test(value) ? value.replace(/[\\\n\r\t]/g, (char) => escaped[char] ?? char) : value
+  return value === undefined ? '\\N' : value.replace(/[\\\n\r\t]/g, (char) => escaped[char] ?? char)
 }
 
 const escaped: Record<string, string> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' }
