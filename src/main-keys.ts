@@ -47,7 +47,7 @@ export async function listKeys(config: Config, log: Log): Promise<Printed> {
       ]),
       'There is no CA; start `toolcrib egress` once.',
     )
-    return { json: keys, text: `${sealing}\n${authorities}\n${keys.liveProxies} live proxies\n` }
+    return { json: keys, text: `${sealing}\n${authorities}\nProxies alive: ${keys.liveProxies}\n` }
   })
 }
 
@@ -94,7 +94,7 @@ function saySealing({ keyId, resealed, unreadable, retired }: Awaited<ReturnType
     unreadable.length === 0
       ? ''
       : `Nobody can open ${unreadable.join(', ')}: set each again with \`toolcrib credentials set\`.\n`
-  return `Credentials are sealed to ${keyId}; ${resealed} were sealed anew, ${retired.length} keys retired.\n${lost}`
+  return `Credentials are sealed to ${keyId}. Sealed anew: ${resealed}. Keys retired: ${retired.length}.\n${lost}`
 }
 
 function sayCa({ caId, retired, waitingFor }: Awaited<ReturnType<typeof rotateCa>>) {

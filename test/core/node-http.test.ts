@@ -4,7 +4,10 @@ import { expect, test } from 'vitest'
 
 const run = promisify(execFile)
 
-/** What Node itself has loaded in a process that has done nothing but this. */
+/**
+ * What Node itself has loaded in a process that has done nothing but this. The process prints it: what is loaded here
+ * besides is vitest's doing.
+ */
 async function loadedBy(statement: string): Promise<string[]> {
   const program = `${statement}; console.log(JSON.stringify(process.moduleLoadList))`
   const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program])

@@ -39,12 +39,12 @@ test('a refusal is told to the calls in flight of that source, with what to ask 
     {
       kind: 'egress_denied',
       callIds: [callId],
-      sentence: `The egress proxy refused GET https://${host}:${up.port}/v2 (path_not_allowed): ${cure}${host}:${up.port}/v2.`,
+      sentence: `The egress proxy refused GET https://${host}:${up.port}/v2 (path_not_allowed): ${cure}${host}:${up.port}/v2`,
     },
     {
       kind: 'egress_denied',
       callIds: [callId],
-      sentence: `The egress proxy refused CONNECT https://evil.example.com (host_not_allowed): ${cure}evil.example.com.`,
+      sentence: `The egress proxy refused CONNECT https://evil.example.com (host_not_allowed): ${cure}evil.example.com`,
     },
   ])
 })

@@ -170,10 +170,13 @@ export function denialBody(denial: Denial, asked: { method: string; url: string 
   return `${JSON.stringify({ reason, rule, host, source, help: helpFor(denial, asked) })}\n`
 }
 
-/** The same for the person whose tool asked: what was refused, why, and what to say to an admin. */
+/**
+ * The same for the person whose tool asked: what was refused, why, and what to say to an admin. Without a full stop: a
+ * command at its end is copied, and the stop would be part of its address.
+ */
 export function denialSentence(denial: Denial, asked: { method: string; url: string }): string {
   const help = helpFor(denial, asked)
-  return `The egress proxy refused ${asked.method} ${asked.url} (${denial.reason}): ${help}.`
+  return `The egress proxy refused ${asked.method} ${asked.url} (${denial.reason}): ${help}`
 }
 
 function helpFor(denial: Denial, asked: { method: string; url: string }): string {
