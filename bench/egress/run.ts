@@ -153,7 +153,8 @@ interface Times {
 /**
  * One life of each. The machine's speed comes and goes within seconds, so every measure is cut into slices, and each
  * slice is everybody's before the next begins, in another order; they are short, because V8 gives up what it has
- * compiled and the room for young objects where nothing happens for eight seconds.
+ * compiled and the room for young objects where nothing happens for eight seconds. Whoever waits is stopped, or what it
+ * does of itself would be in the others' slowest requests.
  */
 async function measureRound(
   bench: Bench,
@@ -164,7 +165,10 @@ async function measureRound(
   const alive: { contestant: Contestant; running: Running; result: Measured; times: Times }[] = []
   for (const { contestant, result } of present) {
     const running = await contestant.start()
-    stack.defer(async () => await running.stop())
+    stack.defer(async () => {
+      send('SIGCONT', running)
+      await running.stop()
+    })
     const fast: Target = { ...running.way, host: host.api, port: ports.fast }
     result.newHost.push(latency(await driver.do('newTunnels', fast, size.newHosts, freshHosts)))
     const times = {
@@ -182,10 +186,16 @@ async function measureRound(
   // What is measured is a proxy that has been running: V8 has compiled what is often called.
   for (const { running } of alive)
     await driver.do('parallel', fastTarget(bench, running), size.tunnels, size.warmSeconds)
+  await sleep(settleMs)
+  for (const { running } of alive) send('SIGSTOP', running)
   for (const measure of measures) {
     for (let slice = 0; slice < size.slices; slice += 1) {
-      for (const { contestant, running, times } of turned(alive, slice))
+      for (const { contestant, running, times } of turned(alive, slice)) {
+        send('SIGCONT', running)
         await measure(bench, running, times, contestant.share / size.slices)
+        await sleep(settleMs)
+        send('SIGSTOP', running)
+      }
     }
   }
   for (const { result, times } of alive) {
@@ -201,6 +211,13 @@ async function measureRound(
     result.sse.push(latency(times.sse))
     result.ndjson.push(latency(times.ndjson))
   }
+}
+
+/** For what a proxy does after its slice: it ends connections, writes records. */
+const settleMs = 200
+
+function send(signal: 'SIGSTOP' | 'SIGCONT', { pid }: Running): void {
+  if (pid !== 0) for (const one of processTree([pid])) process.kill(one.pid, signal)
 }
 
 type Measure = (bench: Bench, running: Running, times: Times, share: number) => Promise<void>
