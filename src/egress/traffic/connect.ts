@@ -9,6 +9,7 @@ import { type RuleBook, rulesOf } from '../decision/rules.ts'
 import { decideConnect } from '../decision/warn.ts'
 import { endOwing, owesAnswer } from '../inbound/due-answers.ts'
 import { headOf } from '../inbound/http1.ts'
+import { endSaying } from '../inbound/last-words.ts'
 import type { Leaves } from '../keys/certificates.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
@@ -49,7 +50,7 @@ export function createConnectHandler(
     deps.crowd.spoke(socket)
     // Also what refuses it would stand in the answer to another request, or in its place.
     const behind = owesAnswer(socket)
-    const say = (text: string) => (behind ? endOwing(socket) : void socket.end(text))
+    const say = (text: string) => (behind ? endOwing(socket) : endSaying(socket, text))
     const caller = await identifyCaller(req, deps)
     const raw = askedRaw(saidBy(req), 'https')
     if (!caller.ok) return say(connectDenial(refuseCaller(req, raw, caller, deps.denier), raw))

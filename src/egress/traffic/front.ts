@@ -7,6 +7,7 @@ import type { Limit } from '../bounds/limits.ts'
 import type { RuleBook } from '../decision/rules.ts'
 import { endOwing, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound } from '../inbound/http1.ts'
+import { endSaying } from '../inbound/last-words.ts'
 import type { Leaves } from '../keys/certificates.ts'
 import type { Leases } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
@@ -74,7 +75,7 @@ export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): S
         const reason = toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed'
         const denial = deps.denier.denyUnrecorded(reason)
         if (socket.bytesWritten > 0 || owesAnswer(socket)) endOwing(socket)
-        else socket.end(connectDenial(denial, askedRaw(saidBy(req), 'https')))
+        else endSaying(socket, connectDenial(denial, askedRaw(saidBy(req), 'https')))
       })
     })
     server.on('clientError', (error, socket) => {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
 import type { Server } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { AppError } from '../../core/index.ts'
 
@@ -47,15 +47,25 @@ export async function listenTcp(server: Server, host: string, port: number): Pro
   return server.address() as AddressInfo
 }
 
-/** Takes no more connections and ends those there are, but for tunnels: they are no longer the server's. */
+/** Takes no more connections and ends those there are, also what Node no longer counts among the server's: tunnels. */
 export async function closeServer(server: Server): Promise<void> {
   if (!server.listening) return
   const closed = new Promise((resolve) => server.close(resolve))
   server.closeAllConnections()
+  for (const socket of accepted.get(server) ?? []) socket.destroy()
   await closed
 }
 
+/** The connections of each server that listens. */
+const accepted = new WeakMap<Server, Set<Socket>>()
+
 async function listening(server: Server, start: () => void): Promise<void> {
+  const sockets = new Set<Socket>()
+  accepted.set(server, sockets)
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   await new Promise<void>((resolve, reject) => {
     const fail = (cause: Error) =>
       reject(

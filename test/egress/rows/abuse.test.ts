@@ -211,6 +211,51 @@ test('row 38: a client that sends the end of its bytes in the middle of anything
   expect(await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/'))).toContain('200 OK')
 })
 
+test('row 38: a refused CONNECT is closed whatever its client does, and gives its place back', async () => {
+  await using world = await makeWorld({ limits: { tunnelsPerPrincipal: 5, requestsPerPrincipal: 5 } })
+  const { up } = await armed(world, (_req, res) => res.end('fine'), { paths: ['/v1'] })
+  const refused = async (lease: string) => {
+    const socket = connectTcp({ path: world.egress.socketPath ?? '', allowHalfOpen: true })
+    const said = await sayAndRead(socket, connectRequest('nowhere.example.com', 443, 'orders', lease))
+    expect(said).toMatch(/^HTTP\/1.1 40[37]/)
+    return socket
+  }
+  const clients: Socket[] = []
+  for (let i = 0; i < 5; i += 1) {
+    const talker = await refused(world.lease)
+    talker.on('error', () => undefined)
+    // Bytes that nobody reads kept the end behind them from being seen.
+    talker.write('more')
+    talker.end(() => talker.destroy())
+    const stranger = await refused('a-lease-that-is-none')
+    const holder = await refused(world.lease)
+    clients.push(stranger, holder)
+  }
+  const closed = clients.map(
+    (socket) =>
+      new Promise((resolve) => {
+        // Held open, a write would be taken for ever.
+        socket.on('error', resolve)
+        const write = setInterval(() => socket.write('x'), 100)
+        socket.once('close', () => clearInterval(write))
+      }),
+  )
+  await Promise.all(closed)
+  const socket = await world.tunnel(host, up.port)
+  expect(await sayAndRead(socket, request(host, up.port, '/v1'))).toContain('200 OK')
+})
+
+test('row 38: a client that holds a refused connection does not hold up the proxy’s end', async () => {
+  await using world = await makeWorld()
+  const proxy = await world.replica()
+  const held = connectTcp({ path: proxy.socketPath ?? '', allowHalfOpen: true })
+  held.on('error', () => undefined)
+  await sayAndRead(held, connectRequest('nowhere.example.com', 443, 'orders', world.lease))
+  await proxy[Symbol.asyncDispose]()
+  expect(held.destroyed).toBe(false)
+  held.destroy()
+})
+
 test('row 39: a flood of server names and of hosts has no certificate made: only for a host that CONNECT was allowed, once', async () => {
   await using world = await makeWorld()
   const { up } = await armed(world, (_req, res) => res.end('ok'))
