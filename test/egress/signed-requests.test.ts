@@ -131,11 +131,24 @@ test('another region, another service, a presigned address, a second signature a
     ask('/', ['Authorization: Bearer mine']),
     ask('/', [placeholder(), placeholder()]),
     ask('/?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a&X-Amz-Signature=b'),
+    ask('/?X%2DAmz-Algorithm=AWS4-HMAC-SHA256&X%2DAmz-Credential=a&X%2DAmz-Signature=b'),
+    ask('/?%58-Amz-Si%67nature=b'),
+    ask('/?AWSAccessKeyId=AKIA&Signature=b&Expires=1893456000'),
+    ask('/?GoogleAccessId=a&Signature=b&Expires=1893456000'),
     ask('/', [placeholder(), pieces], 'PUT', 'body'),
   ])
     expect(await refused).toMatch(/403[^]*"reason":"signing_refused"/)
   expect(up.seen).toEqual([])
   expect(world.dialled).toEqual([])
+})
+
+test('row 35: what S3 is told to copy or to rename is another path than the one that was judged, and refused', async () => {
+  await using s3 = await s3World()
+  for (const header of ['x-amz-copy-source: /payroll/secret.csv', 'X-Amz-Rename-Source: /payroll/a'])
+    expect(await s3.ask('/k', [header], 'PUT')).toMatch(/403[^]*"reason":"signing_refused"/)
+  expect(s3.up.seen).toEqual([])
+  expect(await s3.ask('/k', ['x_amz_copy_source: /payroll/secret.csv'], 'PUT')).toMatch(/200[^]*signed/)
+  expect(s3.up.seen[0]?.rawHeaders.join('\n')).not.toMatch(/copy.source/i)
 })
 
 test('a body longer than may be held back is refused, one whose hash is stated passes as it comes', async () => {

@@ -27,17 +27,20 @@ const algorithm = 'AWS4-HMAC-SHA256'
 /** Ours to write; whatever a caller has put there is dropped, in every spelling that some server takes for the same. */
 const replaced = new Set(['authorization', 'x-amz-date', 'x-amz-security-token', 'date'])
 
+/** In an address they make a signature of its own (version 4, Google's, version 2), beside ours. */
+const ofAddress =
+  /^(?:x-(?:amz|goog)-(?:algorithm|credential|signature|security-token)|awsaccesskeyid|googleaccessid)$/
+/** What S3 is to copy or rename: an object whose path no rule was asked about. */
+const ofAnotherObject = ['x-amz-copy-source', 'x-amz-rename-source']
+
 /**
  * The region and service to sign for: what the caller's own signature names, if the rule allows it; without one the
- * first that the rule names. A signature in the address is refused: there would be two.
+ * first that the rule names. A signature in the address is refused, as there would be two, and so is what reads from
+ * another path than the request's own.
  */
 export function sigv4Scope(spec: Sigv4Spec, request: Pick<Signable, 'query' | 'headers'>): Sigv4Scope {
-  if (
-    /(?:^|[?&])(?:x-amz-|x%2damz%2d)[^=&]*/i.test(request.query) &&
-    /signature|credential/i.test(request.query)
-  ) {
-    return { ok: false }
-  }
+  if (queryPairs(request.query).some(([name]) => ofAddress.test(name.toLowerCase()))) return { ok: false }
+  if (ofAnotherObject.some((name) => valuesOf(request.headers, name).length > 0)) return { ok: false }
   const [region = '', service = ''] = [spec.regions[0], spec.services[0]]
   const given = valuesOf(request.headers, 'authorization')
   if (given.length === 0) return { ok: true, region, service }
@@ -148,18 +151,21 @@ function isS3(service: string): boolean {
 }
 
 function canonicalQuery(query: string): string {
-  if (query.length <= 1) return ''
-  const pairs = query
+  const pairs = queryPairs(query).map(([name, value]) => [encode(name), encode(value)] as const)
+  pairs.sort((a, b) => compare(a[0], b[0]) || compare(a[1], b[1]))
+  return pairs.map(([name, value]) => `${name}=${value}`).join('&')
+}
+
+/** Names and values of a query (with its `?`, or empty), decoded. */
+function queryPairs(query: string): (readonly [string, string])[] {
+  return query
     .slice(1)
     .split('&')
     .filter((pair) => pair !== '')
     .map((pair) => {
-      const cut = pair.indexOf('=')
-      const [name, value] = cut === -1 ? [pair, ''] : [pair.slice(0, cut), pair.slice(cut + 1)]
-      return [encode(decode(name.replaceAll('+', ' '))), encode(decode(value.replaceAll('+', ' ')))] as const
+      const [name = '', ...value] = pair.split('=')
+      return [decode(name.replaceAll('+', ' ')), decode(value.join('=').replaceAll('+', ' '))] as const
     })
-  pairs.sort((a, b) => compare(a[0], b[0]) || compare(a[1], b[1]))
-  return pairs.map(([name, value]) => `${name}=${value}`).join('&')
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
