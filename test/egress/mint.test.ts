@@ -199,6 +199,27 @@ test('a revoked refresh token is refused for certain and not tried again; a wron
   expect(await minting.world.store.db.selectFrom('mint_claims').selectAll().execute()).toEqual([])
 })
 
+test('row 15: what a token endpoint writes for an error is in no record and no line, and counts as refused', async () => {
+  await using minting = await makeMintWorld()
+  const { world, server, ask } = minting
+  await minting.mint(refreshGrant)
+  const error = `bad secret ${server.clientSecret}`
+  server.next = [{ kind: 'status', status: 400, body: JSON.stringify({ error }) }]
+  expect(await ask()).toContain('"reason":"mint_refused"')
+  const [event] = await world.events('credential.mint_failed')
+  expect(event?.data).toMatchObject({ reason: 'mint_refused', code: 'other_error' })
+  expect(world.logged()).not.toContain('bad secret')
+})
+
+test('a token that is said to end at once is used for a while: no request asks for one of its own', async () => {
+  await using minting = await makeMintWorld()
+  const { server, ask } = minting
+  server.expiresIn = 0.0001
+  await minting.mint(refreshGrant)
+  for (let i = 0; i < 10; i += 1) expect(await ask()).toMatch(/^HTTP\/1\.1 200/)
+  expect(server.asked.length).toBeLessThan(10)
+})
+
 test('what cannot be asked uses nothing up: an endpoint inside, an untrusted one, one that is away', async () => {
   await using minting = await makeMintWorld()
   const { world, server, ask } = minting

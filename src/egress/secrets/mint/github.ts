@@ -1,7 +1,7 @@
 import { createPrivateKey, sign } from 'node:crypto'
 import type { MintedSpec } from '../../../catalog/index.ts'
 import { isRecord, parseJson, type Secret } from '../../../core/index.ts'
-import { asTokenText, type TokenAnswer, type TokenRequest } from './oauth.ts'
+import { asTokenText, shortestLifetimeMs, type TokenAnswer, type TokenRequest } from './oauth.ts'
 
 type GithubSpec = Extract<MintedSpec, { kind: 'github_app' }>
 
@@ -50,7 +50,7 @@ export function readGithubAnswer(status: number, body: string, nowMs: number): T
   return {
     kind: 'token',
     token,
-    lifetimeMs: Math.max(0, Math.min(ends - nowMs, 3_600_000)),
+    lifetimeMs: Math.max(shortestLifetimeMs, Math.min(ends - nowMs, 3_600_000)),
     refreshToken: undefined,
   }
 }

@@ -19,6 +19,8 @@ type OAuthSpec = Extract<MintedSpec, { kind: `oauth_${string}` }>
 /** A server that names no lifetime (RFC 6749 section 5.1 only recommends it) is asked again after this. */
 const unstatedLifetimeMs = 5 * 60_000
 const longestLifetimeMs = 24 * 3_600_000
+/** One that ends sooner is used that long all the same: or every request would ask for another. */
+export const shortestLifetimeMs = 1_000
 
 /** The access token request of RFC 6749, sections 4.4.2 and 6. */
 export function oauthRequest(
@@ -49,6 +51,16 @@ function basicCredentials(id: string, secret: string): string {
   return Buffer.from(`${encode(id)}:${encode(secret)}`).toString('base64')
 }
 
+/** The errors of RFC 6749, section 5.2. What else a server writes there is its own text, and may quote ours. */
+const errorCodes = [
+  'invalid_request',
+  'invalid_client',
+  'invalid_grant',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'invalid_scope',
+]
+
 /**
  * Reads the answer of RFC 6749, sections 5.1 and 5.2. A refusal counts as certain only as that section writes it: a
  * client error with a JSON `error`; or 429, by which a server says that it did not look.
@@ -59,7 +71,8 @@ export function readOAuthAnswer(status: number, body: string): TokenAnswer {
   if (!isRecord(parsed)) return { kind: 'unclear' }
   const { error } = parsed
   if (status >= 400 && status < 500 && typeof error === 'string' && /^[\x20-\x7e]{1,60}$/.test(error)) {
-    return { kind: 'refused', final: error === 'invalid_grant', code: error }
+    const code = errorCodes.includes(error) ? error : 'other_error'
+    return { kind: 'refused', final: error === 'invalid_grant', code }
   }
   if (status !== 200) return { kind: 'unclear' }
   const { access_token, token_type, expires_in, refresh_token } = parsed
@@ -81,5 +94,5 @@ export function asTokenText(value: unknown): Secret | undefined {
 function lifetime(expiresIn: unknown): number {
   const seconds = typeof expiresIn === 'string' ? Number(expiresIn) : expiresIn
   if (typeof seconds !== 'number' || !Number.isFinite(seconds) || seconds <= 0) return unstatedLifetimeMs
-  return Math.min(seconds * 1_000, longestLifetimeMs)
+  return Math.min(Math.max(seconds * 1_000, shortestLifetimeMs), longestLifetimeMs)
 }
