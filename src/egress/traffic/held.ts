@@ -37,6 +37,10 @@ export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold
       const { content } = inbound
       if (content === undefined) return { bytes: Buffer.alloc(0), release: () => undefined }
       if ((content.length ?? 0) > limit) return 'body_too_large'
+      // What ended before anybody listened says so no more.
+      if (inbound.answer.gone()) return 'client_closed'
+      if (content.body.readableEnded) return { bytes: Buffer.alloc(0), release: () => undefined }
+      if (content.body.destroyed) return 'client_closed'
       inbound.proceed()
       const chunks: Buffer[] = []
       let size = 0

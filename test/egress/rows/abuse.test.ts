@@ -1,6 +1,7 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
+import { systemDial } from '../../../src/egress/upstream/dial.ts'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
 import { basic, connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
 import {
@@ -295,6 +296,48 @@ test('row 38: a client that goes away in the middle of a body gives its tunnel b
   expect((await world.outcome())['failure']).toBe('client_closed')
   await until(async () => await world.tunnel(host, up.port).then(Boolean, () => false), 8_000)
 })
+
+test.each(['http/1.1', 'h2'])(
+  'row 38: a client of %s that goes away before its body is held back gives its place back',
+  async (protocol) => {
+    const waiting: (() => void)[] = []
+    await using world = await makeWorld({
+      limits: { requestsPerPrincipal: 2 },
+      resolve: async () => {
+        await new Promise<void>((resolve) => waiting.push(resolve))
+        return ['93.184.215.14']
+      },
+      dial: (to) => systemDial({ ...to, address: '127.0.0.1' }),
+    })
+    const into = [{ credential: 'ORDERS_KEY', into: 'body:/key' }]
+    const { up } = await armed(world, (_req, res) => res.end('fine'), { inject: into } as never)
+    await world.setRules([{ host, port: up.port, methods: ['POST'], paths: ['/'], inject: into }])
+    const head = `POST / HTTP/1.1\r\nHost: ${host}:${up.port}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n`
+    const sockets: TLSSocket[] = []
+    for (let i = 0; i < 2; i += 1) {
+      const socket = await world.tunnel(host, up.port, { protocols: [protocol] })
+      sockets.push(socket)
+      if (protocol === 'http/1.1') socket.write(head)
+      else {
+        const client = http2Client(socket)
+        const stream = client.request({
+          ':method': 'POST',
+          ':scheme': 'https',
+          ':authority': `${host}:${up.port}`,
+          ':path': '/',
+          'content-type': 'application/json',
+        })
+        stream.on('error', () => undefined)
+      }
+    }
+    await until(() => waiting.length > 0)
+    for (const socket of sockets) socket.destroy()
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    for (const go of waiting.splice(0)) go()
+    const said = await sayAndRead(await world.tunnel(host, up.port), `${head}{}`)
+    expect(said).toContain('200 OK')
+  },
+)
 
 test('row 38: a client of HTTP/2 that goes away, with or without a request under way, gives its tunnel and its requests back', async () => {
   await using world = await makeWorld({ limits: { tunnelsPerPrincipal: 1, requestsPerPrincipal: 1 } })
