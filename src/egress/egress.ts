@@ -185,7 +185,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
 
   const servers: Server[] = []
   stack.defer(async () => {
-    live.endAll()
+    live.close()
     await Promise.all(servers.map(closeServer))
   })
   const { unixSocketDir, tcpHost, tcpPort } = options.listen

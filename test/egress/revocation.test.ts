@@ -2,8 +2,12 @@ import type { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { PrincipalId } from '../../src/core/index.ts'
+import { systemDial } from '../../src/egress/upstream/dial.ts'
 import { notify } from '../../src/store/index.ts'
+import { listenTo } from '../support/armed.ts'
+import { clientHello } from '../support/client-hello.ts'
 import {
+  basic,
   connectRequest,
   injectBearer,
   makeWorld,
@@ -14,6 +18,7 @@ import {
 } from '../support/egress-world.ts'
 import { http2Client } from '../support/http2.ts'
 import { makeRawWorld } from '../support/raw-upstream.ts'
+import { until } from '../support/until.ts'
 
 const host = 'orders.example.com'
 
@@ -95,6 +100,90 @@ test('invariant 5: a credential that was removed is refused on the next request 
   await new Promise((resolve) => setTimeout(resolve, 100))
   expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('credential_missing')
   expect(up.seen).toHaveLength(1)
+})
+
+/** A world where finding any host takes long enough for an admin to change their mind. */
+async function slowNames() {
+  const looking = { count: 0 }
+  const world = await makeWorld({
+    resolve: async () => {
+      looking.count += 1
+      await sleep(800)
+      return ['93.184.215.14']
+    },
+    dial: (to) => systemDial({ ...to, address: '127.0.0.1' }),
+  })
+  return { world, looking }
+}
+
+const open = { methods: ['GET'], paths: ['/'] }
+
+test('invariant 5: a lease that ends while a host is looked up lets nothing out', async () => {
+  await using stack = new AsyncDisposableStack()
+  const { world, looking } = await slowNames()
+  stack.use(world)
+  const up = await world.upstream((_req, res) => res.end('ok'), 'http')
+  await world.setRules([{ ...open, scheme: 'http', host, port: up.port }])
+  const head = `GET http://${host}:${up.port}/ HTTP/1.1\r\nHost: ${host}:${up.port}\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`
+  const answer = sayAndRead(await world.connect(), head)
+  await until(() => looking.count > 0)
+  await world.store.db.updateTable('leases').set({ ended_at: new Date() }).execute()
+  expect(await answer).toMatch(/^HTTP\/1\.1 403 [^]*"reason":"revoked"/)
+  expect(up.seen).toEqual([])
+})
+
+test.each([
+  ['its credential is removed', 'credential_missing'],
+  ['its rule is taken away', undefined],
+])('invariant 5: a request whose host is looked up while %s is not sent', async (what, reason) => {
+  await using stack = new AsyncDisposableStack()
+  const { world, looking } = await slowNames()
+  stack.use(world)
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([{ ...open, host, port: up.port, inject: injectBearer }])
+  const answer = sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/'))
+  await until(() => looking.count > 0)
+  if (what === 'its credential is removed')
+    await world.vault.removeCredential({ name: 'ORDERS_KEY', scope: 'global', scopeId: '', by: 'test' })
+  else await world.setRules([])
+  const said = await answer
+  if (reason !== undefined) expect(said).toContain(reason)
+  await sleep(1_000)
+  expect(up.seen).toEqual([])
+})
+
+test('invariant 5: a tunnel that is passed through does not begin once its rule is gone', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([{ host, port: up.port, intercept: false, address: '127.0.0.1' }])
+  const socket = await world.connect()
+  const head = await sayAndRead(socket, connectRequest(host, up.port, 'orders', world.lease))
+  expect(head).toContain('200 Connection Established')
+  await world.setRules([rule('other.example.com', 443)])
+  await sleep(600)
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  socket.write(await clientHello(host))
+  await closed
+  expect(world.dialled).toEqual([])
+  expect((await world.events('egress.denied')).at(-1)?.data).toMatchObject({ reason: 'revoked' })
+})
+
+test('a proxy that ends also ends what is only beginning: a tunnel whose host is looked up', async () => {
+  await using stack = new AsyncDisposableStack()
+  const { world, looking } = await slowNames()
+  stack.use(world)
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([{ host, port: up.port, intercept: false }])
+  const proxy = await world.replica()
+  const socket = await world.connect(proxy)
+  const heard = listenTo(socket)
+  socket.write(connectRequest(host, up.port, 'orders', world.lease))
+  await until(() => looking.count > 0)
+  await proxy[Symbol.asyncDispose]()
+  await until(() => heard.closed)
+  await sleep(1_000)
+  expect(heard.text).toBe('')
+  expect(world.dialled).toEqual([])
 })
 
 test.each([

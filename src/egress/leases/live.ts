@@ -18,7 +18,8 @@ export interface Live {
   digests(): string[]
   /** What a look at a lease means for what runs on it: gone ends it, newer rules are applied to it. */
   seen(digest: string, facts: LeaseFacts | undefined): void
-  endAll(): void
+  /** Ends everything, and whatever is still to come as soon as it does. */
+  close(): void
   readonly size: number
 }
 
@@ -29,6 +30,7 @@ export function createLive(options: {
 }): Live {
   const byDigest = new Map<string, Set<LiveEntry>>()
   const judged = new Map<string, number>()
+  let closed = false
 
   const endAllOf = (digest: string) => {
     for (const entry of byDigest.get(digest) ?? []) entry.end()
@@ -43,6 +45,7 @@ export function createLive(options: {
 
   return {
     add(entry) {
+      if (closed) setImmediate(() => entry.end())
       const digest = entry.identity.secretSha256
       let entries = byDigest.get(digest)
       if (entries === undefined) {
@@ -73,7 +76,8 @@ export function createLive(options: {
         )
       }
     },
-    endAll() {
+    close() {
+      closed = true
       for (const digest of byDigest.keys()) endAllOf(digest)
     },
     get size() {

@@ -123,7 +123,7 @@ export async function startProxy(
   stack.defer(() => connections.close())
   stack.defer(() => front.close())
   const { port } = stack.use(await listening(front.makeOuter(fromMachine)))
-  stack.defer(() => live.endAll())
+  stack.defer(() => live.close())
   const authorization = `Basic ${Buffer.from(`${sourceId}:${lease}`).toString('base64')}`
   const resources = stack.move()
   return {

@@ -4,7 +4,7 @@ import type { Limit } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import type { Inbound } from '../inbound/inbound.ts'
-import type { Identity } from '../leases/leases.ts'
+import type { Identity, Leases } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
 import type { Tuple, TupleRefusal } from '../request/tuple.ts'
 import { Delivery, type DeliveryDeps } from './delivery.ts'
@@ -22,6 +22,7 @@ export interface Exchange {
 }
 
 export interface ExchangeDeps extends DeliveryDeps {
+  leases: Pick<Leases, 'current'>
   judge: (tuple: Tuple, identity: Identity) => Promise<Verdict>
   denier: Denier
   recorder: Recorder
@@ -33,11 +34,29 @@ export interface ExchangeDeps extends DeliveryDeps {
   log: Log
 }
 
+/** What took longer to decide is decided again before anything goes out: a right may have been withdrawn meanwhile. */
+const verdictMs = 250
+/** By then what was waited for is known, a host's addresses or a token, and is not waited for again. */
+const mostVerdicts = 3
+
 /**
  * Handles one request to its end: decide, record, send once, pass the answer on. Settles when the answer has
  * left or the request came to nothing; never rejects.
  */
 export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Promise<void> {
+  /** Decides by the lease as it is: the one given, or where that is too long ago, or was, another look at it. */
+  const judge = async (tuple: Tuple, identity: Identity, isOld: boolean): Promise<Verdict> => {
+    let old = isOld
+    for (let round = 1; ; round += 1) {
+      const current = old ? await deps.leases.current(identity.secretSha256) : identity
+      if (current === undefined) return { allow: false, reason: 'revoked', rule: 'lease' }
+      const began = performance.now()
+      const verdict = await deps.judge(tuple, current)
+      old = performance.now() - began > verdictMs
+      if (!verdict.allow || !old || round === mostVerdicts) return verdict
+    }
+  }
+
   return async ({ inbound, identity, canonical, scheme }) => {
     const asked: Asked = canonical.ok ? canonical.tuple : askedRaw(inbound, scheme)
     const refuse = (reason: DenialReason, rule: string, retryAfterSeconds?: number) =>
@@ -55,7 +74,7 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       const finding = deps.stubs.find(tuple, identity)
       const stub = finding === undefined ? undefined : await finding
       if (stub !== undefined) return await deps.stubs.answer(inbound, stub, tuple, identity)
-      const verdict = await deps.judge(tuple, identity)
+      const verdict = await judge(tuple, identity, false)
       if (!verdict.allow) return refuse(verdict.reason, verdict.rule)
       const holding = holdForOutgoing(deps.hold, deps.bodyLimit, verdict, inbound, tuple, identity)
       const held = holding instanceof Promise ? await holding : holding
@@ -64,7 +83,7 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       if (held !== undefined && 'ok' in held) return refuse(held.reason, ruleOf(verdict.rule, held))
       try {
         // A body may have been long in coming: what holds is what is decided now.
-        const now = held === undefined ? verdict : await deps.judge(tuple, identity)
+        const now = held === undefined ? verdict : await judge(tuple, identity, true)
         if (!now.allow) return refuse(now.reason, now.rule)
         const composed = compose(now, held, inbound, tuple)
         if (!composed.ok) return refuse(composed.reason, ruleOf(now.rule, composed))

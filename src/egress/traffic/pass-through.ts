@@ -4,7 +4,8 @@ import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Guard } from '../decision/guard.ts'
-import { decideConnect } from '../decision/warn.ts'
+import { type RuleBook, rulesOf } from '../decision/rules.ts'
+import { decideConnect, type SourceRules } from '../decision/warn.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
@@ -17,6 +18,7 @@ import { join, through } from './join.ts'
 
 export interface PassThroughDeps {
   leases: Leases
+  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
   guard: Guard
   recorder: Recorder
   allowance: Allowance
@@ -25,6 +27,7 @@ export interface PassThroughDeps {
   denier: Denier
   handshakeTimeoutMs: number
   idleMs: number
+  now: () => number
   log: Log
 }
 
@@ -55,6 +58,7 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
     if (!deps.recorder.healthy(identity.principalId)) return refuse('records_unavailable', 'record')
     const guarded = await deps.guard.check(destination, matched, identity.principalId)
     if (!guarded.ok) return refuse(guarded.reason, guarded.by === 'limit' ? 'limit' : rule)
+    if (socket.destroyed) return
     socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
     const hello = await firstMessage(socket, destination.host, deps.handshakeTimeoutMs)
     if (typeof hello === 'string') {
@@ -62,8 +66,9 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
       socket.destroy()
       return
     }
-    // A client may take its time to begin; what holds is what the lease is now.
-    if ((await deps.leases.current(identity.secretSha256)) === undefined) {
+    // Finding the host and the client's beginning may have taken their time: what holds is what is allowed now.
+    if (!(await mayPass(deps, identity, destination))) {
+      deps.denier.deny(identity, asked, 'revoked', rule)
       socket.destroy()
       return
     }
@@ -79,6 +84,22 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
     )
     await passBytes(deps, { ...tunnel, addresses, hello, record })
   }
+}
+
+async function mayPass(
+  { leases, rulesAt, now }: PassThroughDeps,
+  identity: Identity,
+  destination: Destination,
+): Promise<boolean> {
+  const current = await leases.current(identity.secretSha256)
+  if (current === undefined) return false
+  const book = await rulesAt(current.catalogVersion)
+  return passes(destination, rulesOf(book, current.sourceId, now()))
+}
+
+function passes(destination: Destination, known: SourceRules): boolean {
+  const decision = decideConnect(destination, known)
+  return decision.allow && !decision.matched.intercept
 }
 
 async function passBytes(
@@ -97,10 +118,7 @@ async function passBytes(
   }
   leave = deps.live.add({
     identity,
-    allowed: (known) => {
-      const decision = decideConnect(destination, known)
-      return decision.allow && !decision.matched.intercept
-    },
+    allowed: (known) => passes(destination, known),
     end: () => end('revoked'),
   })
   let upstream: Socket
