@@ -166,6 +166,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     }
     leases.invalidate()
     credentials.invalidate()
+    if (notice.kind === 'credential') credentials.changed()
     if (notice.kind === 'catalog') upstream.drop()
     watch.nudge()
   })

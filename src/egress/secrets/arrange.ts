@@ -1,10 +1,10 @@
 import type { CredentialUse } from '../../core/index.ts'
 import type { ClientIdentity } from './client-identity.ts'
 import { forwardedHeaders } from './inject.ts'
+import type { LiveForms } from './live-forms.ts'
 import { type BodyForm, bodyForm, placeInBody } from './place-body.ts'
 import { placeInHeader } from './place-header.ts'
 import { placeInPairs, placeInPath } from './place-target.ts'
-import type { ScrubForms } from './scrub.ts'
 import type { Signer } from './sign/signer.ts'
 import type { Bound, Placed, PlacementRefusal, StandIn } from './slot.ts'
 import { copiesIn, readableHead } from './stand-ins.ts'
@@ -12,7 +12,7 @@ import { copiesIn, readableHead } from './stand-ins.ts'
 /** What a route has of credentials: what goes where, what must not come back, what may stand for what. */
 export interface Arms {
   bound: readonly Bound[]
-  forms: ScrubForms | undefined
+  forms: LiveForms | undefined
   /** Every placeholder that this source may hold; a copy that was not replaced is recorded. */
   standIns: readonly StandIn[]
   signer: Signer | undefined

@@ -4,9 +4,7 @@ import {
   type EgressRule,
   type MintedSpec,
   type MintedSpecs,
-  mintInputs,
   parseSlot,
-  signInputs,
   slotsOverlap,
 } from '../../catalog/index.ts'
 import { AppError, isKeyPem, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
@@ -14,9 +12,11 @@ import { type CredentialRow, credentialsFor, type Store } from '../../store/inde
 import { chooseCredential, type OpeningKey, openCredential, placeholderFor } from '../../vault/index.ts'
 import type { Arms } from './arrange.ts'
 import { armIdentity } from './client-identity.ts'
+import { createSearches, type Found, type Search } from './live-forms.ts'
 import type { Mint } from './mint/mint.ts'
 import { mintOrder } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
+import { type Needs, needsOf } from './needs.ts'
 import { compileSecrets, type ScrubForms } from './scrub.ts'
 import { armSigner } from './sign/arm.ts'
 import { type Bound, filled, type StandIn } from './slot.ts'
@@ -28,9 +28,10 @@ export type Armed =
 
 export interface Credentials {
   /**
-   * Opens what `rule` injects for this principal, and what any rule of the same source injects at the same host:
-   * an answer is searched for all of that. What is `minted` is minted first; a failing mint is a refusal. Rejects with
-   * `unavailable` when the database cannot be asked; what is known already comes at once.
+   * Opens what `rule` injects for this principal, and whatever else goes to the same host by any rule of the source:
+   * all answers of the host to this person are searched for all of that, those under way too. What is `minted` is
+   * minted first; a failing mint is a refusal. Rejects with `unavailable` when the database cannot be asked; what is
+   * known already comes at once.
    */
   arm(
     rule: EgressRule,
@@ -38,7 +39,10 @@ export interface Credentials {
     minted: MintedSpecs,
     principalId: PrincipalId,
   ): Armed | Promise<Armed>
+  /** Forgets what was read: something changed. */
   invalidate(): void
+  /** A credential was set, rotated or removed: answers under way are searched for what there is now. */
+  changed(): void
 }
 
 export function createCredentials(options: {
@@ -52,7 +56,7 @@ export function createCredentials(options: {
   // Keyed by the sealed text, so a replaced credential is never served from here.
   const opened = new LRUCache<string, Secret>({ max: 500 })
   const compiled = new LRUCache<string, ScrubForms>({ max: 500 })
-  const needsKept = new WeakMap<EgressRule, Needs>()
+  const searches = createSearches<Asked>(compile)
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
   const keptFor = ({ names, key }: Needs, principalId: PrincipalId): Kept => {
@@ -99,31 +103,42 @@ export function createCredentials(options: {
       return found
     },
     invalidate: () => kept.clear(),
+    changed() {
+      for (const search of searches.inUse())
+        again(search).catch((err: unknown) =>
+          options.log.warn({ err }, 'answers under way could not be searched for what is new'),
+        )
+    },
   }
 
-  async function armWith(
-    { rule, needs, minted, standIns, principalId }: Asked,
-    rows: CredentialRow[],
-  ): Promise<Armed> {
+  async function again({ forms, asked }: Search<Asked>): Promise<void> {
+    const { needs, minted, principalId } = asked
+    const rows = await credentialsFor(options.store.db, { names: needs.names, principalId })
+    const found = new Map<string, string[]>()
+    for (const binding of needs.atHost) {
+      const value = await valueOf(binding.credential, minted, rows, principalId, false)
+      if (typeof value === 'object') found.set(...searched(binding, value))
+    }
+    await addAlongside(found, asked, rows)
+    forms.add(found)
+  }
+
+  async function armWith(asked: Asked, rows: CredentialRow[]): Promise<Armed> {
+    const { rule, needs, minted, standIns, principalId } = asked
     const mintedIds: string[] = []
     const bound: Bound[] = []
-    const secrets: string[] = []
-    const keys: string[] = []
+    const found = new Map<string, string[]>()
     for (const binding of needs.atHost) {
       const { credential } = binding
       const wanted = rule.inject.includes(binding)
-      const spec = Object.hasOwn(minted, credential) ? minted[credential] : undefined
-      const value = await (spec === undefined
-        ? stored(credential, rows, principalId)
-        : minting(credential, spec, rows, principalId, wanted))
+      const value = await valueOf(credential, minted, rows, principalId, wanted)
       if (value === undefined) {
         if (wanted) return { ok: false, reason: 'credential_missing', credential }
         continue
       }
       // One that is stored and cannot be opened could come back unrecognised.
       if (typeof value === 'string') return { ok: false, reason: value, credential }
-      secrets.push(...readings(binding, value.secret.reveal()), ...value.former)
-      keys.push(binding.into, value.key)
+      found.set(...searched(binding, value))
       if (!wanted) continue
       const each = bind(binding, value.secret, principalId)
       if (each === undefined || bound.some(({ slot }) => slotsOverlap(slot, each.slot)))
@@ -135,22 +150,52 @@ export function createCredentials(options: {
     const signing =
       rule.sign === undefined ? undefined : await armSigner(rule.sign, rows, principalId, openRow)
     if (signing?.ok === false) return signing
-    for (const credential of needs.besideSignatures) {
-      const value = await stored(credential, rows, principalId)
-      if (value === undefined) continue
-      if (typeof value === 'string') return { ok: false, reason: value, credential }
-      secrets.push(value.secret.reveal())
-      keys.push(value.key)
-    }
+    const closed = await addAlongside(found, asked, rows)
+    if (closed !== undefined) return { ok: false, ...closed }
     const { client_certificate: shown } = rule
     const armed = shown === undefined ? undefined : await armIdentity(shown, rows, principalId, openRow)
     if (armed?.ok === false) return armed
-    const forms = secrets.length === 0 ? undefined : formsOf(keys, secrets)
+    // Where a token may yet be minted an answer that begins without one is searched, too.
+    const forms =
+      found.size === 0 && !needs.mints ? undefined : searches.of(`${principalId} ${rule.host}`, asked)
+    forms?.add(found)
     const rejected = () => mintedIds.forEach((id) => options.mint.rejected(id))
     const signer = signing?.signer
     const identity = armed?.identity
     const vouched = forms !== undefined || signer !== undefined || identity !== undefined
     return { ok: true, arms: { bound, forms, standIns, signer, identity, vouched, rejected } }
+  }
+
+  /** What goes to the host without a slot: beside a signature, or from the proxy itself to a token endpoint. */
+  async function addAlongside(
+    found: Map<string, string[]>,
+    { needs, minted, principalId }: Asked,
+    rows: readonly CredentialRow[],
+  ): Promise<{ reason: 'credential_unreadable' | MintFailure; credential: string } | undefined> {
+    for (const credential of needs.alongside) {
+      const value = await valueOf(credential, minted, rows, principalId, false)
+      if (typeof value === 'string') return { reason: value, credential }
+      if (value === undefined) continue
+      const secret = value.secret.reveal()
+      // RFC 6749 section 2.3.1: in a Basic header to a token endpoint it is form-encoded first.
+      const encoded = new URLSearchParams({ '': secret }).toString().slice(1)
+      found.set(`alongside ${value.key}`, [secret, ...(encoded === secret ? [] : [encoded]), ...value.former])
+    }
+    return undefined
+  }
+
+  /** Asks for a token only if it is `wanted` here; otherwise the answer is searched for one that there is. */
+  function valueOf(
+    credential: string,
+    minted: MintedSpecs,
+    rows: readonly CredentialRow[],
+    principalId: PrincipalId,
+    wanted: boolean,
+  ): Promise<Value | 'credential_unreadable' | MintFailure | undefined> {
+    const spec = Object.hasOwn(minted, credential) ? minted[credential] : undefined
+    return spec === undefined
+      ? stored(credential, rows, principalId)
+      : minting(credential, spec, rows, principalId, wanted)
   }
 
   /** Undefined where there is none for this person. */
@@ -173,7 +218,6 @@ export function createCredentials(options: {
     }
   }
 
-  /** Asks for a token only if it is `wanted` here; otherwise the answer is searched for one that there is. */
   async function minting(
     name: string,
     spec: MintedSpec,
@@ -190,26 +234,6 @@ export function createCredentials(options: {
     return { secret: token.secret, key: token.key, former, mintedId: token.id }
   }
 
-  function needsOf(rule: EgressRule, rules: readonly EgressRule[], minted: MintedSpecs): Needs {
-    let needs = needsKept.get(rule)
-    if (needs === undefined) {
-      const same = rules.filter((other) => other.host === rule.host)
-      const atHost = same.flatMap((other) => other.inject)
-      const besideSignatures = [...new Set(same.flatMap(({ sign }) => sentBeside(sign)))]
-      const names = [
-        ...atHost.flatMap(({ credential }) => storedNames(minted, credential)),
-        ...besideSignatures,
-        ...(rule.sign === undefined ? [] : signInputs(rule.sign)),
-        ...(rule.client_certificate === undefined ? [] : [rule.client_certificate]),
-      ]
-      const mints = atHost.some(({ credential }) => Object.hasOwn(minted, credential))
-      const sorted = [...new Set(names)].sort()
-      needs = { atHost, besideSignatures, names: sorted, key: sorted.join(' '), mints }
-      needsKept.set(rule, needs)
-    }
-    return needs
-  }
-
   function standInsOf(rules: readonly EgressRule[], principalId: PrincipalId): readonly StandIn[] {
     const byPerson = standInsKept.get(rules) ?? new LRUCache({ max: 1_000 })
     standInsKept.set(rules, byPerson)
@@ -221,28 +245,15 @@ export function createCredentials(options: {
     return standIns
   }
 
-  function formsOf(sealed: string[], secrets: string[]): ScrubForms {
-    const key = sealed.join(' ')
+  function compile(found: Found): ScrubForms {
+    const key = [...found.keys()].sort().join('\n')
     let forms = compiled.get(key)
     if (forms === undefined) {
-      forms = compileSecrets(secrets)
+      forms = compileSecrets([...found.values()].flat())
       compiled.set(key, forms)
     }
     return forms
   }
-}
-
-/** What a rule needs of the vault; the same as long as the rule is, for it belongs to one reading of the catalog. */
-interface Needs {
-  /** What its host gets by any rule of the source. */
-  atHost: readonly Binding[]
-  /** What is sent there beside the signature of any rule of the source. */
-  besideSignatures: readonly string[]
-  /** Stored credentials, sorted; `key` is all of them in one word. */
-  names: string[]
-  key: string
-  /** Some of it is minted. */
-  mints: boolean
 }
 
 /** What was read for a person and some names, and what came of it for each rule. */
@@ -276,17 +287,6 @@ const unarmed: Omit<Arms, 'standIns'> = {
   rejected: () => undefined,
 }
 
-/** The stored credential that travels with a signature and could come back, if there is one; a key never does. */
-function sentBeside(sign: EgressRule['sign']): string[] {
-  return sign?.kind === 'aws_sigv4' && sign.session_token !== undefined ? [sign.session_token] : []
-}
-
-/** What must be read of the vault for a credential of this name. */
-function storedNames(minted: MintedSpecs, name: string): string[] {
-  const spec = Object.hasOwn(minted, name) ? minted[name] : undefined
-  return spec === undefined ? [name] : mintInputs(spec)
-}
-
 function bind(binding: Binding, secret: Secret, principalId: PrincipalId): Bound | undefined {
   const slot = parseSlot(binding.into)
   if (slot === undefined) return undefined
@@ -315,6 +315,10 @@ function standInsFor(rules: readonly EgressRule[], principalId: PrincipalId): St
     if (text !== undefined) byText.set(text, { credential: binding.credential, text })
   }
   return [...byText.values()]
+}
+
+function searched(binding: Binding, value: Value): [string, string[]] {
+  return [`${binding.into} ${value.key}`, [...readings(binding, value.secret.reveal()), ...value.former]]
 }
 
 /** The secret, and what an upstream reads out of it when it is a user and password. */

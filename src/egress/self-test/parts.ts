@@ -3,6 +3,7 @@ import { type Identity, type Leases, parseBasic } from '../leases/leases.ts'
 import type { Metrics } from '../records/metrics.ts'
 import type { Recorder } from '../records/record.ts'
 import type { Credentials } from '../secrets/credentials.ts'
+import { LiveForms } from '../secrets/live-forms.ts'
 import { compileSecrets } from '../secrets/scrub.ts'
 
 // What a proxy has in its database, held in memory for the self-test.
@@ -31,7 +32,8 @@ export function oneLease(lease: string, sourceId: string): Leases {
 
 /** One credential, for the `authorization` of every rule that injects. */
 export function oneCredential(key: string): Credentials {
-  const forms = compileSecrets([key])
+  const forms = new LiveForms(() => compileSecrets([key]))
+  forms.add(new Map([['key', [key]]]))
   const secret = new Secret(key)
   return {
     arm: ({ inject: [binding] }) => ({
@@ -50,6 +52,7 @@ export function oneCredential(key: string): Credentials {
       },
     }),
     invalidate: () => undefined,
+    changed: () => undefined,
   }
 }
 

@@ -69,6 +69,7 @@ export class Delivery implements UpstreamEvents {
   #leave: () => void = () => undefined
   readonly #ended = underWay()
   #undecode: () => void = () => undefined
+  readonly #searched: () => void
   #sent: UpstreamRequest | undefined
   #status: number | null = null
   #bytesOut = 0
@@ -81,6 +82,7 @@ export class Delivery implements UpstreamEvents {
     this.#asked = asked
     const { identity, tuple, verdict, outgoing } = asked
     const { standIns } = verdict.arms
+    this.#searched = verdict.arms.forms?.use() ?? (() => undefined)
     this.#watch = standIns.length === 0 ? undefined : new StandInWatch(standIns)
     const data = {
       ...factsOf(identity, tuple, verdict.rule),
@@ -275,6 +277,7 @@ export class Delivery implements UpstreamEvents {
     this.#ended()
     this.#leave()
     this.#undecode()
+    this.#searched()
     const { bytes: bytesIn, redactions } = this.#passed
     const { inert: inHead } = this.#asked.outgoing
     const inert = this.#watch === undefined ? inHead : [...new Set([...inHead, ...this.#watch.seen()])]
