@@ -133,9 +133,10 @@ test('invariant 5: a lease that ends while a host is looked up lets nothing out'
 })
 
 test.each([
-  ['its credential is removed', 'credential_missing'],
-  ['its rule is taken away', undefined],
-])('invariant 5: a request whose host is looked up while %s is not sent', async (what, reason) => {
+  // The tunnel ends with its rule; what is asked in it is answered no more.
+  ['its credential is removed', /credential_missing/],
+  ['its rule is taken away', /^$/],
+])('invariant 5: a request whose host is looked up while %s is not sent', async (what, said) => {
   await using stack = new AsyncDisposableStack()
   const { world, looking } = await slowNames()
   stack.use(world)
@@ -146,8 +147,7 @@ test.each([
   if (what === 'its credential is removed')
     await world.vault.removeCredential({ name: 'ORDERS_KEY', scope: 'global', scopeId: '', by: 'test' })
   else await world.setRules([])
-  const said = await answer
-  if (reason !== undefined) expect(said).toContain(reason)
+  expect(await answer).toMatch(said)
   await sleep(1_000)
   expect(up.seen).toEqual([])
 })
