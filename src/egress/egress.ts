@@ -99,7 +99,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     store,
     opening: keys.opening,
     endpoint: {
-      check: (destination, address) => guard.check(destination, { address }, 'minting'),
+      check: (destination, address, principalId) => guard.check(destination, { address }, principalId),
       connect,
       errorCode: failureCode,
       timeoutMs: limits.tokenTimeoutMs,

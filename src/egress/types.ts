@@ -30,7 +30,7 @@ export interface EgressLimits {
   headersTimeoutMs: number
   handshakeTimeoutMs: number
   dialTimeoutMs: number
-  /** How long a token endpoint may take to answer. */
+  /** How long asking a token endpoint may take, from looking its host up to the end of its answer. */
   tokenTimeoutMs: number
   /** How long a request may pass no byte in either direction. */
   idleTimeoutMs: number

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
+import { systemDial } from '../../src/egress/upstream/dial.ts'
 import { rule } from '../support/egress-world.ts'
 import { apiHost, authHost, clientCredentials, makeMintWorld, refreshGrant } from '../support/minting.ts'
 
@@ -318,4 +319,59 @@ test('a failing mint is a refusal: nothing goes out without its token', async ()
   expect(await ask()).toContain('"reason":"mint_refused"')
   expect(minting.api.seen).toEqual([])
   expect(world.logged()).not.toContain('another secret now')
+})
+
+test('an endpoint that cannot be reached in time is not asked afterwards, and nothing was used up', async () => {
+  const connected = Promise.withResolvers<void>()
+  let authPort = 0
+  await using minting = await makeMintWorld({
+    limits: { tokenTimeoutMs: 300 },
+    async dial(to) {
+      if (to.port === authPort) await connected.promise
+      return await systemDial(to)
+    },
+  })
+  const { world, server, ask } = minting
+  authPort = minting.auth.port
+  await minting.mint(refreshGrant)
+  expect(await ask()).toContain('"reason":"mint_unavailable"')
+  const [event] = await world.events('credential.mint_failed')
+  expect(event?.data).toMatchObject({ reason: 'mint_unavailable', code: 'upstream_timeout' })
+  connected.resolve()
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect(server.asked).toHaveLength(0)
+})
+
+test('the host of a token endpoint is looked up as the person who asks, not as one for all', async () => {
+  const both = Promise.withResolvers<void>()
+  let lookUps = 0
+  await using minting = await makeMintWorld({
+    limits: { lookUpsPerPrincipal: 1 },
+    dial: (to) => systemDial({ ...to, address: '127.0.0.1' }),
+    async resolve() {
+      lookUps += 1
+      if (lookUps === 2) both.resolve()
+      await Promise.race([both.promise, new Promise((resolve) => setTimeout(resolve, 1_000))])
+      return ['93.184.216.34']
+    },
+  })
+  const { world, server, auth, api, ask } = minting
+  const bob = await world.addLease({})
+  const otherHost = 'other.example.com'
+  const injected = (host: string, credential: string) =>
+    rule(host, api.port, {
+      inject: [{ credential, into: 'header:authorization', format: 'Bearer {value}' }],
+    } as never)
+  const minted = (host: string) => ({
+    ...clientCredentials,
+    token_url: `https://${host}:${auth.port}/oauth/token`,
+    client_id: server.clientId,
+    client_secret: 'CLIENT_SECRET',
+  })
+  await world.setRules([injected(apiHost, 'API_TOKEN'), injected(otherHost, 'OTHER_TOKEN')], 'orders', {
+    minted: { API_TOKEN: minted(authHost), OTHER_TOKEN: minted('auth2.example.com') },
+  })
+  const answers = await Promise.all([ask(), ask({ host: otherHost, lease: bob.lease })])
+  expect(answers.map((answer) => answer.slice(0, 12))).toEqual(['HTTP/1.1 200', 'HTTP/1.1 200'])
+  expect(lookUps).toBe(2)
 })

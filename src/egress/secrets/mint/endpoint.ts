@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type MintedSpec, mintUrl } from '../../../catalog/index.ts'
-import { http } from '../../../core/index.ts'
+import { http, type PrincipalId } from '../../../core/index.ts'
 import type { Guarded } from '../../decision/guard.ts'
 import { formatAuthority } from '../../request/host.ts'
 import type { Destination, Tuple } from '../../request/tuple.ts'
@@ -14,8 +14,12 @@ export type Asked =
   | { kind: 'answered'; status: number; body: string }
 
 export interface EndpointDeps {
-  /** Judges where the host leads; the operator's `address` is the only way inside. */
-  check(destination: Destination, address: string | undefined): Guarded | Promise<Guarded>
+  /** Judges where the host leads; the operator's `address` is the only way inside. `principalId` is who asks. */
+  check(
+    destination: Destination,
+    address: string | undefined,
+    principalId: PrincipalId,
+  ): Guarded | Promise<Guarded>
   /** Dials judged addresses and speaks TLS as the host; rejects before anything of a request is sent. */
   connect(
     place: Destination & { secure: true; addresses: readonly string[]; poolKey: string },
@@ -23,6 +27,7 @@ export interface EndpointDeps {
   ): Promise<Duplex>
   /** What an error may be called in a record: codes, never what an upstream wrote. */
   errorCode(error: unknown): string
+  /** For all of it: from the look-up of the host to the last byte of the answer. */
   timeoutMs: number
 }
 
@@ -44,19 +49,64 @@ export function tokenEndpoint(spec: MintedSpec): Tuple {
 /**
  * Sends one request to a token endpoint, on a connection of its own (a kept one can die under it, and then nobody
  * knows whether it arrived), to a judged address, over TLS. It follows no redirect, reads at most 64 KiB and gives up
- * after `timeoutMs`; it never rejects, and nothing is sent twice.
+ * `timeoutMs` after it was called, connected or not; it never rejects, and nothing is sent twice.
  */
-export async function askEndpoint(deps: EndpointDeps, spec: MintedSpec, asked: TokenRequest): Promise<Asked> {
-  const { host, port, method, path } = tokenEndpoint(spec)
-  let socket: Duplex
-  try {
-    const guarded = await deps.check({ host, port }, spec.address)
-    if (!guarded.ok) return { kind: 'unsent', code: guarded.reason }
-    const { addresses } = guarded
-    socket = await deps.connect({ secure: true, host, port, addresses, poolKey: 'mint' }, ['http/1.1'])
-  } catch (err) {
-    return { kind: 'unsent', code: deps.errorCode(err) }
+export async function askEndpoint(
+  deps: EndpointDeps,
+  spec: MintedSpec,
+  asked: TokenRequest,
+  principalId: PrincipalId,
+): Promise<Asked> {
+  const deadline = AbortSignal.timeout(deps.timeoutMs)
+  const reached = await reach(deps, spec, principalId, deadline)
+  return reached.kind === 'reached' ? await exchange(deps, spec, asked, reached.socket, deadline) : reached
+}
+
+type Reached = { kind: 'reached'; socket: Duplex } | Extract<Asked, { kind: 'unsent' }>
+
+/** A connection on which nothing was sent yet. One that stands only after the deadline is closed unused. */
+async function reach(
+  deps: EndpointDeps,
+  spec: MintedSpec,
+  principalId: PrincipalId,
+  deadline: AbortSignal,
+): Promise<Reached> {
+  const { host, port } = tokenEndpoint(spec)
+  const connecting = async (): Promise<Reached> => {
+    try {
+      const guarded = await deps.check({ host, port }, spec.address, principalId)
+      if (!guarded.ok) return { kind: 'unsent', code: guarded.reason }
+      if (deadline.aborted) return tooLate
+      const { addresses } = guarded
+      const place = { secure: true, host, port, addresses, poolKey: 'mint' } as const
+      const socket = await deps.connect(place, ['http/1.1'])
+      if (!deadline.aborted) return { kind: 'reached', socket }
+      socket.destroy()
+      return tooLate
+    } catch (err) {
+      return { kind: 'unsent', code: deps.errorCode(err) }
+    }
   }
+  const { promise, resolve } = Promise.withResolvers<Reached>()
+  const late = () => resolve(tooLate)
+  deadline.addEventListener('abort', late)
+  try {
+    return await Promise.race([connecting(), promise])
+  } finally {
+    deadline.removeEventListener('abort', late)
+  }
+}
+
+const tooLate = { kind: 'unsent', code: 'upstream_timeout' } as const
+
+async function exchange(
+  deps: EndpointDeps,
+  spec: MintedSpec,
+  asked: TokenRequest,
+  socket: Duplex,
+  deadline: AbortSignal,
+): Promise<Asked> {
+  const { host, port, method, path } = tokenEndpoint(spec)
   const { promise, resolve } = Promise.withResolvers<Asked>()
   const length = String(Buffer.byteLength(asked.body))
   const framing = ['Accept-Encoding', 'identity', 'Content-Length', length, 'Connection', 'close']
@@ -68,7 +118,8 @@ export async function askEndpoint(deps: EndpointDeps, spec: MintedSpec, asked: T
     headers: ['Host', formatAuthority('https', host, port), ...asked.headers, ...framing],
   })
   const lose = (code: string) => resolve({ kind: 'lost', code })
-  const timer = setTimeout(() => lose('upstream_timeout'), deps.timeoutMs)
+  const late = () => lose('upstream_timeout')
+  deadline.addEventListener('abort', late)
   outgoing.on('error', (err) => lose(deps.errorCode(err)))
   outgoing.on('upgrade', () => lose('answer_switched'))
   outgoing.on('response', (answer) => readAnswer(answer, resolve, (err) => lose(deps.errorCode(err))))
@@ -76,7 +127,7 @@ export async function askEndpoint(deps: EndpointDeps, spec: MintedSpec, asked: T
   try {
     return await promise
   } finally {
-    clearTimeout(timer)
+    deadline.removeEventListener('abort', late)
     outgoing.destroy()
     socket.destroy()
   }

@@ -97,7 +97,7 @@ export function createMint(options: MintOptions): Mint {
       await settle.failed(order, claim, { reason: prepared.reason, code: prepared.code, after: 'release' })
       return bad(prepared.reason)
     }
-    const asked = await askEndpoint(endpoint, order.spec, prepared.request)
+    const asked = await askEndpoint(endpoint, order.spec, prepared.request, order.principalId)
     const after = repeatable(order.spec) ? 'release' : 'uncertain'
     if (asked.kind !== 'answered') {
       const unsent = asked.kind === 'unsent'

@@ -10,6 +10,8 @@ export interface MintOrder {
   name: string
   spec: MintedSpec
   rows: readonly [CredentialRow, ...CredentialRow[]]
+  /** Whose request it is, also where the credential is everybody's; the token is the same whoever asks. */
+  principalId: PrincipalId
 }
 
 /** The order for one person; undefined when something that it is made from is not stored for them. */
@@ -23,7 +25,7 @@ export function mintOrder(
   const others = rest.filter((row) => row !== undefined)
   return first === undefined || others.length < rest.length
     ? undefined
-    : { name, spec, rows: [first, ...others] }
+    : { name, spec, rows: [first, ...others], principalId }
 }
 
 /** Names a token by everything that it is made from: another configuration or another value is another token. */
