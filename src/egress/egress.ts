@@ -37,7 +37,7 @@ const concernsEgress = new Set<Notice['kind']>([
 
 /**
  * Starts the proxy: publishes the public keys, listens, and serves until disposed. Disposal refuses new work, ends
- * what runs, and writes the records that are left. Throws `conflict` when another proxy listens at the same place.
+ * what runs, and writes the records that are left and what token endpoints still answer. Throws `conflict` when another proxy listens at the same place.
  */
 export async function createEgress(options: EgressOptions): Promise<Egress> {
   const { store, keys, log } = options
@@ -107,6 +107,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     now,
     log,
   })
+  stack.defer(() => mint.close())
   const credentials = createCredentials({ store, keys: keys.opening, mint, maxAgeMs, log })
   const { front, live, upstream } = assemble({
     leases,

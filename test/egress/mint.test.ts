@@ -321,27 +321,6 @@ test('a failing mint is a refusal: nothing goes out without its token', async ()
   expect(world.logged()).not.toContain('another secret now')
 })
 
-test('an endpoint that cannot be reached in time is not asked afterwards, and nothing was used up', async () => {
-  const connected = Promise.withResolvers<void>()
-  let authPort = 0
-  await using minting = await makeMintWorld({
-    limits: { tokenTimeoutMs: 300 },
-    async dial(to) {
-      if (to.port === authPort) await connected.promise
-      return await systemDial(to)
-    },
-  })
-  const { world, server, ask } = minting
-  authPort = minting.auth.port
-  await minting.mint(refreshGrant)
-  expect(await ask()).toContain('"reason":"mint_unavailable"')
-  const [event] = await world.events('credential.mint_failed')
-  expect(event?.data).toMatchObject({ reason: 'mint_unavailable', code: 'upstream_timeout' })
-  connected.resolve()
-  await new Promise((resolve) => setTimeout(resolve, 200))
-  expect(server.asked).toHaveLength(0)
-})
-
 test('the host of a token endpoint is looked up as the person who asks, not as one for all', async () => {
   const both = Promise.withResolvers<void>()
   let lookUps = 0

@@ -23,6 +23,11 @@ export interface Mint {
   existing(order: MintOrder): Promise<Minted | undefined>
   /** An upstream answered 401 to this token. */
   rejected(id: string): void
+  /**
+   * Asks no token endpoint any more, and waits until what was asked is written down, for as long as a claim lasts: a
+   * refresh token that rotates may be spent, and the new one is in nobody else's hands.
+   */
+  close(): Promise<void>
 }
 
 export interface MintOptions {
@@ -45,11 +50,12 @@ const backoffMs = {
 export function createMint(options: MintOptions): Mint {
   const { store, endpoint, log } = options
   const tokens = createMintedTokens({ store, opening: options.opening, log })
-  const settle = createSettlement({ store, tokens, log })
   const flights = new Map<string, Promise<Minted>>()
   const failed = new LRUCache<string, MintFailure>({ max: 2_000 })
   const holdMs = endpoint.timeoutMs * claimFactor
   const waitMs = endpoint.timeoutMs * 2
+  const settle = createSettlement({ store, tokens, patienceMs: holdMs / 2, log })
+  let closed = false
 
   const good = (id: string, { secret, former, sealed }: HeldToken): Minted => ({
     ok: true,
@@ -69,7 +75,7 @@ export function createMint(options: MintOptions): Mint {
       claim: newId('mnt'),
     }
     const deadline = performance.now() + waitMs
-    for (let pauseMs = 20; performance.now() < deadline; pauseMs = Math.min(pauseMs * 2, 250)) {
+    for (let pauseMs = 20; !closed && performance.now() < deadline; pauseMs = Math.min(pauseMs * 2, 250)) {
       const found = await tokens.find(id)
       if (found !== undefined) return good(id, found)
       const taken = await takeMintClaim(store.db, claim, { holdMs, repeatable: repeatable(order.spec) })
@@ -117,7 +123,7 @@ export function createMint(options: MintOptions): Mint {
       await settle.failed(order, claim, { reason, code: answer.code, after: end })
       return bad(reason)
     }
-    const kept = await settle.minted(id, order, claim, answer, holdMs / 2)
+    const kept = await settle.minted(id, order, claim, answer)
     return kept === undefined ? bad('mint_unavailable') : good(id, kept)
   }
 
@@ -161,6 +167,7 @@ export function createMint(options: MintOptions): Mint {
       if (held !== undefined) return good(id, held)
       const reason = failed.get(id)
       if (reason !== undefined) return bad(reason)
+      if (closed) return bad('mint_unavailable')
       const flight = flights.get(id) ?? start(id, order)
       // Whoever waits gives up in time; the flight itself goes on until its outcome is written down.
       return await Promise.race([flight, sleep(waitMs, bad('mint_unavailable'), { ref: false })])
@@ -171,5 +178,10 @@ export function createMint(options: MintOptions): Mint {
       return found === undefined ? undefined : good(id, found)
     },
     rejected: (id) => tokens.rejected(id),
+    async close() {
+      closed = true
+      // Each has its own limits; a claim that is not ended by then is lost to others anyway.
+      await Promise.race([Promise.all(flights.values()), sleep(holdMs, undefined, { ref: false })])
+    },
   }
 }

@@ -24,17 +24,17 @@ export interface MintFailed {
   after: 'release' | 'uncertain' | 'refused'
 }
 
+/** Writes down what came of a claim. Each tries for `patienceMs` while the database cannot be asked; none rejects. */
 export interface Settlement {
   /**
    * Keeps the token, and in the same transaction a rotated refresh token in place of the spent one; only then may
-   * either be used. Tries for `patienceMs`; undefined when it could not, or an admin has set another credential.
+   * either be used. Undefined when it could not, or an admin has set another credential.
    */
   minted(
     id: string,
     order: MintOrder,
     claim: MintClaim,
     answer: { token: Secret; lifetimeMs: number; refreshToken: Secret | undefined },
-    patienceMs: number,
   ): Promise<HeldToken | undefined>
   failed(order: MintOrder, claim: MintClaim, failure: MintFailed): Promise<void>
   release(claim: MintClaim): Promise<void>
@@ -43,12 +43,27 @@ export interface Settlement {
 export function createSettlement(options: {
   store: Store
   tokens: Pick<MintedTokens, 'hold'>
+  patienceMs: number
   log: Log
 }): Settlement {
   const { store, log } = options
 
+  /** What is known is lost with the claim: a moment without the database must not make it uncertain. */
+  const insist = async <T>(what: object, write: () => Promise<T>): Promise<T | undefined> => {
+    const since = performance.now()
+    for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
+      try {
+        return await write()
+      } catch (err) {
+        log.error({ err, ...what }, 'what came of minting could not be written')
+        if (performance.now() - since > options.patienceMs) return undefined
+        await sleep(pauseMs)
+      }
+    }
+  }
+
   return {
-    async minted(id, order, claim, answer, patienceMs) {
+    async minted(id, order, claim, answer) {
       const [row] = order.rows
       const refreshToken = order.spec.kind === 'oauth_refresh_token' ? answer.refreshToken : undefined
       const { lifetimeMs } = answer
@@ -79,17 +94,7 @@ export function createSettlement(options: {
           return token.sealed
         })
       }
-      let sealed: string | undefined
-      for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
-        try {
-          sealed = await write()
-          break
-        } catch (err) {
-          log.error({ err, credential: order.name }, 'a minted token could not be kept')
-          if (performance.now() - since > patienceMs) return undefined
-          await sleep(pauseMs)
-        }
-      }
+      const sealed = await insist({ credential: order.name }, write)
       if (sealed === undefined) return undefined
       log.info({ credential: order.name, rotated: refreshToken !== undefined }, 'token minted')
       return options.tokens.hold(id, {
@@ -102,17 +107,19 @@ export function createSettlement(options: {
 
     async failed(order, claim, { reason, code, after }) {
       log.warn({ credential: order.name, reason, code }, 'no token could be minted')
-      await store.db.transaction().execute(async (tx) => {
-        if (after === 'release') await releaseMintClaim(tx, claim)
-        else await closeMintClaim(tx, claim, after)
-        await appendEvents(tx, [
-          { kind: 'credential.mint_failed', ...ownerOf(order), data: { ...factsOf(order), reason, code } },
-        ])
-      })
+      const write = async () =>
+        await store.db.transaction().execute(async (tx) => {
+          if (after === 'release') await releaseMintClaim(tx, claim)
+          else await closeMintClaim(tx, claim, after)
+          await appendEvents(tx, [
+            { kind: 'credential.mint_failed', ...ownerOf(order), data: { ...factsOf(order), reason, code } },
+          ])
+        })
+      await insist({ credential: order.name }, write)
     },
 
     async release(claim) {
-      await releaseMintClaim(store.db, claim)
+      await insist({ claim: claim.id }, async () => await releaseMintClaim(store.db, claim))
     },
   }
 }

@@ -1,0 +1,73 @@
+import { expect, test } from 'vitest'
+import { systemDial } from '../../src/egress/upstream/dial.ts'
+import { cutOff } from '../support/database.ts'
+import { makeMintWorld, refreshGrant } from '../support/minting.ts'
+import { until } from '../support/until.ts'
+
+test('a proxy that stops in good order waits for a refresh that it has sent, and keeps what comes of it', async () => {
+  await using minting = await makeMintWorld()
+  const { world, server, ask } = minting
+  await minting.mint(refreshGrant)
+  server.delayMs = 800
+  const asking = ask().catch(() => 'cut')
+  await until(() => server.asked.length === 1)
+  await world.egress[Symbol.asyncDispose]()
+  await asking
+  const claims = await world.store.db.selectFrom('mint_claims').selectAll().execute()
+  expect(claims).toEqual([])
+  expect(await ask({ egress: await world.replica() })).toMatch(/^HTTP\/1\.1 200/)
+  expect(server.asked).toHaveLength(1)
+  expect(server.reused).toBe(0)
+})
+
+test('a refresh that was not sent stays one, though the database was away when that was to be written', async () => {
+  let outage: AsyncDisposable | undefined
+  let cut: ((port: number) => Promise<void>) | undefined
+  await using minting = await makeMintWorld({
+    limits: { tokenTimeoutMs: 1_000 },
+    async dial(to) {
+      await cut?.(to.port)
+      return await systemDial(to)
+    },
+  })
+  const { world, server, ask } = minting
+  await minting.mint(refreshGrant)
+  cut = async (port) => {
+    if (port !== minting.auth.port) return
+    outage = await cutOff(world.store)
+    throw new Error('not reachable')
+  }
+  const asking = ask().catch(() => 'cut')
+  await until(() => outage !== undefined)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  cut = undefined
+  await outage?.[Symbol.asyncDispose]()
+  await asking
+  const claims = async () => await world.store.db.selectFrom('mint_claims').select('state').execute()
+  await until(async () => (await claims().catch(() => ['away'])).length === 0)
+  const [event] = await world.events('credential.mint_failed')
+  expect(event?.data).toMatchObject({ reason: 'mint_unavailable' })
+  await until(async () => (await ask().catch(() => '')).startsWith('HTTP/1.1 200'))
+  expect(server.asked).toHaveLength(1)
+})
+
+test('an endpoint that cannot be reached in time is not asked afterwards, and nothing was used up', async () => {
+  const connected = Promise.withResolvers<void>()
+  let authPort = 0
+  await using minting = await makeMintWorld({
+    limits: { tokenTimeoutMs: 300 },
+    async dial(to) {
+      if (to.port === authPort) await connected.promise
+      return await systemDial(to)
+    },
+  })
+  const { world, server, ask } = minting
+  authPort = minting.auth.port
+  await minting.mint(refreshGrant)
+  expect(await ask()).toContain('"reason":"mint_unavailable"')
+  const [event] = await world.events('credential.mint_failed')
+  expect(event?.data).toMatchObject({ reason: 'mint_unavailable', code: 'upstream_timeout' })
+  connected.resolve()
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect(server.asked).toHaveLength(0)
+})
