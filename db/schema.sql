@@ -90,6 +90,18 @@ CREATE TABLE events (
   CONSTRAINT events_pkey PRIMARY KEY (id)
 );
 
+CREATE TABLE former_tokens (
+  number bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  id text NOT NULL,
+  credential_id text NOT NULL,
+  key_id text NOT NULL,
+  sealed text NOT NULL,
+  minted_at timestamp with time zone NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  CONSTRAINT former_tokens_credential_id_fkey FOREIGN KEY (credential_id) REFERENCES credentials(id) ON DELETE CASCADE,
+  CONSTRAINT former_tokens_pkey PRIMARY KEY (number)
+);
+
 CREATE TABLE leases (
   id text NOT NULL,
   secret_sha256 text NOT NULL,
@@ -311,6 +323,8 @@ CREATE INDEX calls_by_principal ON public.calls USING btree (principal_id, start
 CREATE INDEX calls_running_by_source ON public.calls USING btree (principal_id, source_id) WHERE (state = 'running'::text);
 CREATE INDEX events_by_call ON public.events USING btree (call_id) WHERE (call_id IS NOT NULL);
 CREATE INDEX events_by_principal ON public.events USING btree (principal_id, id);
+CREATE INDEX former_tokens_by_credential ON public.former_tokens USING btree (credential_id);
+CREATE INDEX former_tokens_by_id ON public.former_tokens USING btree (id);
 CREATE INDEX leases_by_runner ON public.leases USING btree (runner_id, generation);
 CREATE INDEX mint_claims_by_credential ON public.mint_claims USING btree (credential_id);
 CREATE INDEX minted_tokens_by_credential ON public.minted_tokens USING btree (credential_id);

@@ -21,7 +21,7 @@ import { createConnect, createTrust } from './upstream/connection.ts'
 import { systemDial } from './upstream/dial.ts'
 import { failureCode } from './upstream/error.ts'
 
-/** How old a look at a lease or a credential may be; half of it is spent before the watch looks again. */
+/** How old a look at a lease, a credential or a minted token may be; half of it is spent before the watch looks again. */
 const maxAgeMs = 500
 const watchMs = 400
 const beatMs = 10_000
@@ -104,6 +104,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
       errorCode: failureCode,
       timeoutMs: limits.tokenTimeoutMs,
     },
+    maxAgeMs,
     now,
     log,
   })

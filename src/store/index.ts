@@ -88,12 +88,13 @@ export { migrate, pendingMigrations } from './migrate.ts'
 export {
   closeMintClaim,
   credentialById,
-  dropMintedToken,
-  freshToken,
   type MintClaim,
   putMintedToken,
   releaseMintClaim,
+  retireMintedToken,
   rotateCredential,
+  type SearchableToken,
+  searchableTokens,
   takeMintClaim,
 } from './minted.ts'
 export {

@@ -25,32 +25,66 @@ export interface MintClaim {
  */
 export type ClaimTaken = 'mine' | 'busy' | 'overdue' | 'uncertain' | 'refused'
 
-/** A token that need not be renewed yet, and for how long; times are the database's. */
-export async function freshToken(
-  db: Executor,
-  id: string,
-): Promise<(MintedToken & { freshMs: number; ageMs: number }) | undefined> {
+/** A token that has not ended, as the database has it; times from now on, and none is negative but `freshMs`. */
+export interface SearchableToken extends MintedToken {
+  ageMs: number
+  /** For how long it need not be renewed; zero or less when it must not be handed out. */
+  freshMs: number
+  endsMs: number
+}
+
+/** So that an upstream which refuses every token in turn does not make each answer's search longer and longer. */
+const mostSearched = 32
+
+/**
+ * The tokens of this id that have not ended, whichever proxy minted them, the newest first: what an answer must be
+ * searched for. At most the 32 newest; times are the database's.
+ */
+export async function searchableTokens(db: Executor, id: string): Promise<SearchableToken[]> {
+  const shared = ['id', 'credential_id as credentialId', 'key_id as keyId', 'sealed'] as const
+  const times = [
+    sql<number>`(extract(epoch FROM now() - minted_at) * 1000)::float8`.as('ageMs'),
+    sql<number>`(extract(epoch FROM expires_at - now()) * 1000)::float8`.as('endsMs'),
+  ] as const
   return await db
     .selectFrom('minted_tokens')
     .select([
-      'id',
-      'credential_id as credentialId',
-      'key_id as keyId',
-      'sealed',
+      ...shared,
+      ...times,
       sql<number>`(extract(epoch FROM renew_at - now()) * 1000)::float8`.as('freshMs'),
-      sql<number>`(extract(epoch FROM now() - minted_at) * 1000)::float8`.as('ageMs'),
     ])
     .where('id', '=', id)
-    .where('renew_at', '>', sql<Date>`now()`)
-    .executeTakeFirst()
+    .where('expires_at', '>', sql<Date>`now()`)
+    .unionAll(
+      db
+        .selectFrom('former_tokens')
+        .select([...shared, ...times, sql<number>`0::float8`.as('freshMs')])
+        .where('id', '=', id)
+        .where('expires_at', '>', sql<Date>`now()`),
+    )
+    .orderBy('ageMs')
+    .limit(mostSearched)
+    .execute()
 }
 
-/** Keeps a token in place of an older one, and forgets those that ended. */
+/** Keeps a token in place of an older one, which is a former one until it ends, and forgets those that ended. */
 export async function putMintedToken(
-  db: Executor,
+  tx: Executor,
   token: MintedToken & { renewMs: number; lifetimeMs: number },
 ): Promise<void> {
   const later = (ms: number) => sql<Date>`now() + ${ms}::float8 * interval '1 millisecond'`
+  const moved = ['id', 'credential_id', 'key_id', 'sealed', 'minted_at', 'expires_at'] as const
+  await tx
+    .insertInto('former_tokens')
+    .columns([...moved])
+    .expression(
+      tx
+        .selectFrom('minted_tokens')
+        .select([...moved])
+        .where('id', '=', token.id)
+        .where('expires_at', '>', sql<Date>`now()`),
+    )
+    .execute()
   const facts = {
     key_id: token.keyId,
     sealed: token.sealed,
@@ -58,20 +92,26 @@ export async function putMintedToken(
     renew_at: later(token.renewMs),
     expires_at: later(token.lifetimeMs),
   }
-  await db
+  await tx
     .insertInto('minted_tokens')
     .values({ id: token.id, credential_id: token.credentialId, ...facts })
     .onConflict((conflict) => conflict.column('id').doUpdateSet(facts))
     .execute()
-  await db
+  await tx
     .deleteFrom('minted_tokens')
     .where('expires_at', '<', sql<Date>`now() - interval '1 hour'`)
     .execute()
+  await tx.deleteFrom('former_tokens').where('expires_at', '<', sql<Date>`now()`).execute()
 }
 
-/** An upstream no longer takes this token: it is not handed out again. Nothing when a newer one stands there. */
-export async function dropMintedToken(db: Executor, id: string, sealed: string): Promise<void> {
-  await db.deleteFrom('minted_tokens').where('id', '=', id).where('sealed', '=', sealed).execute()
+/** An upstream no longer takes this token: it is searched for and not handed out. Nothing when it is a former one. */
+export async function retireMintedToken(db: Executor, id: string, sealed: string): Promise<void> {
+  await db
+    .updateTable('minted_tokens')
+    .set({ renew_at: sql<Date>`now()` })
+    .where('id', '=', id)
+    .where('sealed', '=', sealed)
+    .execute()
 }
 
 /**

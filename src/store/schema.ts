@@ -124,6 +124,15 @@ export interface Database {
     renew_at: Timestamp
     expires_at: Timestamp
   }
+  former_tokens: {
+    number: GeneratedAlways<number>
+    id: string
+    credential_id: CredentialId
+    key_id: string
+    sealed: string
+    minted_at: Timestamp
+    expires_at: Timestamp
+  }
   mint_claims: {
     id: string
     credential_id: CredentialId

@@ -230,7 +230,7 @@ export function createCredentials(options: {
     const token = await (wanted ? options.mint.token(order) : options.mint.existing(order))
     if (token === undefined) return undefined
     if (!token.ok) return token.reason
-    const former = token.former === undefined ? [] : [token.former.reveal()]
+    const former = token.former.map((each) => each.reveal())
     return { secret: token.secret, key: token.key, former, mintedId: token.id }
   }
 

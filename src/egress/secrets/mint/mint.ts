@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
-import { type Log, newId, type Secret } from '../../../core/index.ts'
+import { AppError, type Log, newId, type Secret } from '../../../core/index.ts'
 import { credentialById, type MintClaim, type Store, takeMintClaim } from '../../../store/index.ts'
 import { type OpeningKey, openCredential } from '../../../vault/index.ts'
 import { askEndpoint, type EndpointDeps } from './endpoint.ts'
@@ -9,8 +9,11 @@ import { createSettlement, type MintFailure } from './settle.ts'
 import { createMintedTokens, type HeldToken } from './tokens.ts'
 
 export type Minted =
-  /** `former`: the token before it, which may still come back in an answer. `key` names the two. */
-  | { ok: true; id: string; key: string; secret: Secret; former: Secret | undefined }
+  /**
+   * `id` names this very token, for `rejected`. `former`: every other one that is still good and may come back in an
+   * answer, whichever proxy minted it. `key` names all of them.
+   */
+  | { ok: true; id: string; key: string; secret: Secret; former: readonly Secret[] }
   | { ok: false; reason: MintFailure }
 
 export interface Mint {
@@ -19,7 +22,10 @@ export interface Mint {
    * token endpoint. A refresh that may have been made is never made again. Never throws.
    */
   token(order: MintOrder): Promise<Minted>
-  /** The token if there is one, without asking for any: what an answer must be searched for. */
+  /**
+   * The tokens that have not ended, if there are any, without asking for one: what an answer must be searched for.
+   * Throws `unavailable` when the database cannot be asked.
+   */
   existing(order: MintOrder): Promise<Minted | undefined>
   /** An upstream answered 401 to this token. */
   rejected(id: string): void
@@ -34,6 +40,8 @@ export interface MintOptions {
   store: Store
   opening: ReadonlyMap<string, OpeningKey>
   endpoint: EndpointDeps
+  /** How old a look at what other proxies minted may be. */
+  maxAgeMs: number
   now: () => number
   log: Log
 }
@@ -49,7 +57,7 @@ const backoffMs = {
 
 export function createMint(options: MintOptions): Mint {
   const { store, endpoint, log } = options
-  const tokens = createMintedTokens({ store, opening: options.opening, log })
+  const tokens = createMintedTokens({ store, opening: options.opening, maxAgeMs: options.maxAgeMs, log })
   const flights = new Map<string, Promise<Minted>>()
   const failed = new LRUCache<string, MintFailure>({ max: 2_000 })
   const holdMs = endpoint.timeoutMs * claimFactor
@@ -57,13 +65,16 @@ export function createMint(options: MintOptions): Mint {
   const settle = createSettlement({ store, tokens, patienceMs: holdMs / 2, log })
   let closed = false
 
-  const good = (id: string, { secret, former, sealed }: HeldToken): Minted => ({
-    ok: true,
-    id,
-    key: former === undefined ? sealed : `former ${sealed}`,
-    secret,
-    former,
-  })
+  const good = (token: HeldToken, all: readonly HeldToken[]): Minted => {
+    const others = all.filter(({ sealed }) => sealed !== token.sealed)
+    return {
+      ok: true,
+      id: token.sealed,
+      key: [token, ...others].map(({ sealed }) => sealed).join(' '),
+      secret: token.secret,
+      former: others.map(({ secret }) => secret),
+    }
+  }
   const bad = (reason: MintFailure): Minted => ({ ok: false, reason })
 
   /** Asks until there is a token, a certain failure, or no more time. */
@@ -76,8 +87,8 @@ export function createMint(options: MintOptions): Mint {
     }
     const deadline = performance.now() + waitMs
     for (let pauseMs = 20; !closed && performance.now() < deadline; pauseMs = Math.min(pauseMs * 2, 250)) {
-      const found = await tokens.find(id)
-      if (found !== undefined) return good(id, found)
+      const { fresh, all } = await tokens.find(id)
+      if (fresh !== undefined) return good(fresh, all)
       const taken = await takeMintClaim(store.db, claim, { holdMs, repeatable: repeatable(order.spec) })
       if (taken === 'overdue') {
         const code = 'claim_overdue'
@@ -93,10 +104,10 @@ export function createMint(options: MintOptions): Mint {
 
   const underClaim = async (id: string, order: MintOrder, claim: MintClaim): Promise<Minted> => {
     // Between our look and our claim another replica may have been and gone.
-    const found = await tokens.find(id)
-    if (found !== undefined) {
+    const { fresh, all } = await tokens.find(id)
+    if (fresh !== undefined) {
       await settle.release(claim)
-      return good(id, found)
+      return good(fresh, all)
     }
     const prepared = await prepare(order)
     if (!prepared.ok) {
@@ -124,7 +135,7 @@ export function createMint(options: MintOptions): Mint {
       return bad(reason)
     }
     const kept = await settle.minted(id, order, claim, answer)
-    return kept === undefined ? bad('mint_unavailable') : good(id, kept)
+    return kept === undefined ? bad('mint_unavailable') : good(kept.fresh, kept.all)
   }
 
   /** Opens what the token is made from, as it stands now: a refresh token may have been rotated a moment ago. */
@@ -145,16 +156,24 @@ export function createMint(options: MintOptions): Mint {
     }
   }
 
+  const search = (id: string) =>
+    tokens.search(id).catch((cause: unknown) => {
+      throw new AppError('unavailable', 'minted tokens cannot be read', { cause })
+    })
+
   const start = (id: string, order: MintOrder): Promise<Minted> => {
     const flight = fly(id, order)
-      .catch((err: unknown) => {
-        log.warn({ err, credential: order.name }, 'minting failed')
-        return bad('mint_unavailable')
-      })
-      .then((minted) => {
-        if (!minted.ok) failed.set(id, minted.reason, { ttl: backoffMs[minted.reason] })
-        return minted
-      })
+      .then(
+        (minted) => {
+          if (!minted.ok) failed.set(id, minted.reason, { ttl: backoffMs[minted.reason] })
+          return minted
+        },
+        (err: unknown) => {
+          // The database could not be asked, and so nobody else was: the next request may try at once.
+          log.warn({ err, credential: order.name }, 'minting failed')
+          return bad('mint_unavailable')
+        },
+      )
       .finally(() => flights.delete(id))
     flights.set(id, flight)
     return flight
@@ -164,7 +183,7 @@ export function createMint(options: MintOptions): Mint {
     async token(order) {
       const id = tokenId(order)
       const held = tokens.held(id)
-      if (held !== undefined) return good(id, held)
+      if (held?.fresh !== undefined) return good(held.fresh, held.all)
       const reason = failed.get(id)
       if (reason !== undefined) return bad(reason)
       if (closed) return bad('mint_unavailable')
@@ -174,8 +193,11 @@ export function createMint(options: MintOptions): Mint {
     },
     async existing(order) {
       const id = tokenId(order)
-      const found = await tokens.find(id)
-      return found === undefined ? undefined : good(id, found)
+      const held = tokens.held(id)
+      // With none at hand another proxy may have minted one just now.
+      const { fresh, all } = held?.fresh === undefined ? await search(id) : held
+      const token = fresh ?? all[0]
+      return token === undefined ? undefined : good(token, all)
     },
     rejected: (id) => tokens.rejected(id),
     async close() {

@@ -11,7 +11,7 @@ import {
 } from '../../../store/index.ts'
 import { tokenEndpoint } from './endpoint.ts'
 import { type MintOrder, renewAfter } from './recipe.ts'
-import { type HeldToken, type MintedTokens, sealToNewest, tokenContext } from './tokens.ts'
+import { type MintedTokens, sealToNewest, tokenContext } from './tokens.ts'
 
 /** Why there is no token; `docs/reference/egress-denials.md` explains each. */
 export type MintFailure = 'mint_unavailable' | 'mint_refused' | 'mint_uncertain' | 'credential_unreadable'
@@ -35,7 +35,7 @@ export interface Settlement {
     order: MintOrder,
     claim: MintClaim,
     answer: { token: Secret; lifetimeMs: number; refreshToken: Secret | undefined },
-  ): Promise<HeldToken | undefined>
+  ): Promise<ReturnType<MintedTokens['hold']> | undefined>
   failed(order: MintOrder, claim: MintClaim, failure: MintFailed): Promise<void>
   release(claim: MintClaim): Promise<void>
 }
@@ -97,11 +97,14 @@ export function createSettlement(options: {
       const sealed = await insist({ credential: order.name }, write)
       if (sealed === undefined) return undefined
       log.info({ credential: order.name, rotated: refreshToken !== undefined }, 'token minted')
-      return options.tokens.hold(id, {
+      const now = performance.now()
+      return options.tokens.hold({
+        id,
         secret: answer.token,
         sealed,
-        mintedAt: performance.now(),
+        mintedAt: now,
         freshUntil: since + renewMs,
+        endsAt: now + lifetimeMs,
       })
     },
 

@@ -1,26 +1,48 @@
 import { LRUCache } from 'lru-cache'
 import type { Log, Secret } from '../../../core/index.ts'
-import { dropMintedToken, egressKeys, freshToken, type Store } from '../../../store/index.ts'
+import {
+  egressKeys,
+  retireMintedToken,
+  type SearchableToken,
+  type Store,
+  searchableTokens,
+} from '../../../store/index.ts'
 import { type OpeningKey, open, sealTo } from '../../../vault/index.ts'
 
-/** A minted token as it is handed out. `former`: the one before it, which an upstream may still echo. */
+/** A minted token, opened. Times are of `performance.now()`. */
 export interface HeldToken {
+  /** Names what it is a token for; `sealed` names this very one. */
+  id: string
   secret: Secret
-  former: Secret | undefined
   sealed: string
   mintedAt: number
-  /** In `performance.now()`; renewed before it really ends. */
+  /** Renewed from then on, before it really ends. */
   freshUntil: number
+  endsAt: number
+}
+
+/** What there is of one id. */
+export interface HeldTokens {
+  /** The one to hand out; undefined when it must be minted. */
+  fresh: HeldToken | undefined
+  /** Every one that has not ended, newest first: an upstream may still echo it, whichever proxy minted it. */
+  all: readonly HeldToken[]
 }
 
 export interface MintedTokens {
-  /** From memory alone. */
-  held(id: string): HeldToken | undefined
-  /** From memory or the database; undefined when it must be minted. Throws when the database cannot be asked. */
-  find(id: string): Promise<HeldToken | undefined>
-  hold(id: string, token: Omit<HeldToken, 'former'>): HeldToken
-  /** An upstream refused it: another is minted for the next request, at most every half minute. */
-  rejected(id: string): void
+  /** From memory alone; undefined when the database was last asked more than `maxAgeMs` ago. */
+  held(id: string): HeldTokens | undefined
+  /** From the database, which other proxies write too. Throws when it cannot be asked. */
+  find(id: string): Promise<HeldTokens>
+  /** As `find`, with a look that is under way already: enough to search by, not to mint by. */
+  search(id: string): Promise<HeldTokens>
+  /** One that was minted here and is kept: it is the fresh one. */
+  hold(token: HeldToken): HeldTokens & { fresh: HeldToken }
+  /**
+   * An upstream refused the token that was sealed so: it is not handed out again, from now on by this proxy, in a
+   * moment by all. Nothing when it is half a minute old or less: then it is not the token that is wrong.
+   */
+  rejected(sealed: string): void
 }
 
 /** What a stored token is bound to: it opens as this token of this name and as nothing else. */
@@ -44,51 +66,85 @@ const rejectedAfterMs = 30_000
 export function createMintedTokens(options: {
   store: Store
   opening: ReadonlyMap<string, OpeningKey>
+  maxAgeMs: number
   log: Log
 }): MintedTokens {
-  const { store, opening, log } = options
-  const known = new LRUCache<string, HeldToken>({ max: 5_000 })
+  const { store, opening, maxAgeMs, log } = options
+  const known = new LRUCache<string, { lookedAt: number; all: readonly HeldToken[] }>({ max: 5_000 })
+  // By the sealed text: each is opened once.
+  const opened = new LRUCache<string, HeldToken | 'unreadable'>({ max: 10_000 })
+  const refused = new LRUCache<string, true>({ max: 10_000 })
+  const looks = new Map<string, Promise<HeldTokens>>()
 
-  const held = (id: string) => {
-    const token = known.get(id)
-    return token !== undefined && token.freshUntil > performance.now() ? token : undefined
+  const view = (tokens: readonly HeldToken[]): HeldTokens => {
+    const now = performance.now()
+    const all = tokens.filter(({ endsAt }) => endsAt > now)
+    return { fresh: all.find(({ freshUntil, sealed }) => freshUntil > now && !refused.has(sealed)), all }
   }
-  const hold: MintedTokens['hold'] = (id, token) => {
-    const before = known.get(id)
-    const former = before?.sealed === token.sealed ? before.former : before?.secret
-    const kept = { ...token, former }
-    known.set(id, kept)
-    return kept
+
+  const openRow = async (row: SearchableToken): Promise<HeldToken | undefined> => {
+    const { id, keyId, sealed } = row
+    const before = opened.get(sealed)
+    const key = opening.get(keyId)
+    if (before === 'unreadable' || (before === undefined && key === undefined)) return undefined
+    try {
+      const secret = before?.secret ?? (key && (await open(key, sealed, tokenContext(id, keyId))))
+      if (secret === undefined) return undefined
+      const now = performance.now()
+      const times = { mintedAt: now - row.ageMs, freshUntil: now + row.freshMs, endsAt: now + row.endsMs }
+      const token = { id, secret, sealed, ...times }
+      opened.set(sealed, token)
+      return token
+    } catch (err) {
+      opened.set(sealed, 'unreadable')
+      log.warn({ err }, 'a minted token does not open, another is minted')
+      return undefined
+    }
+  }
+
+  const find: MintedTokens['find'] = async (id) => {
+    const lookedAt = performance.now()
+    const read = await Promise.all((await searchableTokens(store.db, id)).map(openRow))
+    const found = read.filter((token) => token !== undefined)
+    // What was minted while the database was asked may not be among what it said.
+    const since = (known.get(id)?.all ?? []).filter(
+      ({ mintedAt, sealed }) => mintedAt > lookedAt && !found.some((token) => token.sealed === sealed),
+    )
+    const all = [...since, ...found]
+    known.set(id, { lookedAt, all })
+    return view(all)
   }
 
   return {
-    held,
-    hold,
-    async find(id) {
-      const here = held(id)
-      if (here !== undefined) return here
-      const row = await freshToken(store.db, id)
-      const key = row === undefined ? undefined : opening.get(row.keyId)
-      if (row === undefined || key === undefined) return undefined
-      const secret = await open(key, row.sealed, tokenContext(id, row.keyId)).catch((err: unknown) => {
-        log.warn({ err }, 'a minted token does not open, another is minted')
-        return undefined
-      })
-      if (secret === undefined) return undefined
-      const now = performance.now()
-      return hold(id, {
-        secret,
-        sealed: row.sealed,
-        mintedAt: now - row.ageMs,
-        freshUntil: now + row.freshMs,
-      })
+    find,
+    held(id) {
+      const entry = known.get(id)
+      return entry !== undefined && performance.now() - entry.lookedAt < maxAgeMs
+        ? view(entry.all)
+        : undefined
     },
-    rejected(id) {
-      const token = known.get(id)
-      if (token === undefined || performance.now() - token.mintedAt < rejectedAfterMs) return
-      known.set(id, { ...token, freshUntil: 0 })
-      dropMintedToken(store.db, id, token.sealed).catch((err: unknown) =>
-        log.warn({ err }, 'a refused token could not be forgotten'),
+    search(id) {
+      let look = looks.get(id)
+      if (look === undefined) {
+        look = find(id).finally(() => looks.delete(id))
+        looks.set(id, look)
+      }
+      return look
+    },
+    hold(token) {
+      const before = known.get(token.id)
+      const all = [token, ...(before?.all ?? [])]
+      opened.set(token.sealed, token)
+      known.set(token.id, { lookedAt: before?.lookedAt ?? Number.NEGATIVE_INFINITY, all })
+      return { fresh: token, all }
+    },
+    rejected(sealed) {
+      const token = opened.get(sealed)
+      if (token === undefined || token === 'unreadable') return
+      if (refused.has(sealed) || performance.now() - token.mintedAt < rejectedAfterMs) return
+      refused.set(sealed, true)
+      retireMintedToken(store.db, token.id, sealed).catch((err: unknown) =>
+        log.warn({ err }, 'other proxies could not be told of a refused token'),
       )
     },
   }
