@@ -1,12 +1,13 @@
 import type { Access, AdminKeys } from './access/index.ts'
 import { registerAdmin } from './admin/index.ts'
+import { adminCredentials } from './app-credentials.ts'
 import { doctorChecks } from './app-doctor.ts'
 import { personChecks } from './app-doctor-person.ts'
 import { noIsolation } from './app-words.ts'
 import type { Calls } from './calls/index.ts'
 import type { CatalogKeeper } from './catalog/index.ts'
 import type { Config } from './config.ts'
-import { AppError, type Log, type PrincipalId } from './core/index.ts'
+import type { Log, PrincipalId } from './core/index.ts'
 import { createHttpServer, type HttpServer } from './http/index.ts'
 import { mcpDefaults, registerMcp } from './mcp/index.ts'
 import type { RunnerDriver, Runners } from './runners/index.ts'
@@ -76,19 +77,7 @@ export function addAdmin(server: HttpServer, rooms: Omit<Rooms, 'notices' | 'cal
     adminKeys,
     runners,
     catalog,
-    credentials: {
-      seal: async (name, scope, scopeId, value, by) => {
-        if (scope === 'profile')
-          throw new AppError('invalid_input', 'profiles come later; use global or principal')
-        await vault.setCredential({ name, scope, scopeId, value, by })
-      },
-      list: async () => await vault.listCredentials(),
-      remove: async ({ name, scope, scopeId }, by) => {
-        if (scope === 'profile') return false
-        await vault.removeCredential({ name, scope, scopeId, by })
-        return true
-      },
-    },
+    credentials: adminCredentials({ catalog, vault }),
     events: { listEvents: async (filter) => await listEvents(store.db, filter) },
     doctor: doctorChecks(rooms),
     doctorOf: (person) => personChecks(rooms, person),

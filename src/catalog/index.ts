@@ -29,6 +29,7 @@ export {
   type SignSpec,
   signInputs,
 } from './minted.ts'
+export { mintedOnly } from './minted-only.ts'
 export { canonicalPath, type PathRefusal } from './paths.ts'
 export { type SourceSpec, sourceSpec } from './source-spec.ts'
 

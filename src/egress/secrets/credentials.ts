@@ -14,7 +14,7 @@ import type { Arms } from './arrange.ts'
 import { armIdentity } from './client-identity.ts'
 import { createSearches, type Found, type Search } from './live-forms.ts'
 import type { Mint } from './mint/mint.ts'
-import { mintOrder } from './mint/recipe.ts'
+import { mintOrder, missingInput } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
 import { type Needs, needsOf } from './needs.ts'
 import { compileSecrets, type ScrubForms } from './scrub.ts'
@@ -133,7 +133,11 @@ export function createCredentials(options: {
       const wanted = rule.inject.includes(binding)
       const value = await valueOf(credential, minted, rows, principalId, wanted)
       if (value === undefined) {
-        if (wanted) return { ok: false, reason: 'credential_missing', credential }
+        if (wanted) {
+          // Of what is minted it is a part that is missing, and that is what can be set.
+          const missing = spec === undefined ? credential : missingInput(spec, rows, principalId)
+          return { ok: false, reason: 'credential_missing', credential: missing }
+        }
         continue
       }
       // One that is stored and cannot be opened could come back unrecognised.

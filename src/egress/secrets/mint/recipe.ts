@@ -28,6 +28,16 @@ export function mintOrder(
     : { name, spec, rows: [first, ...others], principalId }
 }
 
+/** The first of what it is made from that is not stored for this person, where `mintOrder` finds something missing. */
+export function missingInput(
+  spec: MintedSpec,
+  rows: readonly CredentialRow[],
+  principalId: PrincipalId,
+): string {
+  const inputs = mintInputs(spec)
+  return inputs.find((input) => chooseCredential(rows, input, principalId) === undefined) ?? inputs[0]
+}
+
 /** Names a token by everything that it is made from: another configuration or another value is another token. */
 export function tokenId({ spec, rows }: MintOrder): string {
   return digestJson({ spec, inputs: rows.map(({ id, version }) => [id, version]) })

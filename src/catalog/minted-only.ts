@@ -1,0 +1,30 @@
+import { mintInputs, signInputs } from './minted.ts'
+import type { SourceSpec } from './source-spec.ts'
+import type { Source } from './types.ts'
+
+/**
+ * What the credential `name` is made from, if enabled sources know it as a minted one and none as a stored one;
+ * undefined for any other name.
+ */
+export function mintedOnly(
+  sources: readonly Pick<Source, 'spec' | 'enabled'>[],
+  name: string,
+): string[] | undefined {
+  const specs = sources.filter(({ enabled }) => enabled).map(({ spec }) => spec)
+  if (specs.some((spec) => storedNames(spec).includes(name))) return undefined
+  const inputs = specs.flatMap(({ minted }) => {
+    const spec = Object.hasOwn(minted, name) ? minted[name] : undefined
+    return spec === undefined ? [] : mintInputs(spec)
+  })
+  return inputs.length === 0 ? undefined : [...new Set(inputs)]
+}
+
+/** Every credential that a source has read from the vault. */
+function storedNames({ egress, minted }: SourceSpec): string[] {
+  const ofRules = egress.flatMap(({ inject, sign, client_certificate: shown }) => [
+    ...inject.map(({ credential }) => credential).filter((credential) => !Object.hasOwn(minted, credential)),
+    ...(sign === undefined ? [] : signInputs(sign)),
+    ...(shown === undefined ? [] : [shown]),
+  ])
+  return [...ofRules, ...Object.values(minted).flatMap(mintInputs)]
+}
