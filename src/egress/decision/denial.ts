@@ -31,8 +31,8 @@ const others = {
   http2_abuse: [400, 'the client broke the rules or the bounds of HTTP/2, and its tunnel was closed'],
   sni_mismatch: [400, 'the TLS server name must be the host that the tunnel was opened to'],
   name_unresolved: [502, 'the host does not resolve; check its name in the source’s egress rules'],
-  credential_missing: [403, 'ask an admin to set the credential that the rule names'],
-  credential_unreadable: [403, 'ask an admin to set the credential that the rule names again'],
+  credential_missing: [403, 'ask an admin'],
+  credential_unreadable: [403, 'ask an admin'],
   mint_unavailable: [502, 'the token endpoint did not give a token; try again in a moment'],
   mint_refused: [403, 'the token endpoint refused the credential; ask an admin to set it again'],
   mint_uncertain: [
@@ -180,7 +180,13 @@ export function denialSentence(denial: Denial, asked: { method: string; url: str
 }
 
 function helpFor(denial: Denial, asked: { method: string; url: string }): string {
-  const { reason, source } = denial
+  const { reason, rule, source } = denial
+  // The person reads this without the rule beside it.
+  const [, ...credentials] = rule.split(' ')
+  if (reason === 'credential_missing')
+    return `${others[reason][1]}: toolcrib credentials set ${credentials.map(shellWord).join(' ')}`
+  if (reason === 'credential_unreadable')
+    return `${others[reason][1]} to set ${credentials.join(' and ')} again; a private key is for signing and client certificates only`
   const known = others[reason as keyof typeof others]
   if (known !== undefined) return known[1]
   if (reason.endsWith('_not_allowed')) {

@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest'
+import { type Denial, denialBody, denialSentence } from '../../src/egress/decision/denial.ts'
+
+const asked = { method: 'GET', url: 'https://api.example.com/v1' }
+
+function help(denial: Partial<Denial>, of = asked): string {
+  const whole = {
+    status: 403,
+    reason: 'host_not_allowed',
+    rule: 'default',
+    host: 'api.example.com:443',
+    source: 'orders',
+    ...denial,
+  } as const
+  const { help } = JSON.parse(denialBody(whole, of)) as { help: string }
+  expect(denialSentence(whole, of)).toBe(
+    `The egress proxy refused ${of.method} ${of.url} (${whole.reason}): ${help}`,
+  )
+  return help
+}
+
+test('a credential at fault is named to the person too, with the command that stands last', () => {
+  expect(help({ reason: 'credential_missing', rule: 'egress[5] ORDERS_KEY' })).toBe(
+    'ask an admin: toolcrib credentials set ORDERS_KEY',
+  )
+  expect(help({ reason: 'credential_unreadable', rule: 'warn ORDERS_KEY' })).toBe(
+    'ask an admin to set ORDERS_KEY again; a private key is for signing and client certificates only',
+  )
+  expect(help({ reason: 'credential_unreadable', rule: 'egress[0] AWS_ID AWS_SECRET' })).toContain(
+    'set AWS_ID and AWS_SECRET again',
+  )
+})
