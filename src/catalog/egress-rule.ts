@@ -38,7 +38,7 @@ function hostProblem(host: string): string | undefined {
   const meant = canonicalHost(domainToASCII(host.replace(/\.$/, '')))
   return meant.ok && meant.host.includes('.') && isIP(meant.host) === 0
     ? `write it as requests have it: ${meant.host}`
-    : 'use a lower-case host name such as api.example.com'
+    : 'use a lower-case host name with a dot, such as api.example.com'
 }
 
 /** One destination that a source may reach, and what is added on the way. Everything not named is refused. */

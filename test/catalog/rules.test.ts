@@ -20,7 +20,7 @@ test.each([
   ['[2001:db8::1]', 'goes into `address`'],
   ['0x7f.1', 'use a lower-case host name'],
   ['2130706433', 'use a lower-case host name'],
-  ['localhost', 'use a lower-case host name'],
+  ['localhost', 'use a lower-case host name with a dot'],
   ['xn--a.example.com', 'use a lower-case host name'],
   ['api.example.com:443', 'use a lower-case host name'],
   ['user@api.example.com', 'use a lower-case host name'],

@@ -30,3 +30,13 @@ test('a credential at fault is named to the person too, with the command that st
     'set AWS_ID and AWS_SECRET again',
   )
 })
+
+test('no command is named for a host that no rule can name: an address, or a name without a dot', () => {
+  expect(help({})).toContain('toolcrib egress allow orders GET https://api.example.com/v1')
+  expect(help({ host: '10.0.0.1:443' })).toBe('reach the host by its name: no rule can allow an address')
+  expect(help({ host: '[fd00::7]:443' })).toBe('reach the host by its name: no rule can allow an address')
+  for (const host of ['db:80', 'localhost:8080', 'localhost'])
+    expect(help({ host })).toMatch(
+      /^reach the host by its full name.*no rule can allow a name without a dot$/,
+    )
+})

@@ -190,7 +190,8 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
   const known = others[reason as keyof typeof others]
   if (known !== undefined) return known[1]
   if (reason.endsWith('_not_allowed')) {
-    if (isAddress(denial.host)) return 'reach the host by its name: no rule can allow an address'
+    const cure = nameCure(denial.host)
+    if (cure !== undefined) return cure
     // An admin pastes this, and its words are the sandbox's.
     const words = [source, methodToAllow(asked.method), asked.url].map(shellWord)
     return `ask an admin: toolcrib egress allow ${words.join(' ')}`
@@ -205,9 +206,14 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
   return requestHelp[reason as keyof typeof requestHelp] ?? malformed
 }
 
-function isAddress(authority: string): boolean {
+/** What to do about a host that no rule can name; undefined for any other. */
+function nameCure(authority: string): string | undefined {
   const parsed = parseAuthority(authority)
-  return parsed.ok && isIP(parsed.host) !== 0
+  if (!parsed.ok) return undefined
+  if (isIP(parsed.host) !== 0) return 'reach the host by its name: no rule can allow an address'
+  if (!parsed.host.includes('.'))
+    return 'reach the host by its full name, such as db.example.com: no rule can allow a name without a dot'
+  return undefined
 }
 
 /** A refused CONNECT says nothing of what would have been asked inside. */
