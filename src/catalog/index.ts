@@ -31,6 +31,7 @@ export {
 } from './minted.ts'
 export { mintedOnly } from './minted-only.ts'
 export { canonicalPath, type PathRefusal } from './paths.ts'
+export { sourceProblems } from './source-problems.ts'
 export { type SourceSpec, sourceSpec } from './source-spec.ts'
 
 export {

@@ -31,6 +31,25 @@ test.each([
   expect(() => proposeRule(method, url, known)).toThrow(why)
 })
 
+test('a rule is proposed only where the configuration would take it, and none for what goes through unseen already', () => {
+  const pinned = egressRule.parse({ host: 'pinned.example.com', intercept: false })
+  const rules = [...known, pinned]
+  expect(proposeRule('GET', 'https://pinned.example.com/any', rules)).toEqual({ allowedBy: 'egress[1]' })
+  expect(() => proposeRule('GET', 'http://pinned.example.com:443/any', rules)).toThrow(
+    /no rule can allow GET .*: egress\[1\] lets tunnels to that host and port through unseen/,
+  )
+  expect(() => proposeRule('WEBSOCKET', 'http://api.example.com/v1/live', known)).toThrow(
+    /no rule can allow WEBSOCKET .*: methods: a WebSocket is let through at https addresses/,
+  )
+  const seen = { host: 'pinned.example.com', port: 443, method: 'GET', path: '/any', times: 2 }
+  const clear = { ...seen, scheme: 'http' }
+  expect(suggestRules([{ ...seen, scheme: 'https' }, clear], rules)).toEqual({
+    rules: [],
+    tunnels: [],
+    impossible: [clear],
+  })
+})
+
 test('a refused tunnel to an address is learnt from nothing: no rule can allow it', () => {
   const tunnel = { scheme: 'https', method: 'CONNECT', path: '', port: 443, times: 2 }
   const address = { ...tunnel, host: '169.254.169.254' }

@@ -1,4 +1,4 @@
-import { canonicalPath, type EgressRule, egressRule } from '../../catalog/index.ts'
+import { canonicalPath, type EgressRule, egressRule, sourceProblems } from '../../catalog/index.ts'
 import { AppError } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
 import type { Tuple } from '../request/tuple.ts'
@@ -16,16 +16,12 @@ export type Proposal = { allowedBy: string } | { rule: ProposedRule }
  */
 export function proposeRule(method: string, url: string, rules: readonly EgressRule[]): Proposal {
   const tuple = wanted(method, url)
-  const decision = decideEgress(tuple, rules)
-  if (decision.allow) return { allowedBy: decision.rule }
+  const allowedBy = allowing(tuple, rules)
+  if (allowedBy !== undefined) return { allowedBy }
   const rule = shortRule(tuple, [{ ...tuple, times: 1 }])
-  const checked = egressRule.safeParse(rule)
-  if (checked.success) return { rule }
-  const [issue] = checked.error.issues
-  throw new AppError(
-    'invalid_input',
-    `no rule can allow ${method} ${url}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`,
-  )
+  const problem = problemOf(rule, rules)
+  if (problem === undefined) return { rule }
+  throw new AppError('invalid_input', `no rule can allow ${method} ${url}: ${problem}`)
 }
 
 /** A request as it was recorded, and how often. */
@@ -60,13 +56,13 @@ export function suggestRules(observed: readonly Observed[], rules: readonly Egre
     const { host, port } = first
     if (requests.length === 0) {
       const anything = shortRule(first, [{ ...first, method: 'GET', path: '/' }])
-      if (!egressRule.safeParse(anything).success) suggestion.impossible.push(...seen)
-      else if (!rules.some((rule) => rule.host === host && rulePort(rule) === port))
-        suggestion.tunnels.push({ host, port, times })
+      if (rules.some((rule) => rule.host === host && rulePort(rule) === port)) continue
+      if (problemOf(anything, rules) === undefined) suggestion.tunnels.push({ host, port, times })
+      else suggestion.impossible.push(...seen)
       continue
     }
     const rule = shortRule(first, requests)
-    if (egressRule.safeParse(rule).success) suggestion.rules.push({ rule, times })
+    if (problemOf(rule, rules) === undefined) suggestion.rules.push({ rule, times })
     else suggestion.impossible.push(...requests)
   }
   return suggestion
@@ -74,7 +70,33 @@ export function suggestRules(observed: readonly Observed[], rules: readonly Egre
 
 function named(one: Observed, rules: readonly EgressRule[]): boolean {
   const scheme = one.scheme === 'https' ? 'https' : 'http'
-  return decideEgress({ ...one, scheme, query: '' }, rules).allow
+  return allowing({ ...one, scheme, query: '' }, rules) !== undefined
+}
+
+/** The rule that lets the request through, seen or, where its tunnel is not ended, unseen. */
+function allowing(tuple: Tuple, rules: readonly EgressRule[]): string | undefined {
+  const decision = decideEgress(tuple, rules)
+  if (decision.allow) return decision.rule
+  const unseen = tuple.scheme === 'https' ? unseenAt(tuple, rules) : -1
+  return unseen === -1 ? undefined : `egress[${unseen}]`
+}
+
+function unseenAt({ host, port }: Pick<Tuple, 'host' | 'port'>, rules: readonly EgressRule[]): number {
+  return rules.findIndex((rule) => !rule.intercept && rule.host === host && rulePort(rule) === port)
+}
+
+/** Why `rule` could not be added to `rules`, by the checks that the configuration is read with. */
+function problemOf(rule: ProposedRule, rules: readonly EgressRule[]): string | undefined {
+  const checked = egressRule.safeParse(rule)
+  if (!checked.success) {
+    const [issue] = checked.error.issues
+    return `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`
+  }
+  const unseen = unseenAt({ host: rule.host, port: rulePort(checked.data) }, rules)
+  if (unseen !== -1)
+    return `egress[${unseen}] lets tunnels to that host and port through unseen, and no other rule can stand beside it`
+  const [problem] = sourceProblems({ egress: [...rules, checked.data], minted: {}, environment: {} })
+  return problem === undefined ? undefined : `${String(problem.path.at(-1))}: ${problem.message}`
 }
 
 function shortRule(
