@@ -93,6 +93,13 @@ export function queryKey(name: string): string {
 const forms =
   'use header:<name>, basic, query:<name>, path:<number of the segment> or body:<JSON pointer>, such as header:authorization'
 
+function slotProblem(text: string): string {
+  if (!text.startsWith('header:')) return forms
+  const lower = text.toLowerCase()
+  if (lower !== text && parseSlot(lower) !== undefined) return `write the header in lower case: ${lower}`
+  return `${forms}; headers of the connection, of the framing and of the proxy are not for rules`
+}
+
 /** How rules name what the vault holds. */
 export const credentialName = z
   .string()
@@ -102,10 +109,7 @@ export const credentialName = z
 export const binding = z.strictObject({
   credential: credentialName,
   into: z.string().refine((text) => parseSlot(text) !== undefined, {
-    error: ({ input }) =>
-      String(input).startsWith('header:')
-        ? `${forms}; headers of the connection, of the framing and of the proxy are not for rules`
-        : forms,
+    error: ({ input }) => slotProblem(String(input)),
   }),
   /** `{value}` stands for the secret. */
   format: z

@@ -14,11 +14,13 @@ test('what cannot be meant of a binding is refused when it is written, all of it
     egress: [
       { ...rule, inject: [{ credential: 'A', header: 'authorization' }] },
       { ...rule, inject: [{ credential: 'A', into: 'cookie:a' }] },
+      { ...rule, inject: [{ credential: 'A', into: 'header:X-Api-Key' }] },
       { ...rule, inject: [{ credential: 'A', into: 'header:transfer-encoding' }] },
       { ...rule, inject: [{ credential: 'A', into: 'header:x', format: 'Bearer' }] },
     ],
   })
-  expect(found).toHaveLength(5)
+  expect(found).toHaveLength(6)
+  expect(found[3]).toMatch(/into: write the header in lower case: header:x-api-key$/)
   expect(found.join('\n')).toMatch(/header:<name>, basic, query:<name>, path:<number of the segment>/)
   expect(found.join('\n')).toMatch(/of the proxy are not for rules/)
   expect(found.join('\n')).toMatch(/write \{value\} once/)
