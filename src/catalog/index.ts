@@ -3,6 +3,15 @@
  * operator owns the policy (enabled, accepted); a failed discovery changes nothing, and a definition that
  * changed is not callable until a person accepted it. Aliases are stored, injective and never parsed back.
  */
+export {
+  type AddressClass,
+  addressClasses,
+  classifyAddress,
+  normalAddress,
+  parseRanges,
+  pinnable,
+  type Surroundings,
+} from './address-classes.ts'
 export { addressRange } from './addresses.ts'
 
 export { aliasFor, reservedAliases } from './alias.ts'

@@ -1,8 +1,14 @@
 import { BlockList, isIPv4 } from 'node:net'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { addressRange, egressRule, sourceSpec } from '../../src/catalog/index.ts'
-import { classifyAddress, parseRanges, pinnable } from '../../src/egress/decision/address.ts'
+import {
+  addressRange,
+  classifyAddress,
+  egressRule,
+  parseRanges,
+  pinnable,
+  sourceSpec,
+} from '../../src/catalog/index.ts'
 import { addressesByClass } from './rows/addresses.ts'
 
 const around = { own: new Set<string>(), refused: [] }

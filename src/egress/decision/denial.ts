@@ -1,8 +1,8 @@
 import { isIP } from 'node:net'
+import { type AddressClass, addressClasses, pinnable } from '../../catalog/index.ts'
 import { shellWord } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
 import type { TupleRefusal } from '../request/tuple.ts'
-import { type AddressClass, addressClasses, pinnable } from './address.ts'
 import { type DecisionReason, notAllowed } from './decide.ts'
 
 /** Why a request was not let out, or came to nothing; `docs/reference/egress-denials.md` explains each. */

@@ -2,18 +2,18 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { LRUCache } from 'lru-cache'
-import type { EgressRule } from '../../catalog/index.ts'
-import type { Log } from '../../core/index.ts'
-import { createMeter } from '../bounds/limits.ts'
-import { type Destination } from '../request/tuple.ts'
 import {
   type AddressClass,
   classifyAddress,
+  type EgressRule,
   normalAddress,
   parseRanges,
   pinnable,
   type Surroundings,
-} from './address.ts'
+} from '../../catalog/index.ts'
+import type { Log } from '../../core/index.ts'
+import { createMeter } from '../bounds/limits.ts'
+import { type Destination } from '../request/tuple.ts'
 import type { DenialReason } from './denial.ts'
 import { createLookUps } from './look-ups.ts'
 
