@@ -107,6 +107,27 @@ test('a range that does not start where it says, or is none, is refused when it 
   expect(bad.filter((range) => addressRange.safeParse(range).success)).toEqual([])
 })
 
+test('row 31: an exception for what no rule can name is refused when it is written, of a token endpoint too', () => {
+  const endpoint = { kind: 'oauth_client_credentials', token_url: 'https://auth.example.com/token' }
+  const problem = (address: string) => {
+    const rule = { host: 'a.example.com', port: 443, methods: ['GET'], paths: ['/'], address }
+    const minted = { T: { ...endpoint, address, client_id: 'c', client_secret: 'S' } }
+    const inject = [{ credential: 'T', into: 'header:authorization' }]
+    const written = { kind: 'stdio', command: 'x', egress: [{ ...rule, inject }], minted }
+    const issues = sourceSpec.safeParse(written).error?.issues ?? []
+    expect(issues.map(({ path }) => path.join('.'))).toEqual(['egress.0.address', 'minted.T.address'])
+    return issues[0]?.message
+  }
+  for (const address of ['169.254.169.254', '168.63.129.16', 'fd00:ec2::254'])
+    expect(problem(address)).toMatch(
+      /^no rule can name a metadata address: write the host's own, such as 10\./,
+    )
+  for (const address of ['224.0.0.1', '255.255.255.255']) expect(problem(address)).toContain('multicast')
+  for (const address of ['0.0.0.0', '::']) expect(problem(address)).toContain('unspecified')
+  for (const address of ['64:ff9b::a00:1', '2002:a9fe:a9fe::1'])
+    expect(problem(address)).toMatch(/^it carries an IPv4 address, and no rule can name it: write that one/)
+})
+
 test('an exception names one address in its usual form, and its port', () => {
   const rule = { host: 'a.example.com', port: 443, methods: ['GET'], paths: ['/'] }
   const good = ['10.0.0.1', 'fd00::1', '2606:4700::1111', '::1']

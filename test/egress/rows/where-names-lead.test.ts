@@ -1,5 +1,7 @@
 import { networkInterfaces } from 'node:os'
 import { expect, test } from 'vitest'
+import { silentLog } from '../../../src/core/index.ts'
+import { createGuard } from '../../../src/egress/decision/guard.ts'
 import type { Dial } from '../../../src/egress/index.ts'
 import { clientHello } from '../../support/client-hello.ts'
 import {
@@ -82,12 +84,25 @@ test('row 31: not even a rule of the configuration leads to metadata, to an addr
     '0.0.0.0',
     '224.0.0.1',
   ]
-  const hostOf = (index: number) => `pinned-${index}.example.com`
-  await world.setRules(cases.map((address, index) => rule(hostOf(index), 8443, { address })))
-  for (const index of cases.keys()) {
-    const answer = await ask(world, hostOf(index), 8443)
-    expect(answer).toMatch(/"reason":"address_(?:metadata|embedded|unspecified|multicast)"/)
-    expect(answer).toContain('which no rule can allow')
+  const guard = createGuard({
+    resolve: () => Promise.reject(new Error('no name is looked up')),
+    listening: () => [],
+    refusedRanges: [],
+    timeoutMs: 1_000,
+    lookUps: { perPrincipal: 1, total: 1 },
+    now: Date.now,
+    log: silentLog,
+  })
+  for (const address of cases) {
+    // Such a rule cannot be written; a source that has one all the same reaches nothing.
+    await world.setRules([open('known.example.com'), rule('pinned.example.com', 8443, { address })])
+    await expect(world.tunnel('pinned.example.com', 8443)).rejects.toThrow('host_not_allowed')
+    await expect(world.tunnel('known.example.com', 443)).rejects.toThrow('host_not_allowed')
+    // Nor would the guard let it be dialled.
+    expect(guard.check({ host: 'pinned.example.com', port: 8443 }, { address }, 'prn_1')).toMatchObject({
+      ok: false,
+      reason: expect.stringMatching(/^address_(?:metadata|embedded|unspecified|multicast)$/),
+    })
   }
   expect(world.dialled).toEqual([])
 })
