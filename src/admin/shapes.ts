@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { isKeyPem } from '../core/index.ts'
+import { isCertificatePem, isKeyPem } from '../core/index.ts'
 
 /** How a person is named: `alice`, `@alice`, a Slack user id or a principal id; person.ts resolves it. */
 export const personName = z.string().trim().min(1).max(200)
@@ -24,7 +24,11 @@ export const credentialValue = z
   .min(1, 'the value is empty')
   .max(65_536, 'the value is longer than 65,536 characters')
   .refine(
-    (value) => !/[\r\n\0]/.test(value) || isKeyPem(value),
+    (value) => !isCertificatePem(value),
+    'the value is a certificate without its private key; give the private key before the certificate',
+  )
+  .refine(
+    (value) => isCertificatePem(value) || !/[\r\n\0]/.test(value) || isKeyPem(value),
     'the value contains a line break or NUL, and is no private key in PEM',
   )
 

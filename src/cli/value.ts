@@ -1,4 +1,4 @@
-import { isKeyPem, Secret } from '../core/index.ts'
+import { isCertificatePem, isKeyPem, Secret } from '../core/index.ts'
 import { CliFailure } from './failure.ts'
 import type { CliIo } from './io.ts'
 
@@ -16,6 +16,8 @@ export async function readValue(name: string, io: CliIo): Promise<{ value: Secre
   const value = stripped ? text.slice(0, -1) : text
   if (value === '') throw refuse('it is empty')
   if (isKeyPem(value)) return { value: new Secret(value), stripped: false }
+  if (isCertificatePem(value))
+    throw refuse('it is a certificate without its key; give the private key before the certificate')
   if (/[\r\n]/.test(value)) throw refuse('it has a line break inside, or a carriage return at its end')
   if (value.includes('\0')) throw refuse('it has a NUL character inside')
   return { value: new Secret(value), stripped }

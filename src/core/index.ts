@@ -32,7 +32,7 @@ export {
 export { isRecord, parseJson } from './json.ts'
 export { createLog, type Log, silentLog } from './log.ts'
 export { http } from './node-http.ts'
-export { isKeyPem } from './pem.ts'
+export { isCertificatePem, isKeyPem } from './pem.ts'
 export { freePort } from './ports.ts'
 export { Secret } from './secret.ts'
 export { shellWord } from './shell-word.ts'

@@ -7,7 +7,16 @@ const block =
  * goes into a request.
  */
 export function isKeyPem(text: string): boolean {
-  const labels = [...text.matchAll(block)].map(([, label = '']) => label)
-  const keys = labels.filter((label) => label.endsWith('PRIVATE KEY'))
+  const keys = labelsOf(text).filter((label) => label.endsWith('PRIVATE KEY'))
   return keys.length === 1 && !text.replaceAll(block, '').includes('-----')
+}
+
+/** Whether a text is certificates in PEM and no private key: half of what is shown to an upstream. */
+export function isCertificatePem(text: string): boolean {
+  const labels = labelsOf(text)
+  return labels.length > 0 && labels.every((label) => label === 'CERTIFICATE')
+}
+
+function labelsOf(text: string): string[] {
+  return [...text.matchAll(block)].map(([, label = '']) => label)
 }

@@ -1,6 +1,7 @@
 import {
   AppError,
   type CredentialId,
+  isCertificatePem,
   isKeyPem,
   type Log,
   newId,
@@ -161,12 +162,16 @@ function checkValue(name: string, value: Secret): void {
   }
   if (text === '') refuse('is empty', 'give the secret on standard input')
   if (text.length > maxBytes) refuse('is longer than 64 KiB', 'a header cannot carry it')
+  if (isCertificatePem(text))
+    refuse('is a certificate without its private key', 'give the private key before the certificate')
   if (/[\r\n]/.test(text)) refuse('contains a line break', 'send it without one, e.g. with printf %s')
   if (text !== text.trim()) refuse('begins or ends with white space', 'send it without')
   for (const char of text) {
     const code = char.codePointAt(0) ?? 0
     if (code === 0x09) continue
-    if (code < 0x20 || code === 0x7f) refuse('contains a control character', 'a header cannot carry it')
+    // C1 too: NEL (U+0085) is a line break to some.
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0))
+      refuse('contains a control character', 'a header cannot carry it')
     if (code > 0xff) refuse('contains a character outside Latin-1', 'a header cannot carry it')
   }
   if (text.length < minLength)

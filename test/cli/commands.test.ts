@@ -133,6 +133,10 @@ test('an empty, broken or foreign value is refused before it is sent', async () 
     expect(refused).toMatchObject({ code: 2, out: '' })
     expect(refused.err).toContain('The value was refused, nothing was set: ')
   }
+  const certificate = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
+  expect((await t.run('credentials set ORDERS_KEY', { input: certificate })).err).toContain(
+    'give the private key before the certificate',
+  )
   expect(t.sealed.size).toBe(0)
   // The value has no place on the command line.
   expect(await t.run('credentials set ORDERS_KEY sk-live-1')).toMatchObject({ code: 2 })

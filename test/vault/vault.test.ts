@@ -82,6 +82,8 @@ test('row 14: a value that a header cannot carry whole is refused when it is set
     'ab\r\ncd',
     'ab\0cd',
     'ab\x7fcd',
+    'ab\u0085cd',
+    'ab\u009fcd',
     'ab\u20accd',
     ' abcd',
     'x'.repeat(64 * 1024 + 1),
@@ -97,6 +99,12 @@ test('row 14: a value that a header cannot carry whole is refused when it is set
     await expect(vault.setCredential({ ...target, value: new Secret(value) })).rejects.toThrow(
       /^the value for ORDERS_KEY is shorter than 4 characters; [^q~]*at least 4/,
     )
+  const certificate = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
+  await expect(vault.setCredential({ ...target, value: new Secret(certificate) })).rejects.toThrow(
+    'the value for ORDERS_KEY is a certificate without its private key; give the private key before',
+  )
+  await vault.setCredential({ ...target, value: new Secret('ab\tcd\u00a0\u00ffe') })
+  await vault.removeCredential(target)
   const wrong = { ...target, value: new Secret('xxxx') }
   await expect(vault.setCredential({ ...wrong, name: 'orders' })).rejects.toMatchObject({
     code: 'invalid_input',

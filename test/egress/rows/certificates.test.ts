@@ -288,7 +288,7 @@ test('row 14: a certificate with another key, half a certificate, and two keys a
     })
   await expect(set(one.key + two.cert)).rejects.toThrow(/another key than its own/)
   await expect(set(one.key + one.key)).rejects.toThrow(/line break/)
-  await expect(set(one.cert)).rejects.toThrow(/line break/)
+  await expect(set(one.cert)).rejects.toThrow(/without its private key; give the private key before/)
   await expect(set(one.key + one.cert.replace(/[A-Za-z0-9+/]{40}/, 'A'.repeat(40)))).rejects.toThrow(
     /cannot be read as one/,
   )
