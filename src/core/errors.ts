@@ -32,7 +32,6 @@ export const errorCodes = {
   call_timed_out: 504,
   call_cancelled: 499,
   outcome_unknown: 502,
-  credential_missing: 424,
 } as const
 
 export type ErrorCode = keyof typeof errorCodes
