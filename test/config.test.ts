@@ -29,8 +29,10 @@ test('an empty file gives the defaults that the example states', () => {
   }
 })
 
-test('the example shows every key of the schema', () => {
-  const example = parse(readFileSync('toolcrib.example.yaml', 'utf8')) as unknown
+test('the example shows every key of the schema, and nobody who copies it is in warn mode', () => {
+  const text = readFileSync('toolcrib.example.yaml', 'utf8')
+  expect(parse(text)).not.toHaveProperty('sources.billing.egress_warn_until')
+  const example = parse(text.replace('# egress_warn_until: ', 'egress_warn_until: ')) as unknown
   const schema = z.toJSONSchema(configFile, { io: 'input', unrepresentable: 'any' })
   expect(missingKeys(schema as Schema, example, '')).toEqual([])
 })
