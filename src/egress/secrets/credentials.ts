@@ -16,7 +16,7 @@ import { createSearches, type Found, type Search } from './live-forms.ts'
 import type { Mint } from './mint/mint.ts'
 import { mintOrder, missingInput } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
-import { type Needs, needsOf } from './needs.ts'
+import { type Needs, needsOf, specOf } from './needs.ts'
 import { compileSecrets, type ScrubForms } from './scrub.ts'
 import { armSigner } from './sign/arm.ts'
 import { type Bound, filled, type StandIn } from './slot.ts'
@@ -135,6 +135,7 @@ export function createCredentials(options: {
       if (value === undefined) {
         if (wanted) {
           // Of what is minted it is a part that is missing, and that is what can be set.
+          const spec = specOf(minted, credential)
           const missing = spec === undefined ? credential : missingInput(spec, rows, principalId)
           return { ok: false, reason: 'credential_missing', credential: missing }
         }
@@ -196,7 +197,7 @@ export function createCredentials(options: {
     principalId: PrincipalId,
     wanted: boolean,
   ): Promise<Value | 'credential_unreadable' | MintFailure | undefined> {
-    const spec = Object.hasOwn(minted, credential) ? minted[credential] : undefined
+    const spec = specOf(minted, credential)
     return spec === undefined
       ? stored(credential, rows, principalId)
       : minting(credential, spec, rows, principalId, wanted)

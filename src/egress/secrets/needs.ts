@@ -1,6 +1,7 @@
 import {
   type Binding,
   type EgressRule,
+  type MintedSpec,
   type MintedSpecs,
   mintInputs,
   mintUrl,
@@ -65,6 +66,11 @@ function sentToEndpoint(minted: MintedSpecs, host: string): string[] {
 
 /** What must be read of the vault for a credential of this name. */
 function storedNames(minted: MintedSpecs, name: string): string[] {
-  const spec = Object.hasOwn(minted, name) ? minted[name] : undefined
+  const spec = specOf(minted, name)
   return spec === undefined ? [name] : mintInputs(spec)
+}
+
+/** How the credential of this name is minted; undefined when it is stored. */
+export function specOf(minted: MintedSpecs, name: string): MintedSpec | undefined {
+  return Object.hasOwn(minted, name) ? minted[name] : undefined
 }
