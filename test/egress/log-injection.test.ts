@@ -39,6 +39,27 @@ test('row 41: nothing that a request says puts a line, a terminal’s command or
   )
 })
 
+test.each([
+  ['GET', 'http://bob:PASSWORD@a.example.com/x', 'http://a.example.com/x'],
+  ['GET', 'http://bob@PASSWORD@a.example.com:80/x', 'http://a.example.com:80/x'],
+  ['GET', 'http://bob:PASS/WORD@a.example.com/x', 'http://a.example.com/x'],
+  ['GET', 'http://bob:PASS?WORD@a.example.com/x', 'http://a.example.com/x'],
+  ['GET', '//bob:PASSWORD@a.example.com/x', '//a.example.com/x'],
+  ['GET', '/\\bob:PASSWORD@a.example.com/x', '/\\a.example.com/x'],
+  ['GET', 'bob:PASSWORD@a.example.com/x', 'a.example.com/x'],
+  ['GET', 'http:/bob:PASSWORD@a.example.com/x', 'a.example.com/x'],
+  ['GET', '/x#PASSWORD', '/x'],
+  ['GET', '/x?a#PASSWORD', '/x'],
+  ['GET', '/@scope/name', '/@scope/name'],
+  ['GET', 'http://a.example.com/@scope/name', 'http://a.example.com/@scope/name'],
+  ['GET', 'http://[::1]:80/@scope/name', 'http://[::1]:80/@scope/name'],
+  ['CONNECT', 'bob:PASSWORD@a.example.com:443', ''],
+  ['CONNECT', 'bob:PASS/?#WORD@a.example.com:443', ''],
+])('row 15: of %s %s no password, query or fragment is written down', (method, target, path) => {
+  const asked = askedRaw({ method, target, claimedHost: 'bob:PASSWORD@a.example.com:443#PASSWORD' }, 'https')
+  expect(asked).toMatchObject({ method, host: 'a.example.com:443', path })
+})
+
 const facts = {
   requestId: 'egr_1',
   sourceId: 'orders',

@@ -25,20 +25,37 @@ export interface Asked {
   path: string
 }
 
-/** A refused request's own words, cut and made printable: it may be anything. */
+/**
+ * A refused request's own words, cut and made printable: it may be anything. What of it may be secret is left out:
+ * user information, the query, the fragment.
+ */
 export function askedRaw(
   said: Pick<Inbound, 'method' | 'target' | 'claimedHost'>,
   scheme: 'http' | 'https',
 ): Asked {
-  const target = printable(said.target.split('?')[0] ?? '', 1_000)
   const connect = said.method === 'CONNECT'
+  const host = untilQuery(afterUser(connect ? said.target : said.claimedHost))
   return {
     scheme,
-    host: connect ? target : printable(said.claimedHost, 255),
+    host: printable(host, connect ? 1_000 : 255),
     port: 0,
     method: printable(said.method, 20),
-    path: connect ? '' : target,
+    path: connect ? '' : printable(untilQuery(withoutUser(said.target)), 1_000),
   }
+}
+
+const untilQuery = (text: string) => text.split(/[?#]/, 1)[0] ?? ''
+const afterUser = (authority: string) => authority.slice(authority.lastIndexOf('@') + 1)
+
+/** The target without user information; a path that begins with one slash has none, and an "@" in it is its own. */
+function withoutUser(target: string): string {
+  if (/^\/(?![/\\])/.test(target)) return target
+  const [start = ''] = /^(?:[A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2,}/.exec(target) ?? ['']
+  const rest = target.slice(start.length)
+  const [authority = ''] = /^[^/?#\\]*/.exec(rest) ?? ['']
+  // What is no host and port may be the beginning of a password that was written with a "/" or "?" in it.
+  const isPlain = /^(?:\[[^[\]@]*\]|[^:[\]@]*)(?::[0-9]+)?$/.test(authority)
+  return start + (isPlain ? rest : afterUser(rest))
 }
 
 /** The event's facts that do not depend on how it went. */

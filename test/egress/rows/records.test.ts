@@ -41,6 +41,34 @@ test('row 41: control characters in a request reach no record and no log as they
   expect(text).not.toMatch(/\x1b|\\u001b/)
 })
 
+test('row 15: a password in an address that is refused reaches no record, no log and no answer', async () => {
+  await using world = await makeWorld()
+  const { up, raw } = await armed(world, (_req, res) => res.end('never'))
+  const user = 'bob:PASSWORD@'
+  const lease = `Proxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`
+  const outside = [
+    `GET http://${user}${host}/ HTTP/1.1\r\nHost: ${host}\r\n${lease}`,
+    `GET http://${user}${host}/ HTTP/1.1\r\nHost: ${user}${host}\r\n${lease}`,
+    `GET http://${host}/x#PASSWORD HTTP/1.1\r\nHost: ${host}\r\n${lease}`,
+    `CONNECT ${user}${host}:443 HTTP/1.1\r\nHost: ${user}${host}:443\r\n${lease}`,
+    `CONNECT ${user}${host}:443 HTTP/1.1\r\nHost: ${host}:443\r\nProxy-Authorization: Basic eDp5\r\n\r\n`,
+  ]
+  const inside = [
+    `GET / HTTP/1.1\r\nHost: ${user}${host}:${up.port}\r\n\r\n`,
+    `GET https://${user}${host}:${up.port}/ HTTP/1.1\r\nHost: ${host}:${up.port}\r\n\r\n`,
+    `GET /x#PASSWORD HTTP/1.1\r\nHost: ${host}:${up.port}\r\n\r\n`,
+  ]
+  const answers = []
+  for (const text of outside) answers.push(await sayAndRead(await world.connect(), text))
+  for (const text of inside) answers.push(await raw(text))
+  expect(answers.filter((answer) => !/^HTTP\/1\.1 40[037] /.test(answer))).toEqual([])
+  const events = await world.events('egress.denied', answers.length)
+  expect(events).toHaveLength(answers.length)
+  const everything = [...answers, JSON.stringify(events), world.logged()].join('\n')
+  expect(everything).toContain(host)
+  expect(everything).not.toMatch(/PASSWORD|bob/)
+})
+
 test('row 41: the command that a refusal has an admin paste is one command, whatever the sandbox asked for', async () => {
   await using world = await makeWorld()
   await using notices = listen(world.store, silentLog)
