@@ -152,7 +152,7 @@ test('a message is filled in and signed; what a variable brings is not read as a
       host: 'h',
       path: '/{nonce}',
       query: '?a={body}',
-      headers: ['X_Signature', 'theirs', 'A', 'b'],
+      headers: ['X_Signature', 'theirs', 'X.Signature', 'theirs', 'A', 'b'],
     },
     { key: Buffer.from('0123456789'), body, nowMs: 1_700_000_000_123 },
   )

@@ -110,6 +110,8 @@ test('row 11: what the caller signed, dated and hashed itself goes out in no spe
     'X_Amz_Content_Sha256',
     'x-amz-content_sha256',
     'x_amz_target',
+    'x.amz.target',
+    'X!Amz!Date',
     'X-Amz-Security-Token',
     'X-Amz-Date',
     'Date',

@@ -5,11 +5,38 @@ export function pairsOf(flat: readonly string[]): [string, string][] {
   return pairs
 }
 
-/** A field's name as CGI, WSGI and their like read it: `X_Api_Key` is `x-api-key` to them. */
+/**
+ * A field's name as CGI, WSGI and their like read it: `X_Api_Key` is `x-api-key` to them, and to some that take every
+ * mark for an underscore, as lighttpd does, so is `X.Api!Key`.
+ */
 export function cgiName(name: string): string {
   const lower = name.toLowerCase()
-  return lower.includes('_') ? lower.replaceAll('_', '-') : lower
+  return /[^a-z0-9-]/.test(lower) ? lower.replace(/[^a-z0-9-]/g, '-') : lower
 }
+
+/**
+ * Fields by which some servers let a request be another one than its first line says: method, path, or host. As
+ * `cgiName` spells them.
+ */
+export const overrideFields: ReadonlySet<string> = new Set([
+  'x-http-method-override',
+  'x-http-method',
+  'x-method-override',
+  'x-forwarded-method',
+  'x-original-method',
+  'x-original-url',
+  'x-original-uri',
+  'x-original-path',
+  'x-original-host',
+  'x-rewrite-url',
+  'x-rewrite-uri',
+  'x-forwarded-uri',
+  'x-forwarded-path',
+  'x-forwarded-host',
+  'x-host',
+  'x-http-host-override',
+  'x-envoy-original-path',
+])
 
 // RFC 9110 section 6.5.1: what frames, routes, authenticates or changes the meaning of a message is no trailer.
 const neverTrailers = new Set([
@@ -44,12 +71,16 @@ const neverTrailers = new Set([
   'alt-svc',
 ])
 
-/** The trailer fields that may go on to the next hop. */
+/**
+ * The trailer fields that may go on to the next hop. Some servers read them as if they stood in the head, so what is
+ * refused there is left out here.
+ */
 export function forwardedTrailers(flat: readonly string[]): string[] {
   return pairsOf(flat)
     .filter(([name]) => {
-      const lower = cgiName(name)
-      return !neverTrailers.has(lower) && !/^(?:proxy-|if-|access-control-|:)/.test(lower)
+      const read = cgiName(name)
+      if (neverTrailers.has(read) || overrideFields.has(read)) return false
+      return !name.startsWith(':') && !/^(?:proxy-|if-|access-control-)/.test(read)
     })
     .flat()
 }

@@ -1,4 +1,4 @@
-import { cgiName } from './fields.ts'
+import { cgiName, overrideFields } from './fields.ts'
 
 /** The head of a request as the parser saw it: nothing merged, nothing dropped. */
 export interface Head {
@@ -22,26 +22,6 @@ export type HeadRefusal =
   | 'websocket_malformed'
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT'])
-// Headers by which some servers let a request be another one than its first line says: method, path, or host.
-const overrides = new Set([
-  'x-http-method-override',
-  'x-http-method',
-  'x-method-override',
-  'x-forwarded-method',
-  'x-original-method',
-  'x-original-url',
-  'x-original-uri',
-  'x-original-path',
-  'x-original-host',
-  'x-rewrite-url',
-  'x-rewrite-uri',
-  'x-forwarded-uri',
-  'x-forwarded-path',
-  'x-forwarded-host',
-  'x-host',
-  'x-http-host-override',
-  'x-envoy-original-path',
-])
 
 /** Every value of a header, in order; `name` in lower case. */
 export function headerValues(rawHeaders: readonly string[], name: string): string[] {
@@ -99,7 +79,7 @@ function readFields(rawHeaders: readonly string[]) {
     else {
       const dashed = cgiName(name)
       if (dashed === 'http2-settings') found.isUpgrade = 'settings'
-      else if (overrides.has(dashed)) found.isOverride = true
+      else if (overrideFields.has(dashed)) found.isOverride = true
     }
   }
   return found

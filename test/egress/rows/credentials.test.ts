@@ -111,6 +111,8 @@ test('row 11: the caller’s own credentials do not travel beside the injected o
     'AUTHORIZATION: Bearer mine',
     'X-Api-Key: mine',
     'X_Api_Key: mine',
+    'X.Api.Key: mine',
+    'X!Api~Key: mine',
     'Api-Key: mine',
     'X-Auth-Token: mine',
     'X-Goog-Api-Key: mine',

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { armed, deniedAs, host } from '../../support/armed.ts'
 import { injectBearer, makeWorld, request, rule, sayAndRead, theSecret } from '../../support/egress-world.ts'
+import { answered, http2Client, pseudoHeaders } from '../../support/http2.ts'
 
 /** Ways around a rule that names a path or a method. What reaches the upstream is what was matched, byte for byte. */
 
@@ -66,6 +67,8 @@ test('row 34: headers by which a server takes another method or path for the one
     'X-HTTP-Method: DELETE',
     'X-Method-Override: DELETE',
     'X_HTTP_METHOD_OVERRIDE: DELETE',
+    'X.HTTP.Method.Override: DELETE',
+    'X!Http~Method: DELETE',
   ]
   headers.push(
     'X-Original-URL: /admin',
@@ -77,6 +80,39 @@ test('row 34: headers by which a server takes another method or path for the one
   for (const header of headers)
     expect([header, deniedAs(await say('/', [header]))]).toEqual([header, 'override_forbidden'])
   expect(up.seen).toEqual([])
+})
+
+test('row 34: the headers of that kind do not pass as trailers either, by HTTP/1.1 nor by HTTP/2', async () => {
+  await using world = await makeWorld()
+  const trailers: string[] = []
+  const up = await world.upstream((req, res) => {
+    req.resume()
+    req.on('end', () => {
+      trailers.push(...req.rawTrailers)
+      res.end('ok')
+    })
+  })
+  await world.setRules([rule(host, up.port)])
+  const late = {
+    'x-http-method-override': 'DELETE',
+    'x-original-url': '/admin',
+    'x-forwarded-host': 'evil.example.com',
+    x_http_method: 'PUT',
+    'x.rewrite.url': '/admin',
+    'x-checksum': 'kept',
+  }
+  const head = request(host, up.port, '/', ['Transfer-Encoding: chunked'], 'POST')
+  const lines = Object.entries(late).map(([name, value]) => `${name}: ${value}\r\n`)
+  const socket = await world.tunnel(host, up.port)
+  expect(await sayAndRead(socket, `${head}0\r\n${lines.join('')}\r\n`)).toContain('200 OK')
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const pseudo = Object.fromEntries(pseudoHeaders(host, up.port, 'POST'))
+  const stream = client.request(pseudo, { waitForTrailers: true })
+  stream.on('wantTrailers', () => stream.sendTrailers(late))
+  stream.end('x')
+  expect(await answered(stream)).toMatchObject({ status: 200, body: 'ok' })
+  client.destroy()
+  expect(trailers).toEqual(['x-checksum', 'kept', 'x-checksum', 'kept'])
 })
 
 test('row 34: a query by which a framework takes another method for the one that was judged is refused', async () => {
