@@ -39,6 +39,11 @@ test('what Node lets through of ambiguous requests is refused, each with its rea
       { method: 'POST', httpVersion: '1.0', headers: ['Transfer-Encoding', 'chunked'] },
       'http_version',
     ],
+    [
+      'a length beyond what is counted exactly',
+      { method: 'POST', headers: ['Content-Length', '9999999999999999'] },
+      'framing_forbidden',
+    ],
     ['GET with a body', { headers: ['Content-Length', '3'] }, 'body_forbidden'],
     ['GET with a chunked body', { headers: ['Transfer-Encoding', 'chunked'] }, 'body_forbidden'],
     ['TRACE', { method: 'TRACE' }, 'method_forbidden'],
