@@ -29,7 +29,7 @@ function parses(text: string): boolean {
 const alike = (value: unknown): boolean =>
   Array.from(places(value)).some(([, one]) => {
     const keys = typeof one === 'object' && one !== null ? Object.keys(one) : []
-    return new Set(keys.map((key) => key.toLowerCase())).size < keys.length
+    return new Set(keys.map((key) => key.toUpperCase().toLowerCase())).size < keys.length
   })
 
 const jsonValue = fc.jsonValue({ maxDepth: 4, depthSize: 'medium' }).filter((value) => !alike(value))
@@ -53,6 +53,27 @@ test('a pointer finds each value of a JSON text where JSON.parse has it, at its 
     }),
     { numRuns: 1_000 },
   )
+})
+
+test.each([
+  ['/auth/key', '{"auth":{},"Auth":{"key":"mine"}}'],
+  ['/auth/key', '{"Auth":{"key":"mine"}}'],
+  ['/auth/key', '{"AUTH":1}'],
+  ['/a/0/key/x', '{"a":[{"Key":{}}]}'],
+  ['/secret', '{"\u017fecret":"mine"}'],
+  ['/secret', '{"\\u017fecret":"mine"}'],
+  ['/key', '{"\u212aey":"mine"}'],
+  ['/\u017fecret', '{"secret":"mine"}'],
+])(
+  'nothing is found for %s where a reader without regard to case finds it elsewhere: %s',
+  (pointer, text) => {
+    expect(findInJson(text, [pointer.slice(1).split('/')])).toBeUndefined()
+  },
+)
+
+test('keys that no pointer leads to may differ in what they like', () => {
+  const text = '{"other":{"key":1,"Key":2},"auth":{"key":{"a":1,"A":2}},"z":[{"Auth":1}]}'
+  expect(findInJson(text, [['auth', 'key']])).toMatchObject([{ kind: 'value' }])
 })
 
 test('what JSON.parse does not take is no JSON here either, and what it takes without a repeated key is', () => {

@@ -9,8 +9,8 @@ const maxDepth = 100
 /**
  * Reads a JSON text strictly (RFC 8259) and finds the places that `pointers` name, one for each: undefined where there
  * is neither a value nor an object to take it. Undefined in place of them all for what is no JSON, for an object with
- * the same key twice, and for a key that differs from a pointer's last token in letter case only: two readers could
- * take another member for the one that is meant.
+ * the same key twice, and for a key on the way of a pointer that a reader without regard to case takes for its token:
+ * two readers could take another member for the one that is meant.
  */
 export function findInJson(
   text: string,
@@ -23,6 +23,9 @@ export function findInJson(
     throw error
   }
 }
+
+/** As readers fold that do not regard case, Go's among them, to which "ſ" is an "s" and the Kelvin sign a "k". */
+const folded = (text: string) => text.toUpperCase().toLowerCase()
 
 class NotStrict extends Error {}
 
@@ -70,7 +73,7 @@ class Scanner {
   #object(leading: Leading): void {
     this.#enter()
     const inside = this.#at
-    const wanted = this.#lastTokens(leading)
+    const wanted = this.#tokens(leading)
     let first: string | undefined
     let keys: Set<string> | undefined
     this.#space()
@@ -87,8 +90,9 @@ class Scanner {
           if (keys.has(key)) throw new NotStrict()
           keys.add(key)
         }
-        for (const { last, lower } of wanted) {
-          if (key !== last && key.toLowerCase() === lower) throw new NotStrict()
+        if (wanted.length > 0) {
+          const fold = folded(key)
+          if (wanted.some(({ token, fold: own }) => key !== token && fold === own)) throw new NotStrict()
         }
         this.#space()
         this.#expect(code.colon)
@@ -96,7 +100,9 @@ class Scanner {
       } while (this.#more(code.objectEnd))
     }
     this.#depth -= 1
-    for (const { i } of wanted) this.#places[i] ??= { kind: 'room', at: inside, empty: first === undefined }
+    for (const { i, last } of wanted) {
+      if (last) this.#places[i] ??= { kind: 'room', at: inside, empty: first === undefined }
+    }
   }
 
   #array(leading: Leading): void {
@@ -126,13 +132,15 @@ class Scanner {
     return onward.length === 0 ? none : onward
   }
 
-  /** Those that name a member of the object that the scanner has entered. */
-  #lastTokens(leading: Leading): { i: number; last: string; lower: string }[] {
+  /** What the pointers look for among the members of the object that the scanner has entered; `last`: their value. */
+  #tokens(leading: Leading): { i: number; token: string; fold: string; last: boolean }[] {
     if (leading.length === 0) return []
-    const last = (i: number) => this.#pointers[i]?.at(-1) ?? ''
-    return leading
-      .filter((i) => this.#pointers[i]?.length === this.#depth)
-      .map((i) => ({ i, last: last(i), lower: last(i).toLowerCase() }))
+    return leading.flatMap((i) => {
+      const pointer = this.#pointers[i] ?? []
+      const token = pointer[this.#depth - 1]
+      if (token === undefined) return []
+      return [{ i, token, fold: folded(token), last: pointer.length === this.#depth }]
+    })
   }
 
   /** Past a comma, or past the end. */

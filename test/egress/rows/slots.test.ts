@@ -130,6 +130,20 @@ test.each([
   expect(up.seen).toEqual([])
 })
 
+test('row 11: a member that a reader without regard to case takes for the slot’s is not sent beside it, nor in its place', async () => {
+  await using world = await makeWorld()
+  for (const placeholder of [false, true]) {
+    const { up, say } = await bound(world, { into: 'body:/auth/client_secret', placeholder })
+    for (const body of [
+      '{"auth":{},"Auth":{"client_secret":"mine"}}',
+      '{"Auth":{"client_secret":"mine"}}',
+      '{"auth":{"client_\\u017fecret":"mine"}}',
+    ])
+      expect(await say({ method: 'POST', extra: json, body })).toContain('"reason":"body_malformed"')
+    expect(up.seen).toEqual([])
+  }
+})
+
 test('a body without a declared length is refused at the first byte over the limit, never cut', async () => {
   await using world = await makeWorld({ limits: { bodyBytes: 1_000 } })
   const { up } = await bound(world, { into: 'body:/key' })
