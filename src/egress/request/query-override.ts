@@ -1,4 +1,4 @@
-import { queryKey } from '../../catalog/index.ts'
+import { isParameter, nameOf } from './parameter-name.ts'
 
 /**
  * Whether a query (with its `?`, or empty) has a `_method` that names another method than the request's own: Laravel,
@@ -11,14 +11,15 @@ export function overridesMethod(query: string, method: string): boolean {
     .slice(1)
     .split(/[&;]/)
     .some((pair) => {
-      const [name = '', ...value] = pair.split('=')
-      if (queryKey(read(name)) !== '_method') return false
-      const named = read(value.join('=')).trim().toUpperCase()
+      if (!isParameter(pair, '_method')) return false
+      const named = read(pair.slice(nameOf(pair).length + 1))
+        .trim()
+        .toUpperCase()
       return named !== '' && named !== method
     })
 }
 
-/** As a lenient server reads it, a character for each octet, and cut at a NUL, as PHP does with names. */
+/** As a lenient server reads it, a character for each octet, and cut at a NUL. */
 function read(text: string): string {
   return (text.split(/%00|\0/)[0] ?? '')
     .replaceAll('+', ' ')

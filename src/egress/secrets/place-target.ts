@@ -1,4 +1,5 @@
 import { queryKey } from '../../catalog/index.ts'
+import { isParameter, nameOf } from '../request/parameter-name.ts'
 import { decoded, formDecoded } from './decoded.ts'
 import { type Bound, filled, type Placed, refused, replaces } from './slot.ts'
 
@@ -24,7 +25,7 @@ export function placeInPairs(pairs: string, name: string, bound: Bound): Placed<
   const others: string[] = []
   for (const pair of pairs === '' ? [] : pairs.split('&')) {
     // Some servers part pairs at ";" too.
-    const isOwn = pair.split(';').some((part) => isNamed(part, key))
+    const isOwn = pair.split(';').some((part) => isParameter(part, key))
     ;(isOwn ? own : others).push(pair)
   }
   if (bound.placeholder !== undefined) {
@@ -35,16 +36,4 @@ export function placeInPairs(pairs: string, name: string, bound: Bound): Placed<
   }
   others.push(`${encodeURIComponent(name)}=${encodeURIComponent(filled(bound))}`)
   return { ok: true, now: others.join('&'), used: true }
-}
-
-/** Whether some server takes the name of this pair for the key. */
-function isNamed(pair: string, key: string): boolean {
-  const name = (formDecoded(nameOf(pair)).split('[', 1)[0] ?? '').trim()
-  // Lower case is never shorter, and a name may be as long as a body.
-  return name.length <= key.length && queryKey(name) === key
-}
-
-function nameOf(pair: string): string {
-  const mark = pair.indexOf('=')
-  return mark === -1 ? pair : pair.slice(0, mark)
 }

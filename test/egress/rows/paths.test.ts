@@ -132,6 +132,15 @@ test('row 34: a query by which a framework takes another method for the one that
     '.method=DELETE',
     '%2Emethod=DELETE',
     '_method%00=DELETE',
+    '_method%00x=DELETE',
+    '[_method]=DELETE',
+    '%5B_method%5d=DELETE',
+    '[[_method]]=DELETE',
+    ']_method=DELETE',
+    '+[_method=DELETE',
+    '_method[=DELETE',
+    '%u005fmethod=DELETE',
+    '_%u006dethod=DELETE',
     'a=b&_method=PUT',
     'a=b;_method=PUT',
     '_method=GET&_method=DELETE',
@@ -148,10 +157,11 @@ test('row 34: a query by which a framework takes another method for the one that
     '_method=',
     '_method',
     'method=DELETE',
+    'a[_method]=DELETE',
     'q=_method%3DDELETE',
   ])
     expect([query, await say(`/?${query}`)]).toEqual([query, expect.stringContaining('200 OK')])
-  expect(up.seen).toHaveLength(6)
+  expect(up.seen).toHaveLength(7)
 })
 
 test('row 35: an allowed host that relays for others is held to the method and path that its rule names', async () => {

@@ -64,6 +64,51 @@ test('a query slot takes the credential percent-encoded, and no other spelling o
   expect(up.seen[1]?.url).toBe(`/v?api_key=${encodeURIComponent(theSecret)}`)
 })
 
+const spellings = [
+  'api_key',
+  '[api_key]',
+  '%5Bapi_key%5D',
+  ']api_key',
+  '[[api_key]]',
+  'api[key',
+  'api%5bkey',
+  'api_key%00',
+  'api_key%00x',
+  'api%u005fkey',
+  '%u0061pi.%6bey',
+  'api+key',
+  '++api_key',
+  'a%zz;api_key',
+]
+
+test('row 11: no spelling of a parameter or a field that some server takes for the slot’s is sent beside it, or in its place', async () => {
+  await using world = await makeWorld()
+  const secret = `api_key=${encodeURIComponent(theSecret)}`
+  const pairs = spellings.map((name) => `${name}=mine`).join('&')
+  const kept = 'x=1&api=2&key=3&my[api_key]=4&api[key]=5&api_keys=6'
+  const query = await bound(world, { into: 'query:api_key' })
+  await query.say({ path: `/v?${pairs}&${kept}` })
+  expect(query.up.seen[0]?.url).toBe(`/v?${kept}&${secret}`)
+  const inForm = await bound(world, { into: 'body:/api_key' })
+  await inForm.say({ method: 'POST', extra: form, body: `${pairs}&${kept}` })
+  expect(inForm.up.seen[0]?.body).toBe(`${kept}&${secret}`)
+  const placeholder = await bound(world, { into: 'query:api_key', placeholder: true })
+  for (const name of spellings)
+    expect([name, await placeholder.say({ path: `/v?${name}=mine` })]).toEqual([
+      name,
+      expect.stringContaining('"reason":"placeholder_missing"'),
+    ])
+  expect(placeholder.up.seen).toEqual([])
+})
+
+test('a form’s field whose name is no ASCII is the slot’s in other letters and escapes too', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await bound(world, { into: 'body:/clé€' })
+  const escaped = encodeURIComponent('CLÉ€')
+  await say({ method: 'POST', extra: form, body: `a=1&${escaped}=mine&cl%u00e9%u20ac=mine` })
+  expect(up.seen[0]?.body).toBe(`a=1&${encodeURIComponent('clé€')}=${encodeURIComponent(theSecret)}`)
+})
+
 test('row 15: a path slot takes the credential as one segment, and records and refusals show none of it', async () => {
   await using world = await makeWorld()
   const { up, say } = await bound(world, { into: 'path:1', format: 'bot{value}' })
