@@ -1,3 +1,4 @@
+import { cgiName, pairsOf } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import { jsonOctetText, octetText } from './decoded.ts'
 import { findInJson, type JsonPlace } from './json-slots.ts'
@@ -15,8 +16,11 @@ export type PlacedBody =
 export function bodyForm(
   rawHeaders: readonly string[],
 ): { ok: true; form: BodyForm } | ReturnType<typeof refused> {
-  if (headerValues(rawHeaders, 'content-encoding').length > 0) return refused('body_encoded')
+  const read = pairsOf(rawHeaders).map(([name]) => cgiName(name))
+  if (read.includes('content-encoding')) return refused('body_encoded')
   const types = headerValues(rawHeaders, 'content-type')
+  // In another spelling it may be the one that counts.
+  if (read.filter((name) => name === 'content-type').length > types.length) return refused('body_malformed')
   const match = /^([a-z0-9.+/-]+)[ \t]*(?:;[ \t]*charset="?utf-8"?)?$/i.exec(types[0] ?? '')
   const type = match?.[1]?.toLowerCase()
   if (types.length !== 1 || type === undefined) return refused('body_malformed')

@@ -161,6 +161,9 @@ test.each([
   ['no type', [], '{}', 'body_malformed'],
   ['another charset', ['Content-Type: application/json; charset=utf-16'], '{}', 'body_malformed'],
   ['a coding', [...json, 'Content-Encoding: gzip'], '{}', 'body_encoded'],
+  ['a coding in another spelling', [...json, 'Content_Encoding: gzip'], '{}', 'body_encoded'],
+  ['a second type in another spelling', [...json, 'Content_Type: text/plain'], '{}', 'body_malformed'],
+  ['a type in another spelling alone', ['Content.Type: application/json'], '{}', 'body_malformed'],
   ['no object for it', json, '[]', 'slot_missing'],
   ['more than the limit', json, `{"a":"${'x'.repeat(2000)}"}`, 'body_too_large'],
 ])('row 24: a body with %s gets no credential and is not sent', async (_, extra, body, reason) => {
