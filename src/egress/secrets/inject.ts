@@ -16,6 +16,9 @@ const identities = new Set([
   'x-amz-security-token',
 ])
 
+// What is judged, and so must go out as it was; RFC 9110 section 7.6.1 lets nobody name it in `Connection` anyway.
+const endToEnd = /^(?:content-type|content-encoding|sec-websocket-.*)$/
+
 /**
  * The headers to send: the caller's without hop-by-hop ones and whatever `Connection` names, then, on a route
  * that is searched, without any identity of the caller's own, and last what is injected: nothing that the caller
@@ -47,12 +50,15 @@ export function forwardedHeaders(options: {
   return headers
 }
 
-/** Header names that `Connection` declares to be for this hop only, in lower case. */
+/** Header names that `Connection` declares to be for this hop only, by `cgiName`. */
 export function connectionNamed(rawHeaders: readonly string[]): string[] {
   const names: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {
     if (rawHeaders[i]?.toLowerCase() !== 'connection') continue
-    for (const name of (rawHeaders[i + 1] ?? '').split(',')) names.push(name.trim().toLowerCase())
+    for (const name of (rawHeaders[i + 1] ?? '').split(',')) {
+      const read = cgiName(name.trim())
+      if (!endToEnd.test(read)) names.push(read)
+    }
   }
   return names
 }
@@ -70,7 +76,7 @@ export function answeredHeaders(rawHeaders: readonly string[], vouched: boolean)
     if ((hopHeaders.has(lower) && lower !== 'content-length') || lower === 'alt-svc') continue
     // A session made with the company's credential is a credential.
     if (vouched && (lower === 'set-cookie' || lower === 'set-cookie2')) continue
-    if (lower.startsWith('proxy-') || named.includes(lower)) continue
+    if (lower.startsWith('proxy-') || named.includes(cgiName(name))) continue
     headers.push(name, rawHeaders[i + 1] ?? '')
   }
   return headers

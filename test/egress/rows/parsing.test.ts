@@ -327,8 +327,10 @@ test('row 24: Connection cannot take away, double or stand beside what is inject
   await using world = await makeWorld()
   const { up, say } = await armed(world, (_req, res) => res.end('ok'))
   const extra = [
-    'Connection: authorization, host, x-drop, content-length',
+    'Connection: authorization, host, x-drop, x_other, content-length, content-type',
     'X-Drop: 1',
+    'X_Other: 1',
+    'Content-Type: text/plain',
     'Keep-Alive: timeout=1',
     'TE: trailers',
     'Accept-Encoding: gzip',
@@ -340,6 +342,9 @@ test('row 24: Connection cannot take away, double or stand beside what is inject
   expect(raw).toContain(`Bearer ${theSecret}`)
   expect(names.filter((name) => name === 'authorization')).toHaveLength(1)
   expect(names).not.toContain('x-drop')
+  expect(names).not.toContain('x_other')
+  // What is judged goes out as it was judged.
+  expect(names).toContain('content-type')
   expect(names).not.toContain('te')
   expect(raw[names.indexOf('accept-encoding') * 2 + 1]).toBe('identity')
   expect([raw[names.indexOf('host') * 2 + 1], up.seen[0]?.body]).toEqual([`${host}:${up.port}`, 'abc'])

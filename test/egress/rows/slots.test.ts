@@ -146,8 +146,10 @@ test.each([
 test('a body slot of one name takes the credential into a form', async () => {
   await using world = await makeWorld()
   const { up, say } = await bound(world, { into: 'body:/client_secret' })
-  await say({ method: 'POST', extra: form, body: 'a=b+c&client_secret=mine' })
+  const extra = [...form, 'Connection: content-type']
+  await say({ method: 'POST', extra, body: 'a=b+c&client_secret=mine' })
   expect(up.seen[0]?.body).toBe(`a=b+c&client_secret=${encodeURIComponent(theSecret)}`)
+  expect(header(up.seen[0]?.rawHeaders ?? [], 'content-type')).toEqual(['application/x-www-form-urlencoded'])
 })
 
 test.each([

@@ -82,6 +82,16 @@ const handshake = (port: number) =>
   `GET /live HTTP/1.1\r\nHost: ${host}:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Protocol: chat\r\n\r\n`
 const proof = `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${webSocketAccept(key)}\r\n`
 
+test('row 24: Connection takes nothing from a handshake that was judged with it', async () => {
+  await using world = await makeWorld()
+  await using up = await startWebSocketUpstream(world.upstreamContext, () => undefined)
+  await world.setRules([rule(host, up.port, opens)])
+  const connection = 'Connection: Upgrade, sec-websocket-key, sec-websocket-version'
+  const text = handshake(up.port).replace('Connection: Upgrade', connection)
+  expect(await sayAndRead(await world.tunnel(host, up.port), text)).toContain(' 101 ')
+  expect(up.seen[0]).toMatchObject({ 'sec-websocket-key': key, 'sec-websocket-version': '13' })
+})
+
 test.each<[string, string]>([
   ['no digest', 'HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n'],
   [
