@@ -4,7 +4,7 @@ import { forwardedHeaders } from './inject.ts'
 import type { LiveForms } from './live-forms.ts'
 import { type BodyForm, bodyForm, placeInBody } from './place-body.ts'
 import { placeInHeader } from './place-header.ts'
-import { placeInPairs, placeInPath } from './place-target.ts'
+import { placeInPairs, placeInPath, withoutTokenParameters } from './place-target.ts'
 import type { Signer } from './sign/signer.ts'
 import type { Bound, Placed, PlacementRefusal, StandIn } from './slot.ts'
 import { copiesIn, readableHead } from './stand-ins.ts'
@@ -49,6 +49,15 @@ interface Asked {
   path: string
   query: string
   authority: string
+}
+
+/** Whether a credential, a signature or a certificate is added to the requests of this route. */
+export function speaksForCaller({
+  bound,
+  signer,
+  identity,
+}: Pick<Arms, 'bound' | 'signer' | 'identity'>): boolean {
+  return bound.length > 0 || signer !== undefined || identity !== undefined
 }
 
 /** How a body is written that a credential is put into; undefined: none is, and it may stream. */
@@ -104,12 +113,13 @@ export function arrange(
     if (replaced.length > 0 && copies > cap) return { ok: false, reason: 'placeholder_repeated', credential }
     if (copies > replaced.length) inert.push(credential)
   }
+  const spokenFor = speaksForCaller(arms)
   const headers = forwardedHeaders({
     rawHeaders: asked.rawHeaders,
     authority: asked.authority,
     searched: arms.forms !== undefined,
     bound: arms.bound,
-    signed: arms.signer !== undefined,
+    spokenFor,
     placed: head.headers,
   })
   const uses: CredentialUse[] = [
@@ -119,7 +129,8 @@ export function arrange(
       ? []
       : [{ credential: arms.identity.credential, slot: 'client_certificate' }]),
   ]
-  const { path, query, secretFields } = head
+  const { path, secretFields } = head
+  const query = spokenFor ? withoutTokenParameters(head.query, arms.bound) : head.query
   return { ok: true, arranged: { headers, secretFields, path, query, body: placed.body, uses, inert } }
 }
 

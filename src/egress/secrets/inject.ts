@@ -2,52 +2,86 @@ import { hopHeaders, searchHazards } from '../../catalog/index.ts'
 import { cgiName } from '../request/fields.ts'
 import type { Bound } from './slot.ts'
 
-// Where a caller could carry a credential or an identity of its own beside the injected one.
+// Where a caller could carry a credential or an identity of its own beside the one that is added. Names that go with
+// a key and are worth nothing without it, such as X-Auth-Email, are the caller's to send.
 const identities = new Set([
   'authorization',
+  'x-serverless-authorization',
   'cookie',
   'x-api-key',
   'api-key',
   'apikey',
+  'x-auth-key',
   'x-auth-token',
   'x-access-token',
   'x-goog-api-key',
   'private-token',
+  'job-token',
+  'deploy-token',
+  'circle-token',
+  'x-vault-token',
   'x-amz-security-token',
+  'x-shopify-access-token',
+  'x-algolia-api-key',
+  'x-functions-key',
+  'x-rapidapi-key',
+  'ocp-apim-subscription-key',
+  'dd-api-key',
+  'dd-application-key',
+  'cf-access-client-secret',
+  'x-forwarded-client-cert',
+  'x-remote-user',
 ])
+
+/** By `cgiName`; Kubernetes has a family of names for whom one speaks for. */
+function isIdentity(name: string): boolean {
+  return identities.has(name) || name.startsWith('impersonate-')
+}
 
 // What is judged, and so must go out as it was; RFC 9110 section 7.6.1 lets nobody name it in `Connection` anyway.
 const endToEnd = /^(?:content-type|content-encoding|sec-websocket-.*)$/
 
 /**
- * The headers to send: the caller's without hop-by-hop ones and whatever `Connection` names, then, on a route
- * that is searched, without any identity of the caller's own, and last what is injected: nothing that the caller
- * sends can remove it, double it or stand beside it.
+ * The headers to send: the caller's without hop-by-hop ones and whatever `Connection` names, then, where something is
+ * `spokenFor` the caller, without any identity of its own, and last what is injected: nothing that the caller sends
+ * can remove it, double it or stand beside it.
  */
 export function forwardedHeaders(options: {
   rawHeaders: readonly string[]
   authority: string
   searched: boolean
   bound: readonly Bound[]
-  /** It will be signed, which speaks for the caller as a credential does. */
-  signed: boolean
+  spokenFor: boolean
   placed: readonly (readonly [name: string, value: string])[]
 }): string[] {
-  const { rawHeaders, searched, bound, placed } = options
+  const { rawHeaders, searched, bound, placed, spokenFor } = options
   const dropped = connectionNamed(rawHeaders)
   for (const { slot } of bound) if (slot.kind === 'header') dropped.push(slot.name)
   const headers = ['Host', options.authority]
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''
-    const lower = cgiName(name)
-    if (hopHeaders.has(lower) || dropped.includes(lower) || lower.startsWith('proxy-')) continue
-    if (searched && searchHazards.has(lower)) continue
-    if ((bound.length > 0 || options.signed) && identities.has(lower)) continue
-    headers.push(name, rawHeaders[i + 1] ?? '')
+    const value = rawHeaders[i + 1] ?? ''
+    const read = cgiName(name)
+    if (hopHeaders.has(read) || dropped.includes(read) || read.startsWith('proxy-')) continue
+    if (searched && searchHazards.has(read)) continue
+    if (spokenFor && isIdentity(read)) continue
+    if (!spokenFor || read !== 'sec-websocket-protocol') headers.push(name, value)
+    else {
+      const protocols = withoutTokens(value)
+      if (protocols !== '') headers.push(name, protocols)
+    }
   }
   if (searched) headers.push('Accept-Encoding', 'identity')
   for (const [name, value] of placed) headers.push(name, value)
   return headers
+}
+
+/** Subprotocols without those by which programs of browsers, which can set no field, send a key. */
+function withoutTokens(protocols: string): string {
+  const isToken = /^(?:openai-insecure-api-key|base64url\.bearer\.authorization\.k8s\.io)\./i
+  const offered = protocols.split(',').map((protocol) => protocol.trim())
+  if (!offered.some((protocol) => isToken.test(protocol))) return protocols
+  return offered.filter((protocol) => !isToken.test(protocol)).join(', ')
 }
 
 /** Header names that `Connection` declares to be for this hop only, by `cgiName`. */

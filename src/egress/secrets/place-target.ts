@@ -20,14 +20,7 @@ export function placeInPath(path: string, segment: number, bound: Bound): Placed
  * caller's that some server takes for the same is left out.
  */
 export function placeInPairs(pairs: string, name: string, bound: Bound): Placed<string> {
-  const key = queryKey(name)
-  const own: string[] = []
-  const others: string[] = []
-  for (const pair of pairs === '' ? [] : pairs.split('&')) {
-    // Some servers part pairs at ";" too.
-    const isOwn = pair.split(';').some((part) => isParameter(part, key))
-    ;(isOwn ? own : others).push(pair)
-  }
+  const { own, others } = parted(pairs, [queryKey(name)])
   if (bound.placeholder !== undefined) {
     if (own.length === 0) return { ok: true, now: pairs, used: false }
     const [only = ''] = own
@@ -36,4 +29,31 @@ export function placeInPairs(pairs: string, name: string, bound: Bound): Placed<
   }
   others.push(`${encodeURIComponent(name)}=${encodeURIComponent(filled(bound))}`)
   return { ok: true, now: others.join('&'), used: true }
+}
+
+// Where a caller could carry a token of its own: RFC 6750 section 2.3, and GitLab's.
+const tokenNames = ['access_token', 'private_token']
+
+/** A query (with its `?`, or empty) without any token of the caller's own; a slot is judged by what fills it. */
+export function withoutTokenParameters(query: string, bound: readonly Bound[]): string {
+  // Whatever it is written like, it has these letters or an escape.
+  if (!/token|%/i.test(query)) return query
+  const slots = bound.map(({ slot }) => (slot.kind === 'query' ? queryKey(slot.name) : undefined))
+  const { own, others } = parted(
+    query.slice(1),
+    tokenNames.filter((name) => !slots.includes(name)),
+  )
+  return own.length === 0 ? query : `?${others.join('&')}`
+}
+
+/** Pairs whose name some server takes for one of the keys, and the rest of them. */
+function parted(pairs: string, keys: readonly string[]): { own: string[]; others: string[] } {
+  const own: string[] = []
+  const others: string[] = []
+  for (const pair of pairs === '' ? [] : pairs.split('&')) {
+    // Some servers part pairs at ";" too.
+    const isOwn = pair.split(';').some((part) => keys.some((key) => isParameter(part, key)))
+    ;(isOwn ? own : others).push(pair)
+  }
+  return { own, others }
 }

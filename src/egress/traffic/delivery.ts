@@ -15,6 +15,7 @@ import type { OpenRecord, Recorder } from '../records/record.ts'
 import { forwardedTrailers } from '../request/fields.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { provesHandshake } from '../request/websocket.ts'
+import { speaksForCaller } from '../secrets/arrange.ts'
 import { Scrubber } from '../secrets/scrub.ts'
 import { StandInWatch } from '../secrets/stand-ins.ts'
 import type {
@@ -165,11 +166,10 @@ export class Delivery implements UpstreamEvents {
     if (over !== undefined) this.#fail(over.reason, over.retryAfterSeconds)
   }
 
-  /** Beside an injected credential nothing of the caller's may stand, and some servers read trailers as headers. */
+  /** Beside what speaks for the caller nothing of its own may stand, and some servers read trailers as headers. */
   #trailers(): string[] {
     const { inbound, verdict } = this.#asked
-    const { bound, signer } = verdict.arms
-    return bound.length > 0 || signer !== undefined ? [] : forwardedTrailers(inbound.trailers())
+    return speaksForCaller(verdict.arms) ? [] : forwardedTrailers(inbound.trailers())
   }
 
   answered(answer: UpstreamAnswer): void {

@@ -168,7 +168,7 @@ function checkTuple(tuple: Tuple, head: Head, opensWebSocket: boolean): void {
       searched: true,
       bound: [],
       placed: [],
-      signed: true,
+      spokenFor: true,
     }),
     authority,
   )

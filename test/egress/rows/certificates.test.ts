@@ -169,6 +169,8 @@ test('row 44: an upstream that wants a certificate of the client gets no request
 
 /** An upstream that takes nobody without a certificate of its own CA, and says who came. */
 async function demandingUpstream(own: { cert: string; key: string }, ca: string) {
+  /** Target, fields and trailers of every request. */
+  const seen: string[] = []
   const server = createServer(
     {
       ...own,
@@ -179,13 +181,18 @@ async function demandingUpstream(own: { cert: string; key: string }, ca: string)
     (req, res) => {
       const peer = (req.socket as TLSSocket).getPeerX509Certificate()
       res.setHeader('set-cookie', 'session=worth-a-certificate')
-      res.end(`${req.headers.authorization ?? ''} shown by ${peer?.subjectAltName ?? 'nobody'}`)
+      req.resume()
+      req.on('end', () => {
+        seen.push([req.url, ...req.rawHeaders, ...req.rawTrailers].join('\n'))
+        res.end(`${req.headers.authorization ?? ''} shown by ${peer?.subjectAltName ?? 'nobody'}`)
+      })
     },
   )
   server.on('tlsClientError', () => undefined)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     port: (server.address() as { port: number }).port,
+    seen,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
@@ -271,6 +278,39 @@ test('row 7: a session that an upstream opens for the shown certificate, or for 
     expect(answer).toContain(body)
     expect(answer).not.toMatch(/set-cookie|worth-a/i)
   }
+})
+
+test('row 11: the caller’s own credentials do not travel beside the shown certificate either', async () => {
+  const clients = await generateAuthority(Date.now())
+  await using world = await makeWorld({ trustedCas: [clients.certificatePem] })
+  const authority = await importAuthority(clients.certificatePem, clients.keyPem)
+  await using up = await demandingUpstream(await certificateOf(authority, host), clients.certificatePem)
+  const robot = await certificateOf(authority, 'robot')
+  await world.vault.setCredential({
+    name: 'ORDERS_CERTIFICATE',
+    scope: 'global',
+    scopeId: '',
+    value: new Secret(robot.key + robot.cert),
+    by: 'test',
+  })
+  await world.setRules([rule(host, up.port, { client_certificate: 'ORDERS_CERTIFICATE' })])
+  const own = [
+    'Authorization: Bearer mine',
+    'Cookie: s=mine',
+    'X-Api-Key: mine',
+    'X-Forwarded-Client-Cert: mine',
+  ]
+  const head = request(
+    host,
+    up.port,
+    '/?access_token=mine&a=1',
+    [...own, 'Accept: kept', 'Transfer-Encoding: chunked'],
+    'POST',
+  )
+  const tunnel = await world.tunnel(host, up.port)
+  expect(await sayAndRead(tunnel, `${head}0\r\nX-Late: mine\r\n\r\n`)).toContain('shown by DNS:robot')
+  expect(up.seen).toEqual([expect.stringMatching(/^\/\?a=1\n[^]*kept/)])
+  expect(up.seen.join()).not.toContain('mine')
 })
 
 test('row 14: a certificate with another key, half a certificate, and two keys are refused when they are set', async () => {

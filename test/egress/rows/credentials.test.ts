@@ -118,6 +118,24 @@ test('row 11: the caller’s own credentials do not travel beside the injected o
     'X-Goog-Api-Key: mine',
     'Private-Token: mine',
     'X-Amz-Security-Token: mine',
+    'X-Auth-Key: mine',
+    'X-Vault-Token: mine',
+    'Job-Token: mine',
+    'Deploy-Token: mine',
+    'DD-API-KEY: mine',
+    'DD-APPLICATION-KEY: mine',
+    'X-Shopify-Access-Token: mine',
+    'Circle-Token: mine',
+    'Ocp-Apim-Subscription-Key: mine',
+    'X-Functions-Key: mine',
+    'X-RapidAPI-Key: mine',
+    'X-Algolia-API-Key: mine',
+    'Cf-Access-Client-Secret: mine',
+    'X-Serverless-Authorization: mine',
+    'Impersonate-User: mine',
+    'Impersonate-Extra-Scopes: mine',
+    'X-Forwarded-Client-Cert: mine',
+    'X-Remote-User: mine',
     'Cookie: s=mine',
     'Proxy-Authorization: Basic mine',
     'X-Other: kept',
@@ -132,6 +150,22 @@ test('row 11: the caller’s own credentials do not travel beside the injected o
     await raw(`${start}3\r\nabc\r\n0\r\nAuthorization: Bearer mine\r\nX-Api-Key: mine\r\n\r\n`),
   ).toContain('200 OK')
   expect(up.seen[1]?.rawHeaders.join()).not.toContain('mine')
+})
+
+test('row 11: nor does a token of the caller’s own in the query, unless it is the slot’s to judge', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(world, (_req, res) => res.end('ok'))
+  await say('/a?access_token=mine')
+  await say('/b?x=%41&Access_Token=mine&private%5ftoken=mine&y;access_token=mine&z=access_token')
+  await say('/c?q=token&&b=%20')
+  expect(up.seen.map(({ url }) => url)).toEqual(['/a?', '/b?x=%41&z=access_token', '/c?q=token&&b=%20'])
+  const slot = { credential: 'ORDERS_KEY', into: 'query:access_token' }
+  await world.setRules([rule(host, up.port, { inject: [slot] })])
+  await say('/d?access_token=mine&private_token=mine')
+  expect(up.seen[3]?.url).toBe(`/d?access_token=${encodeURIComponent(theSecret)}`)
+  await world.setRules([rule(host, up.port)])
+  await say('/e?access_token=kept')
+  expect(up.seen[4]?.url).toBe('/e?access_token=kept')
 })
 
 test('row 12: a source that asks for the token itself gets one that is worth nothing, whatever its rules allow', async () => {

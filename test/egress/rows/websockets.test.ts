@@ -82,6 +82,25 @@ const handshake = (port: number) =>
   `GET /live HTTP/1.1\r\nHost: ${host}:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Protocol: chat\r\n\r\n`
 const proof = `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${webSocketAccept(key)}\r\n`
 
+test('row 11: a key of the caller’s own among the subprotocols does not travel beside the injected one', async () => {
+  await using world = await makeWorld()
+  await using up = await startWebSocketUpstream(world.upstreamContext, () => undefined, {
+    handleProtocols: (offered) => offered.values().next().value ?? false,
+  })
+  const keys = ['openai-insecure-api-key.mine', 'base64url.bearer.authorization.k8s.io.bWluZQ']
+  const open = async (protocols: string[]) =>
+    (await mustOpen(world, { host, port: up.port, protocols })).answer['sec-websocket-protocol']
+  await world.setRules([rule(host, up.port, { ...opens, inject: injectBearer })])
+  expect(await open([...keys, 'realtime', 'beta.v1'])).toBe('realtime')
+  expect(up.seen[0]).toMatchObject({ 'sec-websocket-protocol': 'realtime, beta.v1' })
+  const lines = `Sec-WebSocket-Protocol: ${keys.join(',')}`
+  const text = handshake(up.port).replace('Sec-WebSocket-Protocol: chat', lines)
+  expect(await sayAndRead(await world.tunnel(host, up.port), text)).toContain(' 101 ')
+  expect(up.seen[1]).not.toHaveProperty('sec-websocket-protocol')
+  await world.setRules([rule(host, up.port, opens)])
+  expect(await open([...keys, 'realtime'])).toBe(keys[0])
+})
+
 test('row 24: Connection takes nothing from a handshake that was judged with it', async () => {
   await using world = await makeWorld()
   await using up = await startWebSocketUpstream(world.upstreamContext, () => undefined)
