@@ -1,0 +1,148 @@
+import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2'
+import type { Readable } from 'node:stream'
+import { http2Headers } from '../request/fields.ts'
+import type { BodyReader, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
+import { authorityOf } from './connection.ts'
+
+/** More interim answers than any server has a reason to send. */
+const maxInterim = 16
+
+/** One request on a stream of HTTP/2, and its answer. */
+export class Http2Request implements UpstreamRequest {
+  readonly #stream: ClientHttp2Stream
+  #trailers: () => readonly string[] = () => []
+  #aborted = false
+
+  constructor(stream: ClientHttp2Stream, events: UpstreamEvents) {
+    this.#stream = stream
+    const isWhole = watchEnd(stream)
+    let answered = false
+    let interim = 0
+    stream.on('error', (err) => events.failed(err))
+    stream.on('close', () => {
+      if (!answered) events.failed(new Error('the stream was closed before an answer'))
+    })
+    stream.on('headers', () => {
+      interim += 1
+      if (interim > maxInterim) stream.destroy(new Error('too many interim answers'))
+    })
+    stream.on('response', (...[headers, flags, raw]: [{ ':status'?: number }, number, string[]?]) => {
+      answered = true
+      const headOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
+      const head = { status: headers[':status'] ?? 502, rawHeaders: withoutPseudo(raw ?? []), headOnly }
+      try {
+        events.answered(new Http2UpstreamAnswer(stream, head, isWhole))
+      } catch (err) {
+        // Thrown into an event of Node's it would end the process.
+        stream.destroy(err as Error)
+      }
+    })
+    stream.on('wantTrailers', () => {
+      if (this.#aborted) return
+      try {
+        stream.sendTrailers(http2Headers(this.#trailers()))
+      } catch (err) {
+        stream.destroy(err as Error)
+      }
+    })
+  }
+
+  send(body: Readable | undefined, trailers: () => readonly string[]): void {
+    if (body === undefined) return
+    this.#trailers = trailers
+    body.pipe(this.#stream, { end: false })
+    body.once('end', () => this.#stream.end())
+  }
+
+  abort(): void {
+    this.#aborted = true
+    this.#stream.close(constants.NGHTTP2_CANCEL)
+  }
+}
+
+class Http2UpstreamAnswer implements UpstreamAnswer {
+  readonly status: number
+  readonly rawHeaders: readonly string[]
+  readonly headOnly: boolean
+  readonly #stream: ClientHttp2Stream
+  readonly #isWhole: () => boolean
+
+  constructor(
+    stream: ClientHttp2Stream,
+    { status, rawHeaders, headOnly }: Pick<UpstreamAnswer, 'status' | 'rawHeaders' | 'headOnly'>,
+    isWhole: () => boolean,
+  ) {
+    this.status = status
+    this.rawHeaders = rawHeaders
+    this.headOnly = headOnly
+    this.#stream = stream
+    this.#isWhole = isWhole
+  }
+
+  plain(): boolean {
+    return true
+  }
+
+  read(reader: BodyReader): void {
+    const stream = this.#stream
+    let trailers: readonly string[] = []
+    let over = false
+    const end = (whole: boolean) => {
+      if (over) return
+      over = true
+      if (whole) reader.ended(trailers)
+      else reader.failed()
+    }
+    stream.on('trailers', (...[, , late]: [unknown, unknown, string[]?]) => {
+      trailers = withoutPseudo(late ?? [])
+    })
+    stream.on('data', (part: Buffer) => {
+      if (!over) reader.data(part)
+    })
+    stream.on('end', () => end(this.#isWhole()))
+    stream.on('error', () => end(false))
+    stream.on('close', () => end(false))
+  }
+
+  pause(): void {
+    this.#stream.pause()
+  }
+
+  resume(): void {
+    this.#stream.resume()
+  }
+}
+
+/**
+ * Whether the upstream has said that this is the end of its stream. A stream that it resets without an error ends for
+ * Node as if it had; but then the end is pushed onto a stream that is closed already.
+ */
+function watchEnd(stream: ClientHttp2Stream): () => boolean {
+  let isWhole = false
+  const push = stream.push.bind(stream)
+  stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+    if (chunk === null && !stream.closed) isWhole = true
+    return push(chunk, encoding)
+  }
+  return () => isWhole && stream.rstCode === constants.NGHTTP2_NO_ERROR
+}
+
+/** The fields that open a stream. */
+export function requestHeaders({ tuple, headers, content, secretFields }: Outgoing): OutgoingHttpHeaders {
+  return {
+    ...http2Headers(headers),
+    ...(typeof content === 'number' ? { 'content-length': String(content) } : {}),
+    // Ours to say on this hop: trailers are passed on, and gRPC insists on hearing it.
+    te: 'trailers',
+    ':method': tuple.method,
+    ':scheme': 'https',
+    ':authority': authorityOf(tuple),
+    ':path': tuple.path + tuple.query,
+    // Never put into a compression table; a path may have a credential in it as well.
+    [sensitiveHeaders]: [':path', 'authorization', ...secretFields],
+  }
+}
+
+function withoutPseudo(flat: readonly string[]): string[] {
+  return flat.filter((_, i) => !(flat[i - (i % 2)] ?? '').startsWith(':'))
+}
