@@ -22,7 +22,7 @@ export interface Place {
   addresses: readonly string[]
   /** Who the proxy says it is, where the rule names a client's certificate. */
   identity?: ClientIdentity | undefined
-  /** Requests with equal keys may share a kept connection; it names principal, source, rule and its version. */
+  /** Requests with equal keys may share a kept connection; it names principal, lease, rule and the rules' version. */
   poolKey: string
 }
 

@@ -5,10 +5,8 @@ import { writeTogether } from '../economy/write-together.ts'
 import { headerValues } from '../request/head.ts'
 import { wireMethod } from '../request/websocket.ts'
 import type { Follows } from './answer-parser.ts'
+import { maxInterim } from './bounds.ts'
 import type { BodyReader, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
-
-/** More interim answers than any server has a reason to send. */
-const maxInterim = 16
 
 /** One request on a connection by HTTP/1.1, and its answer. */
 export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {

@@ -1,9 +1,8 @@
 import type { Socket } from 'node:net'
+import { idleMs } from './bounds.ts'
 import type { Channel } from './channel.ts'
 import { Connection } from './http1-connection.ts'
 
-/** Shorter than the 5 s after which most servers close an idle connection, so that none is reused as it dies. */
-const idleMs = 4_000
 const sweepMs = 500
 /** Idle connections of one name. */
 const maxFree = 64
@@ -18,7 +17,7 @@ export interface Http1 {
   close(): void
 }
 
-/** Requests by HTTP/1.1 over kept connections, by name: principal, source, rule, host and address. */
+/** Requests by HTTP/1.1 over kept connections, by the name of their place. */
 export function createHttp1(options: { idleTimeoutMs: number; maxHeaderSize: number }): Http1 {
   const all = new Set<Connection>()
   const free = new Map<string, { connection: Connection; since: number }[]>()

@@ -1,11 +1,9 @@
 import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2'
 import type { Readable } from 'node:stream'
 import { http2Headers } from '../request/fields.ts'
+import { maxInterim } from './bounds.ts'
 import type { BodyReader, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { authorityOf } from './connection.ts'
-
-/** More interim answers than any server has a reason to send. */
-const maxInterim = 16
 
 /** One request on a stream of HTTP/2, and its answer. */
 export class Http2Request implements UpstreamRequest {

@@ -1,11 +1,10 @@
 import type { ClientHttp2Session } from 'node:http2'
+import { idleMs } from './bounds.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { Http2Request, requestHeaders } from './http2-exchange.ts'
 
 /** Streams of one connection, whatever more the upstream would take. */
 export const maxStreams = 100
-/** As with HTTP/1.1: shorter than what most servers grant an idle connection. */
-const idleMs = 4_000
 
 /** One connection by HTTP/2; it closes itself after having idled. */
 export class Session implements Channel {

@@ -13,7 +13,7 @@ export interface Http2 {
   close(): void
 }
 
-/** Sessions by name: principal, source, rule, host and address. What a certificate names besides opens nothing. */
+/** Sessions by the name of their place. What a certificate names besides opens nothing. */
 export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: number }): Http2 {
   const pooled = new Map<string, Session[]>()
   const all = new Set<ClientHttp2Session>()

@@ -1,0 +1,7 @@
+/** What a connection to an upstream is held to, whichever version of HTTP it speaks. */
+
+/** More interim answers than any server has a reason to send. */
+export const maxInterim = 16
+
+/** Shorter than the 5 s after which most servers close an idle connection, so that none is reused as it dies. */
+export const idleMs = 4_000
