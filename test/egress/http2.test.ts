@@ -93,6 +93,31 @@ test('an HTTP/2 client reaches an HTTP/1.1 upstream, and an HTTP/1.1 client one 
   expect(two.seen[1]).not.toHaveProperty('connection')
 })
 
+test('an empty body that has ended before its upstream was reached ends there too', async () => {
+  await using world = await makeWorld()
+  const one = await world.upstream((req, res) => {
+    req.resume()
+    req.on('end', () => res.end(`whole ${req.headers['transfer-encoding']}`))
+  })
+  await using two = await startHttp2Upstream(world.upstreamContext, (stream) => {
+    stream.resume()
+    stream.on('end', () => {
+      stream.respond({ ':status': 200 })
+      stream.end('whole')
+    })
+  })
+  await world.setRules([rule(host, one.port), rule(host, two.port)])
+  for (const [port, whole] of [
+    [one.port, 'whole chunked'],
+    [two.port, 'whole'],
+  ] as const) {
+    // The first of its tunnel: HEADERS and an empty DATA frame come at once, and there is no connection yet.
+    const client = await session(world, port)
+    expect(await ask(client, fieldsFor(port, '/', 'POST'), '')).toMatchObject({ status: 200, body: whole })
+    client.destroy()
+  }
+})
+
 test('a rule decides each stream, and a refusal ends no other', async () => {
   await using world = await makeWorld()
   await using up = await startHttp2Upstream(world.upstreamContext, (stream) => {

@@ -5,6 +5,7 @@ import { writeTogether } from '../economy/write-together.ts'
 import { headerValues } from '../request/head.ts'
 import { wireMethod } from '../request/websocket.ts'
 import type { Follows } from './answer-parser.ts'
+import { onceEnded } from './body-end.ts'
 import { maxInterim } from './bounds.ts'
 import type { BodyReader, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
 
@@ -55,7 +56,7 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
     socket.write(this.#head, 'latin1')
     this.#body = body
     body.on('data', this.#pass)
-    body.once('end', () => {
+    onceEnded(body, () => {
       if (this.#over) return
       if (this.#toSend !== 0 && !this.#isChunked) return this.#miscounted()
       this.#sent = true

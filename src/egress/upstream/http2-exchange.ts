@@ -1,6 +1,7 @@
 import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2'
 import type { Readable } from 'node:stream'
 import { http2Headers } from '../request/fields.ts'
+import { onceEnded } from './body-end.ts'
 import { maxInterim } from './bounds.ts'
 import type { BodyReader, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { authorityOf } from './connection.ts'
@@ -49,7 +50,7 @@ export class Http2Request implements UpstreamRequest {
     if (body === undefined) return
     this.#trailers = trailers
     body.pipe(this.#stream, { end: false })
-    body.once('end', () => this.#stream.end())
+    onceEnded(body, () => this.#stream.end())
   }
 
   abort(): void {
