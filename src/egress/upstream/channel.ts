@@ -39,7 +39,10 @@ export interface BodyReader {
   failed(): void
 }
 
-/** What becomes of a request: `answered`, `switched` or `failed`, once. Nothing is told after it was aborted. */
+/**
+ * What becomes of a request: `answered`, `switched` or `failed`, once. Nothing is told after it was aborted. How a body
+ * ends is told to its reader; where `answered` threw before there was one, `failed` is told after it.
+ */
 export interface UpstreamEvents {
   answered(answer: UpstreamAnswer): void
   failed(error: unknown): void

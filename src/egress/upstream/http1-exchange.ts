@@ -149,8 +149,9 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
   onFailed(error: unknown): void {
     if (this.#over) return
     this.#end()
-    if (this.answered) this.#reader?.failed()
-    else this.#events.failed(error)
+    // Without a reader nobody else would hear of it: `answered` may have thrown before it read.
+    if (this.#reader === undefined) this.#events.failed(error)
+    else this.#reader.failed()
   }
 
   #end(): void {

@@ -9,35 +9,39 @@ import { authorityOf } from './connection.ts'
 /** One request on a stream of HTTP/2, and its answer. */
 export class Http2Request implements UpstreamRequest {
   readonly #stream: ClientHttp2Stream
+  readonly #events: UpstreamEvents
   #trailers: () => readonly string[] = () => []
-  #aborted = false
+  #interim = 0
+  #answer: Http2UpstreamAnswer | undefined
+  /** It has failed or nobody wants the answer any more: nothing else is told. */
+  #over = false
 
   constructor(stream: ClientHttp2Stream, events: UpstreamEvents) {
     this.#stream = stream
+    this.#events = events
     const isWhole = watchEnd(stream)
-    let answered = false
-    let interim = 0
-    stream.on('error', (err) => events.failed(err))
+    stream.on('error', (err) => this.#failed(err))
     stream.on('close', () => {
-      if (!answered) events.failed(new Error('the stream was closed before an answer'))
+      if (this.#answer === undefined) this.#failed(new Error('the stream was closed before an answer'))
     })
     stream.on('headers', () => {
-      interim += 1
-      if (interim > maxInterim) stream.destroy(new Error('too many interim answers'))
+      this.#interim += 1
+      if (this.#interim > maxInterim) stream.destroy(new Error('too many interim answers'))
     })
     stream.on('response', (...[headers, flags, raw]: [{ ':status'?: number }, number, string[]?]) => {
-      answered = true
+      if (this.#over) return
       const headOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
       const head = { status: headers[':status'] ?? 502, rawHeaders: withoutPseudo(raw ?? []), headOnly }
+      this.#answer = new Http2UpstreamAnswer(stream, head, isWhole)
       try {
-        events.answered(new Http2UpstreamAnswer(stream, head, isWhole))
+        events.answered(this.#answer)
       } catch (err) {
         // Thrown into an event of Node's it would end the process.
         stream.destroy(err as Error)
       }
     })
     stream.on('wantTrailers', () => {
-      if (this.#aborted) return
+      if (this.#over) return
       try {
         stream.sendTrailers(http2Headers(this.#trailers()))
       } catch (err) {
@@ -54,8 +58,19 @@ export class Http2Request implements UpstreamRequest {
   }
 
   abort(): void {
-    this.#aborted = true
+    this.#over = true
     this.#stream.close(constants.NGHTTP2_CANCEL)
+  }
+
+  onTimeout(): void {
+    if (!this.#over) this.#events.timedOut()
+  }
+
+  /** Whoever reads the body hears of it there. */
+  #failed(error: unknown): void {
+    if (this.#over || this.#answer?.isRead === true) return
+    this.#over = true
+    this.#events.failed(error)
   }
 }
 
@@ -63,6 +78,7 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
   readonly status: number
   readonly rawHeaders: readonly string[]
   readonly headOnly: boolean
+  isRead = false
   readonly #stream: ClientHttp2Stream
   readonly #isWhole: () => boolean
 
@@ -83,6 +99,7 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
   }
 
   read(reader: BodyReader): void {
+    this.isRead = true
     const stream = this.#stream
     let trailers: readonly string[] = []
     let over = false

@@ -46,7 +46,8 @@ export class Session implements Channel {
       this.#streams -= 1
       if (this.#streams === 0) this.#rest()
     })
-    stream.setTimeout(this.#idleTimeoutMs, () => events.timedOut())
-    return new Http2Request(stream, events)
+    const request = new Http2Request(stream, events)
+    stream.setTimeout(this.#idleTimeoutMs, () => request.onTimeout())
+    return request
   }
 }
