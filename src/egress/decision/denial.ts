@@ -86,6 +86,10 @@ const others = {
     'the upstream’s certificate is not trusted; an admin can add its CA to the proxy',
   ],
   upstream_failed: [502, 'the upstream broke the connection or answered what is not HTTP; it may have acted'],
+  upstream_refused: [
+    503,
+    'the upstream takes no more requests at the moment and has not begun with this one; try again in a moment',
+  ],
   upstream_timeout: [504, 'the upstream did not answer in time; it may have acted'],
   answer_status: [
     502,

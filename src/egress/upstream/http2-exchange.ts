@@ -5,6 +5,7 @@ import { onceEnded } from './body-end.ts'
 import { maxInterim } from './bounds.ts'
 import type { BodyReader, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { authorityOf } from './connection.ts'
+import { UpstreamError } from './error.ts'
 
 /** One request on a stream of HTTP/2, and its answer. */
 export class Http2Request implements UpstreamRequest {
@@ -20,7 +21,9 @@ export class Http2Request implements UpstreamRequest {
     this.#stream = stream
     this.#events = events
     const isWhole = watchEnd(stream)
-    stream.on('error', (err) => this.#failed(err))
+    stream.on('error', (err) =>
+      this.#failed(this.#wasRefused(err) ? new UpstreamError('upstream_refused', err) : err),
+    )
     stream.on('close', () => {
       if (this.#answer === undefined) this.#failed(new Error('the stream was closed before an answer'))
     })
@@ -64,6 +67,13 @@ export class Http2Request implements UpstreamRequest {
 
   onTimeout(): void {
     if (!this.#over) this.#events.timedOut()
+  }
+
+  /** Whether the upstream says that it has not begun with it (RFC 9113 section 8.7). One that has spoken has. */
+  #wasRefused(error: NodeJS.ErrnoException): boolean {
+    const code = this.#stream.rstCode
+    const byPeer = error.code === 'ERR_HTTP2_STREAM_ERROR' && code === constants.NGHTTP2_REFUSED_STREAM
+    return byPeer && this.#interim === 0 && this.#answer === undefined
   }
 
   /** Whoever reads the body hears of it there. */
