@@ -1,9 +1,34 @@
 import { constants } from 'node:http2'
+import { connect, createServer, type Socket } from 'node:net'
+import { createServer as createTls } from 'node:tls'
 import { expect, test } from 'vitest'
 import { makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
-import { startHttp2Upstream } from '../support/http2.ts'
+import { ask, http2Client, pseudoHeaders, startHttp2Upstream } from '../support/http2.ts'
+import { byServerName, listenLocally } from '../support/listening.ts'
 
 const host = 'orders.example.com'
+
+test('a cold burst to an upstream that takes few streams at once is answered, each by a stream it has room for', async () => {
+  await using world = await makeWorld()
+  await using up = await startHttp2Upstream(
+    world.upstreamContext,
+    (stream) => {
+      setTimeout(() => {
+        stream.respond({ ':status': 200 })
+        stream.end('ok')
+      }, 100)
+    },
+    { maxConcurrentStreams: 2 },
+  )
+  await world.setRules([rule(host, up.port)])
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const fields = Object.fromEntries(pseudoHeaders(host, up.port))
+  const answers = await Promise.all(Array.from({ length: 6 }, () => ask(client, fields)))
+  expect(answers.map(({ status, body }) => `${status} ${body}`)).toEqual(Array(6).fill('200 ok'))
+  expect(up.seen).toHaveLength(6)
+  expect(up.sessions.length).toBeLessThanOrEqual(3)
+  client.destroy()
+})
 
 test('a stream that its upstream refuses is told as not begun, and is sent once', async () => {
   await using world = await makeWorld()
@@ -32,4 +57,71 @@ test('an interim answer and then a refusal is a request that may have been acted
   await world.setRules([rule(host, up.port)])
   const socket = await world.tunnel(host, up.port)
   expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('upstream_failed')
+})
+
+test('a connection that went deaf gets one request, and is closed once nothing waits on it any more', async () => {
+  await using world = await makeWorld({ limits: { idleTimeoutMs: 400 } })
+  await using up = await startHttp2Upstream(world.upstreamContext, (stream, headers) => {
+    // One is kept up as long as its connection lives.
+    const more = headers[':path'] === '/slow' ? setInterval(() => stream.write('more'), 100) : undefined
+    stream.once('close', () => clearInterval(more))
+    stream.respond({ ':status': 200 })
+    if (more === undefined) stream.end('ok')
+  })
+  const relayed: { deafen: () => void; closed: boolean }[] = []
+  const relay = createServer((socket: Socket) => {
+    const inner = connect(up.port, '127.0.0.1')
+    const one = { deafen: () => void socket.unpipe(inner).resume(), closed: false }
+    relayed.push(one)
+    for (const side of [socket, inner]) side.on('error', () => undefined)
+    socket.once('close', () => {
+      one.closed = true
+      inner.destroy()
+    })
+    socket.pipe(inner).pipe(socket)
+  })
+  const port = await listenLocally(relay)
+  try {
+    await world.setRules([rule(host, port)])
+    const socket = await world.tunnel(host, port)
+    const slow = http2Client(await world.tunnel(host, port, { protocols: ['h2'] }))
+    const going = slow.request(Object.fromEntries(pseudoHeaders(host, port, 'GET', '/slow')))
+    going.on('error', () => undefined).resume()
+    await new Promise((resolve) => going.once('data', resolve))
+    expect(await sayAndRead(socket, request(host, port, '/'))).toContain('ok')
+    expect(relayed).toHaveLength(1)
+    relayed[0]?.deafen()
+    expect(await sayAndRead(socket, request(host, port, '/'))).toContain('upstream_timeout')
+    expect(await sayAndRead(await world.tunnel(host, port), request(host, port, '/'))).toContain('200 OK')
+    expect(relayed).toHaveLength(2)
+    expect(relayed.map(({ closed }) => closed)).toEqual([false, false])
+    slow.destroy()
+    await expect.poll(() => relayed[0]?.closed).toBe(true)
+    expect(relayed[1]?.closed).toBe(false)
+  } finally {
+    relay.close()
+  }
+})
+
+test('an upstream that agrees on HTTP/2 and never speaks it holds nobody up for longer than one request may take', async () => {
+  await using world = await makeWorld({ limits: { idleTimeoutMs: 300 } })
+  const sockets = new Set<Socket>()
+  const silent = createTls({ ...byServerName(world.upstreamContext), ALPNProtocols: ['h2'] }, (socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined).resume()
+  })
+  const port = await listenLocally(silent)
+  try {
+    await world.setRules([rule(host, port)])
+    const tunnels = await Promise.all([1, 2, 3].map(() => world.tunnel(host, port)))
+    const asking = tunnels.map((socket) => sayAndRead(socket, request(host, port, '/')))
+    const reasons = (await Promise.all(asking)).map((text) => /x-toolcrib-denied: (\w+)/.exec(text)?.[1])
+    // What was sent to it is in doubt, what waited for its first word is not.
+    expect(reasons.filter((reason) => reason === 'upstream_unreachable')).toHaveLength(2)
+    expect(sockets.size).toBe(1)
+    await expect.poll(() => [...sockets].every((socket) => socket.destroyed)).toBe(true)
+  } finally {
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  }
 })

@@ -11,6 +11,7 @@ import {
   type OutgoingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
+  type Settings,
 } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
@@ -27,10 +28,15 @@ export interface Http2Upstream extends AsyncDisposable {
 export async function startHttp2Upstream(
   contextFor: (host: string) => Promise<SecureContext>,
   handle: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void,
+  settings: Settings = {},
 ): Promise<Http2Upstream> {
   const seen: IncomingHttpHeaders[] = []
   const sessions: ServerHttp2Session[] = []
-  const server = createSecureServer({ ...byServerName(contextFor), strictSingleValueFields: false })
+  const server = createSecureServer({
+    ...byServerName(contextFor),
+    strictSingleValueFields: false,
+    settings,
+  })
   // A connection whose handshake is still under way has no session yet, and would keep the server from closing.
   const sockets = new Set<Socket>()
   server.on('connection', (socket: Socket) => sockets.add(socket))

@@ -5,3 +5,6 @@ export const maxInterim = 16
 
 /** Shorter than the 5 s after which most servers close an idle connection, so that none is reused as it dies. */
 export const idleMs = 4_000
+
+/** How long an upstream that agreed on HTTP/2 may keep silent: its SETTINGS are the first that it says. */
+export const settingsMs = 10_000

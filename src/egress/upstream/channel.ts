@@ -68,7 +68,10 @@ export interface UpstreamRequest {
   abort(): void
 }
 
-/** One way to a place, good for one request at a time or for many. */
+/**
+ * One way to a place, good for one request at a time or for many. Each time that it is handed out it is to be opened or
+ * released, once; where `open` throws, released.
+ */
 export interface Channel {
   open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest
   /** Gives it back without having sent anything. */

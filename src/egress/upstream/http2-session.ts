@@ -1,37 +1,77 @@
 import type { ClientHttp2Session } from 'node:http2'
-import { idleMs } from './bounds.ts'
+import { idleMs, settingsMs } from './bounds.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
+import { UpstreamError } from './error.ts'
 import { Http2Request, requestHeaders } from './http2-exchange.ts'
 
 /** Streams of one connection, whatever more the upstream would take. */
 export const maxStreams = 100
 
-/** One connection by HTTP/2; it closes itself after having idled. */
+/**
+ * One connection by HTTP/2. Streams are counted from when they are promised: whoever is given it as a channel opens
+ * one, or releases it. It closes itself after having idled.
+ */
 export class Session implements Channel {
   readonly #session: ClientHttp2Session
   readonly #idleTimeoutMs: number
-  #streams = 0
+  /** Settles when the upstream has said how many streams it takes, or has gone; rejects when it keeps silent. */
+  readonly settled: Promise<void>
+  #isSettled = false
+  /** Nothing came for too long, of its first words or on one of its streams. */
+  #isSilent = false
+  /** One is promised to whoever dialled: it need not wait for the settings. */
+  #streams = 1
   #idle: NodeJS.Timeout | undefined
 
   constructor(session: ClientHttp2Session, idleTimeoutMs: number) {
     this.#session = session
     this.#idleTimeoutMs = idleTimeoutMs
-    this.#rest()
+    this.settled = this.#settle()
+    // It matters to those who wait for it, if anybody does.
+    this.settled.catch(() => undefined)
+  }
+
+  #settle(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const silent = () => {
+        this.#isSilent = true
+        this.#session.destroy()
+      }
+      const timer = setTimeout(silent, Math.min(settingsMs, this.#idleTimeoutMs))
+      this.#session.once('remoteSettings', () => {
+        clearTimeout(timer)
+        this.#isSettled = true
+        resolve()
+      })
+      this.#session.once('close', () => {
+        clearTimeout(timer)
+        // Nothing was sent for those who waited. Each would wait as long for a connection of its own.
+        if (this.#isSilent) reject(new UpstreamError('upstream_unreachable', new Error('no SETTINGS came')))
+        else resolve()
+      })
+    })
+  }
+
+  /** Promises one more stream, where there is room for it. */
+  take(): boolean {
+    if (!this.#hasRoom()) return false
+    clearTimeout(this.#idle)
+    this.#streams += 1
+    return true
+  }
+
+  #hasRoom(): boolean {
+    const { closed, destroyed, remoteSettings } = this.#session
+    if (closed || destroyed || this.#isSilent || !this.#isSettled) return false
+    return this.#streams < Math.min(maxStreams, remoteSettings.maxConcurrentStreams ?? maxStreams)
   }
 
   release(): void {
-    // It stays for others, and closes itself when none comes.
-  }
-
-  #rest(): void {
-    this.#idle = setTimeout(() => this.#session.close(), idleMs).unref()
-  }
-
-  hasRoom(): boolean {
-    if (this.#session.closed || this.#session.destroyed) return false
-    return (
-      this.#streams < Math.min(maxStreams, this.#session.remoteSettings.maxConcurrentStreams ?? maxStreams)
-    )
+    this.#streams -= 1
+    if (this.#streams > 0) return
+    // Whoever is silent would not answer a farewell.
+    if (this.#isSilent) this.#session.destroy()
+    else this.#idle = setTimeout(() => this.#session.close(), idleMs).unref()
   }
 
   open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest {
@@ -40,14 +80,13 @@ export class Session implements Channel {
       endStream: !hasBody,
       waitForTrailers: hasBody,
     })
-    this.#streams += 1
-    clearTimeout(this.#idle)
-    stream.once('close', () => {
-      this.#streams -= 1
-      if (this.#streams === 0) this.#rest()
-    })
+    stream.once('close', () => this.release())
     const request = new Http2Request(stream, events)
-    stream.setTimeout(this.#idleTimeoutMs, () => request.onTimeout())
+    stream.setTimeout(this.#idleTimeoutMs, () => {
+      // The connection may be dead, which nobody would hear of: it gets no more requests.
+      this.#isSilent = true
+      request.onTimeout()
+    })
     return request
   }
 }

@@ -5,10 +5,13 @@ import type { Channel } from './channel.ts'
 import { maxStreams, Session } from './http2-session.ts'
 
 export interface Http2 {
-  /** A session of this name that has room for one more stream. */
+  /** A session of this name that has room for one more stream, which is counted from here on. */
   free(name: string): Channel | undefined
-  /** Takes over a connection on which HTTP/2 was agreed, for requests of this name and no other. */
-  adopt(name: string, socket: TLSSocket): Channel
+  /**
+   * Takes over a connection on which HTTP/2 was agreed, for requests of this name and no other: a channel for the one
+   * who dialled, at once. `settled` says when there may be room for others, as `Session.settled` does.
+   */
+  adopt(name: string, socket: TLSSocket): Channel & { settled: Promise<void> }
   drop(): void
   close(): void
 }
@@ -18,7 +21,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
   const pooled = new Map<string, Session[]>()
   const all = new Set<ClientHttp2Session>()
   return {
-    free: (name) => pooled.get(name)?.find((session) => session.hasRoom()),
+    free: (name) => pooled.get(name)?.find((session) => session.take()),
     adopt(name, socket) {
       const inner = connectHttp2(`https://${socket.servername || 'upstream'}`, {
         createConnection: () => socket,

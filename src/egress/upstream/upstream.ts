@@ -18,7 +18,8 @@ export interface Upstream {
 
 /**
  * Ways to upstreams. Which version of HTTP one speaks is agreed in TLS on the first connection to it, and remembered
- * for a while where it is HTTP/1.1; who comes meanwhile waits for that one connection.
+ * for a while where it is HTTP/1.1; who comes meanwhile waits for that one connection, by HTTP/2 until it has said how
+ * many requests it takes at once.
  */
 export function createUpstream(options: {
   connect: Connect
@@ -30,11 +31,14 @@ export function createUpstream(options: {
   const onlyHttp1 = new LRUCache<string, true>({ max: 5_000, ttl: 300_000 })
   const agreeing = new Map<string, Promise<unknown>>()
 
-  const agree = async (place: Place, name: string): Promise<Channel> => {
+  const agree = async (place: Place, name: string): Promise<Agreed> => {
     const socket = await options.connect(place, ['h2', 'http/1.1'])
-    if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') return http2.adopt(name, socket)
+    if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') {
+      const channel = http2.adopt(name, socket)
+      return { channel, settled: channel.settled }
+    }
     onlyHttp1.set(placeName(place), true)
-    return http1.adopt(name, socket)
+    return { channel: http1.adopt(name, socket), settled: undefined }
   }
 
   /** Which version it will be is known, or nobody else is finding out. */
@@ -48,9 +52,12 @@ export function createUpstream(options: {
       const free = http2.free(name)
       if (free !== undefined) return free
     }
-    const mine = agree(place, name).finally(() => agreeing.delete(name))
-    agreeing.set(name, mine)
-    return await mine
+    const mine = agree(place, name)
+    const settled = mine.then((agreed) => agreed.settled).finally(() => agreeing.delete(name))
+    // Whoever waits hears of a failure, and so does this request below.
+    settled.catch(() => undefined)
+    agreeing.set(name, settled)
+    return (await mine).channel
   }
 
   return {
@@ -68,6 +75,12 @@ export function createUpstream(options: {
       http2.close()
     },
   }
+}
+
+/** The way of whoever dialled; `settled` when it is known what else the connection takes. */
+interface Agreed {
+  channel: Channel
+  settled: Promise<void> | undefined
 }
 
 /** One server's, whoever asks. */
