@@ -48,6 +48,7 @@ export class SwitchingInbound implements Inbound {
 /** Node has let go of the connection: whatever is answered is its last. */
 class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
   readonly #socket: Socket
+  readonly #drained = () => void this.sink.emit('drain')
   #switched = false
 
   constructor(req: IncomingMessage, socket: Socket) {
@@ -56,6 +57,9 @@ class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
     this.sink.shouldKeepAlive = false
     this.sink.assignSocket(socket)
     this.sink.once('finish', () => socket.destroySoon())
+    // Node would say both, had it not let go: that the connection wants more, and whether it is being waited for.
+    socket.on('drain', this.#drained)
+    Object.defineProperty(this.sink, 'writableNeedDrain', { get: () => socket.writableNeedDrain })
     socket.on('error', () => socket.destroy())
     socket.setTimeout(0)
   }
@@ -78,6 +82,7 @@ class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
 
   switchTo(headers: readonly string[]): Duplex {
     this.#switched = true
+    this.#socket.off('drain', this.#drained)
     this.sink.detachSocket(this.#socket)
     const lines = pairsOf(headers).map(([name, value]) => `${name}: ${value}\r\n`)
     this.#socket.write(

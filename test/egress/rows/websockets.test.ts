@@ -77,6 +77,28 @@ test('a rule for GET opens no WebSocket, one for WEBSOCKET answers no GET, and t
   expect(up.seen).toEqual([])
 })
 
+test.each([
+  ['with all of it', 0, null],
+  ['with as much of it as comes, and its upstream is blamed for the rest', 1, 'upstream_timeout'],
+])('a handshake that is answered by something long is answered %s', async (_, missing, failure) => {
+  await using world = await makeWorld({ limits: { idleTimeoutMs: 500 } })
+  const up = await world.upstream(() => undefined)
+  const body = 'a'.repeat(1024 * 1024)
+  up.onUpgrade((socket) => {
+    socket.write(`HTTP/1.1 403 No\r\nContent-Length: ${body.length + missing}\r\n\r\n${body}`)
+  })
+  await world.setRules([rule(host, up.port, opens)])
+  const tunnel = await world.tunnel(host, up.port)
+  let got = ''
+  tunnel.on('data', (chunk: Buffer) => (got += chunk.toString('latin1')))
+  const closed = new Promise((resolve) => tunnel.once('close', resolve))
+  tunnel.write(handshake(up.port))
+  await closed
+  expect(got).toMatch(/^HTTP\/1\.1 403 /)
+  expect(got.slice(got.indexOf('\r\n\r\n') + 4) === body).toBe(true)
+  expect(await world.outcome()).toMatchObject({ status: 403, bytesIn: body.length, failure })
+})
+
 const key = 'dGhlIHNhbXBsZSBub25jZQ=='
 const handshake = (port: number) =>
   `GET /live HTTP/1.1\r\nHost: ${host}:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Protocol: chat\r\n\r\n`
