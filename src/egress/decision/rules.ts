@@ -52,18 +52,21 @@ export function createRuleLoader(options: {
   }
 
   const newer = async (version: number): Promise<RuleBook> => {
+    const underWay = loading
     // Only ever newer: a late answer about an older catalog must not bring old rules back.
     while (book === undefined || book.version < version) {
       loading ??= load().finally(() => {
         loading = undefined
       })
+      const reading = loading
       try {
-        const loaded = await loading
+        const loaded = await reading
         if (book === undefined || loaded.version > book.version) {
           book = loaded
           options.loaded(book)
         }
-        if (loaded.version < version) throw new Error('the catalog went backwards')
+        // One that began before the question may have missed what the question knows: it is read once more.
+        if (loaded.version < version && reading !== underWay) throw new Error('the catalog went backwards')
       } catch (cause) {
         throw new AppError('unavailable', 'egress rules cannot be read', { cause })
       }

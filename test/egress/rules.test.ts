@@ -1,0 +1,50 @@
+import { sql } from 'kysely'
+import { expect, test } from 'vitest'
+import { silentLog } from '../../src/core/index.ts'
+import { createRuleLoader } from '../../src/egress/decision/rules.ts'
+import { bumpCatalog, catalogVersion, type Store } from '../../src/store/index.ts'
+import { testStore } from '../support/database.ts'
+
+/** Every reading of the sources that has begun waits for this lock, and sees what was there when it began. */
+const gate = sql.lit(7)
+
+async function readingsWait(store: Store): Promise<void> {
+  const { db } = store
+  await db.insertInto('sources').values({ id: 'orders', spec: '{}', spec_digest: 'd' }).execute()
+  await sql`ALTER TABLE sources RENAME TO kept_sources`.execute(db)
+  await sql`CREATE VIEW sources AS
+    SELECT s.* FROM kept_sources s, pg_advisory_xact_lock_shared(${gate}) AS opened`.execute(db)
+}
+
+async function waiting(store: Store): Promise<number> {
+  const { rows } = await sql<{ n: number }>`
+    SELECT count(*)::int AS n FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()`.execute(store.db)
+  return rows[0]?.n ?? 0
+}
+
+test('rules that change while they are read are read again for whoever knows of the change', async () => {
+  await using store = await testStore()
+  await readingsWait(store)
+  const before = await catalogVersion(store.db)
+  const versions: number[] = []
+  const rules = createRuleLoader({ store, log: silentLog, loaded: ({ version }) => versions.push(version) })
+  const asked = await store.db.transaction().execute(async (transaction) => {
+    await sql`SELECT pg_advisory_xact_lock(${gate})`.execute(transaction)
+    const old = Promise.resolve(rules.at(before))
+    await expect.poll(() => waiting(store)).toBe(1)
+    await bumpCatalog(store.db)
+    const both = [rules.at(before + 1), rules.at(before + 1)].map((each) => Promise.resolve(each))
+    return [old, ...both]
+  })
+  const books = await Promise.all(asked)
+  expect(books.map(({ version }) => version)).toEqual([before, before + 1, before + 1])
+  expect(versions).toEqual([before, before + 1])
+})
+
+test('a version that the catalog does not have is an error, not a loop', async () => {
+  await using store = await testStore()
+  const rules = createRuleLoader({ store, log: silentLog, loaded: () => undefined })
+  const version = await catalogVersion(store.db)
+  await expect(rules.at(version + 1)).rejects.toThrow('egress rules cannot be read')
+})
