@@ -1,10 +1,12 @@
-import { inJson, writtenBase64, writtenForms } from './written-forms.ts'
+import { base64Forms } from './base64-forms.ts'
+import { inComponent, percentForms } from './percent-forms.ts'
+import { inJson, writtenForms } from './written-forms.ts'
 
 /**
- * The spellings in which an upstream may echo a secret, as bytes to look for, each once: as it is, reversed, JSON-,
- * HTML-, percent- and form-encoded, hex, base64 at each of the three alignments (so also inside a longer text, as
- * Basic has it) and that written into the others, UTF-16. A spelling that contains another one stays: the other may
- * be of another secret, or stand in it by chance, and to mask that alone would leave the rest in sight.
+ * The spellings in which an upstream may echo a secret, as bytes to look for, each once: as it is, reversed, in JSON,
+ * JavaScript and HTML, percent- and form-encoded, hex, base64 at each of the three alignments (so also inside a
+ * longer text, as Basic has it) and that written into the others, UTF-16. A spelling that contains another one stays:
+ * the other may be of another secret, or stand in it by chance, and to mask that alone would leave the rest in sight.
  */
 export function secretForms(values: readonly string[]): Buffer[] {
   const forms = new Set<string>()
@@ -25,13 +27,9 @@ function* formsOf(value: string): Generator<string> {
     yield octets.toString('hex')
     yield octets.toString('hex').toUpperCase()
     yield* base64Forms(octets)
-    for (const keep of [component, /[A-Za-z0-9_.~-]/, /[A-Za-z0-9_.*-]/, /[^\s%"<>\\^`{|}]/, /^$/])
-      for (const space of ['%20', '+'])
-        for (const upper of [true, false]) yield percentForm(octets, keep, space, upper)
-    // An address inside an address, as a redirect has it.
-    yield percentForm(octets, component, '%20', true).replaceAll('%', '%25')
+    yield* percentForms(octets.toString('latin1'))
   }
-  yield percentForm(Buffer.from(inJson(value)), component, '%20', true)
+  yield inComponent(Buffer.from(inJson(value), 'utf8').toString('latin1'))
   const utf16 = Buffer.from(value, 'utf16le')
   yield utf16.toString('latin1')
   yield Buffer.from(utf16).swap16().toString('latin1')
@@ -39,39 +37,4 @@ function* formsOf(value: string): Generator<string> {
     yield Buffer.from(form, 'utf8').toString('latin1')
     yield form
   }
-}
-
-/** What `encodeURIComponent` leaves as it is. */
-const component = /[A-Za-z0-9_.!~*'()-]/
-
-function percentForm(octets: Buffer, keep: RegExp, space: string, upper: boolean): string {
-  return Array.from(octets, (octet) => {
-    const char = String.fromCharCode(octet)
-    if (octet < 0x80 && keep.test(char)) return char
-    if (octet === 0x20) return space
-    const hex = octet.toString(16).padStart(2, '0')
-    return `%${upper ? hex.toUpperCase() : hex}`
-  }).join('')
-}
-
-function* base64Forms(octets: Buffer): Generator<string> {
-  for (const shift of [0, 1, 2]) {
-    // Only letters that the secret's own bits decide, whatever stands before and after it.
-    const text = Buffer.concat([Buffer.alloc(shift), octets])
-      .toString('base64')
-      .replace(/=+$/, '')
-    const start = Math.ceil((shift * 8) / 6)
-    const end = Math.floor(((shift + octets.length) * 8) / 6)
-    const inner = text.slice(start, end)
-    // Two or three letters would mask half of any page, and give away no secret.
-    if (inner.length < 4) continue
-    yield* writtenBase64(inner)
-    if (shift === 0) yield* inLines(inner)
-  }
-}
-
-/** In lines of 76 letters (MIME) or 64 (PEM), where the secret stands first in what is encoded. */
-function* inLines(base64: string): Generator<string> {
-  for (const length of [76, 64])
-    for (const end of ['\n', '\r\n']) yield base64.replace(new RegExp(`.{${length}}(?=.)`, 'g'), `$&${end}`)
 }
