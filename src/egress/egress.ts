@@ -2,7 +2,7 @@ import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { AppError, newId, systemClock } from '../core/index.ts'
-import { egressCas, leaveReplicas, listen, type Notice, notify } from '../store/index.ts'
+import { egressCas, listen, type Notice, notify } from '../store/index.ts'
 import { assemble } from './assemble.ts'
 import { createGuard, systemResolve } from './decision/guard.ts'
 import { createRuleLoader } from './decision/rules.ts'
@@ -179,7 +179,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   }, beatMs)
   stack.defer(async () => {
     clearInterval(beating)
-    await leaveReplicas(store.db, replica.id).catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
+    await announcer.leave().catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
   })
 
   // So that the first tunnel to each host need not wait for it; a request loads them too.

@@ -1,12 +1,13 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { connect as connectUnix, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { expect, test } from 'vitest'
 import { createEgress, generateEgressKeys } from '../../src/egress/index.ts'
 import { rotateSealingKey } from '../../src/egress/keys/rotate.ts'
 import { rotateCa } from '../../src/egress/keys/rotate-ca.ts'
-import { egressCas, egressKeys } from '../../src/store/index.ts'
+import { egressCas, egressKeys, liveReplicas, notify } from '../../src/store/index.ts'
 import {
   connectRequest,
   injectBearer,
@@ -82,6 +83,21 @@ test('while a key is rotated, two proxies go on serving with the credential and 
   expect((await egressKeys(world.store.db)).map((key) => key.id)).not.toContain(before?.id)
   for (const seen of up.seen) expect(seen.rawHeaders.join('\n')).toContain(`Bearer ${theSecret}`)
   expect(world.logged()).not.toContain(theSecret)
+})
+
+test('a proxy that has left is not waited for, though it was told of keys as it left', async () => {
+  await using world = await makeWorld()
+  const alive = () => liveReplicas(world.store.db, 'egress', 30)
+  const before = await alive()
+  for (let i = 0; i < 5; i++) {
+    const second = await secondProxy(world)
+    expect(await alive()).toHaveLength(before.length + 1)
+    await notify(world.store.db, { kind: 'egress_keys' })
+    await second[Symbol.asyncDispose]()
+  }
+  // Long enough for what was under way.
+  await sleep(200)
+  expect(await alive()).toEqual(before)
 })
 
 test('a CA is changed while sandboxes run: both are trusted until none is left that knows only the old one', async () => {

@@ -4,6 +4,7 @@ import {
   type EgressCaRow,
   egressCas,
   egressKeys,
+  leaveReplicas,
   publishFirstEgressKey,
   type Store,
 } from '../../store/index.ts'
@@ -16,6 +17,11 @@ export interface Announcer {
    * row. What cannot be read leaves in use what is at hand. Rejects when the row cannot be written.
    */
   announce(now: number): Promise<void>
+  /**
+   * Says in the row that this proxy is gone, after what is being told already, so that nobody waits for it. From
+   * then on nothing is announced. Rejects when the row cannot be written.
+   */
+  leave(): Promise<void>
 }
 
 /**
@@ -50,6 +56,7 @@ export function createAnnouncer(options: {
   const { store, keys, replica, log } = options
   let { signs } = options
   let announcing = Promise.resolve()
+  let left = false
 
   async function refresh(now: number): Promise<void> {
     try {
@@ -71,11 +78,20 @@ export function createAnnouncer(options: {
     await beat(store.db, { ...replica, held })
   }
 
+  /** One after the other: what an earlier one found must not be written over what a later one did. */
+  function inTurn(step: () => Promise<void>): Promise<void> {
+    announcing = announcing.catch(() => undefined).then(step)
+    return announcing
+  }
+
   return {
     announce(now) {
-      // One after the other: what an earlier one found must not be written over what a later one did.
-      announcing = announcing.catch(() => undefined).then(() => announceOnce(now))
-      return announcing
+      if (left) return Promise.resolve()
+      return inTurn(() => announceOnce(now))
+    },
+    leave() {
+      left = true
+      return inTurn(() => leaveReplicas(store.db, replica.id))
     },
   }
 }
