@@ -221,6 +221,22 @@ test('the issuing certificate is renewed at half its life, is never over before 
   await expect(issuers.for('api.orders.test', hosts)).rejects.toThrow(/./)
 })
 
+test('in the last days of a root, issuing certificates end with it and are still kept for half their life', async () => {
+  let now = Date.now()
+  const root = await newRoot(now)
+  const end = new X509Certificate(root.certificatePem).notAfter.getTime()
+  now = end - 2 * day
+  const issuers = createIssuers({ authority: root, now: () => now })
+  const first = await issuers.for('api.orders.test', hosts)
+  expect(first.notAfter).toBe(end)
+  now += 0.9 * day
+  expect(await issuers.for('api.orders.test', hosts)).toBe(first)
+  now += 0.2 * day
+  const second = await issuers.for('api.orders.test', hosts)
+  expect(second).not.toBe(first)
+  expect(await issuers.for('api.orders.test', hosts)).toBe(second)
+})
+
 test('when rules change, so does what the issuing certificate may vouch for; a host that none names gets no leaf', async () => {
   const root = await newRoot()
   const issuers = createIssuers({ authority: root, now: () => Date.now() })

@@ -20,6 +20,8 @@ export interface Issuer {
   chainPem: string
   key: webcrypto.CryptoKey
   notAfter: number
+  /** When the next takes over: half of its life is left then, for which what it signed last is good. */
+  renewAt: number
 }
 
 export interface Issuers {
@@ -33,8 +35,6 @@ export interface Issuers {
 }
 
 const lifetimeMs = 7 * day
-/** Half of its life is left when the next takes over: what it signed last is good for as long. */
-const renewAfterMs = lifetimeMs / 2
 /** So that the certificate, which goes out in every handshake, stays below 2 KiB. */
 const hostsEach = 40
 /** The group of the one that may sign for anything. */
@@ -78,7 +78,7 @@ export function createIssuers(options: {
       const into = groups
       const kept = into.get(group)
       const current = await kept?.catch(() => undefined)
-      if (current !== undefined && now() < current.notAfter - lifetimeMs + renewAfterMs) return current
+      if (current !== undefined && now() < current.renewAt) return current
       // Whoever else saw the same end waits for the same successor.
       let next = into.get(group)
       if (next === undefined || next === kept) {
@@ -109,9 +109,10 @@ async function issue(
   permitted: readonly string[] | undefined,
 ): Promise<Issuer> {
   const root = new X509Certificate(authority.certificatePem)
+  const until = (notAfter: number) => ({ notAfter, renewAt: now + (notAfter - now) / 2 })
   // Roots of before there were issuing certificates may have no CA below them: those sign leaves themselves.
   if (root.getExtension(BasicConstraintsExtension)?.pathLength === 0)
-    return { certificate: root, chainPem: '', key: authority.key, notAfter: now + lifetimeMs }
+    return { certificate: root, chainPem: '', key: authority.key, ...until(now + lifetimeMs) }
   const keys = await webcrypto.subtle.generateKey(curve, false, ['sign', 'verify'])
   const notAfter = Math.min(now + lifetimeMs, root.notAfter.getTime())
   const certificate = await X509CertificateGenerator.create({
@@ -132,5 +133,5 @@ async function issue(
       ...(permitted === undefined ? [] : [nameConstraints(permitted)]),
     ],
   })
-  return { certificate, chainPem: certificate.toString('pem'), key: keys.privateKey, notAfter }
+  return { certificate, chainPem: certificate.toString('pem'), key: keys.privateKey, ...until(notAfter) }
 }
