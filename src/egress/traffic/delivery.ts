@@ -183,7 +183,8 @@ export class Delivery implements UpstreamEvents {
     if (reason !== undefined) return this.#fail(reason)
     if (forms !== undefined && !answer.headOnly && codingOf(answer.rawHeaders) !== 'none') {
       const place = this.#deps.decoders.take(this.#asked.identity.principalId)
-      if (typeof place === 'string') return this.#fail('proxy_overloaded')
+      if (typeof place === 'string')
+        return this.#fail(place === 'principal' ? 'too_many_requests' : 'proxy_overloaded')
       this.#undecode = place
     }
     passAnswer({
