@@ -92,7 +92,6 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     refusedRanges: options.refusedRanges ?? [],
     timeoutMs: limits.dialTimeoutMs,
     lookUps: { perPrincipal: limits.lookUpsPerPrincipal, total: limits.lookUps },
-    now,
     log,
   })
   const mint = createMint({

@@ -27,16 +27,20 @@ export function createLimit(options: { perPrincipal: number; total: number }): L
   }
 }
 
-/** Lets `max` through a minute and counts the rest, so that a flood becomes one number. */
-export function createMeter(max: number, now: () => number): { pass(): number | undefined } {
+/**
+ * Lets `max` through a minute and counts the rest, so that a flood becomes one number. The minutes are those of a
+ * clock that nobody sets: with the wall's, a step back by an hour would have nothing let through for an hour.
+ */
+export function createMeter(max: number): { pass(): number | undefined } {
   let windowStart = Number.NEGATIVE_INFINITY
   let passed = 0
   let held = 0
   return {
     /** Undefined when this one is only counted; otherwise how many were since the last that passed. */
     pass() {
-      if (now() - windowStart >= 60_000) {
-        windowStart = now()
+      const now = performance.now()
+      if (now - windowStart >= 60_000) {
+        windowStart = now
         passed = 0
       }
       if (passed >= max) {

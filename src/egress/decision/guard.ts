@@ -59,7 +59,6 @@ export function createGuard(options: {
   refusedRanges: readonly string[]
   timeoutMs: number
   lookUps: { perPrincipal: number; total: number }
-  now: () => number
   log: Log
 }): Guard {
   const refused = parseRanges(options.refusedRanges)
@@ -94,7 +93,7 @@ export function createGuard(options: {
     if (here) return { ok: false, by: 'rule', reason: 'address_own' }
     return { ok: true, addresses: [address], addressClass: found }
   }
-  const warnings = createMeter(10, options.now)
+  const warnings = createMeter(10)
   const look = createLookUps<Guarded>({
     async ask(host) {
       const addresses = await options.resolve(host).catch(() => [])

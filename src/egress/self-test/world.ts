@@ -104,7 +104,6 @@ export async function startProxy(
       refusedRanges: [],
       timeoutMs: defaultLimits.dialTimeoutMs,
       lookUps: { perPrincipal: 0, total: 0 },
-      now: Date.now,
       log: silentLog,
     }),
     leaves,

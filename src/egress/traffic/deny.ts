@@ -115,7 +115,6 @@ export function createDenier(options: {
   leases: Leases
   recorder: Recorder
   metrics: Metrics
-  now: () => number
   /** Says to whoever runs these calls what was refused, so that their results can. */
   tell: (callIds: CallId[], sentence: string) => void
 }): Denier {
@@ -128,10 +127,10 @@ export function createDenier(options: {
     told.set(key, true)
     options.tell(few, sentence)
   }
-  const strangers = createMeter(30, options.now)
+  const strangers = createMeter(30)
   const people = new LRUCache<string, ReturnType<typeof createMeter>>({ max: 10_000 })
   const meterOf = (principalId: string) => {
-    const meter = people.get(principalId) ?? createMeter(300, options.now)
+    const meter = people.get(principalId) ?? createMeter(300)
     people.set(principalId, meter)
     return meter
   }
