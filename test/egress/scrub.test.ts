@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
+import { bytesOf, compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
 import { secretForms } from '../../src/egress/secrets/secret-forms.ts'
 import { type Encoder, goEncoders, ownEncoders, pythonEncoders } from '../support/encoders.ts'
 import { needing } from '../support/needs.ts'
@@ -77,6 +77,16 @@ for (const [name, encode, needs] of encoders) {
 test('an ordinary key has so few spellings that to look for them costs next to nothing', () => {
   const forms = secretForms(['wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEK=='])
   expect(forms.length).toBeLessThan(150)
+})
+
+test('what a search takes of memory goes by the length of its secrets, not by their number', () => {
+  const before = process.memoryUsage().arrayBuffers
+  const long = compileSecrets(['k/+~'.repeat(4_096)])
+  const taken = process.memoryUsage().arrayBuffers - before
+  expect(bytesOf(long)).toBeGreaterThan(taken / 2)
+  expect(bytesOf(long)).toBeGreaterThan(
+    20 * bytesOf(compileSecrets(['wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEK=='])),
+  )
 })
 
 test('row 7: a secret that contains another is masked whole, in every spelling and however it is cut', () => {

@@ -17,7 +17,7 @@ import type { Mint } from './mint/mint.ts'
 import { mintOrder, missingInput } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
 import { type Needs, needsOf, specOf } from './needs.ts'
-import { compileSecrets, type ScrubForms } from './scrub.ts'
+import { bytesOf, compileSecrets, type ScrubForms } from './scrub.ts'
 import { armSigner } from './sign/arm.ts'
 import { type Bound, filled, type StandIn } from './slot.ts'
 
@@ -55,7 +55,7 @@ export function createCredentials(options: {
   const kept = new LRUCache<string, Kept>({ max: 2_000, ttl: options.maxAgeMs })
   // Keyed by the sealed text, so a replaced credential is never served from here.
   const opened = new LRUCache<string, Secret>({ max: 500 })
-  const compiled = new LRUCache<string, ScrubForms>({ max: 500 })
+  const compiled = new LRUCache<string, ScrubForms>({ maxSize: preparedBytes, sizeCalculation: bytesOf })
   const searches = createSearches<Asked>(compile)
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
@@ -260,6 +260,9 @@ export function createCredentials(options: {
     return forms
   }
 }
+
+/** Bytes that all searches made ready may hold: five hundred ordinary keys, or some of the longest tokens. */
+const preparedBytes = 96 * 1024 * 1024
 
 /** What was read for a person and some names, and what came of it for each rule. */
 interface Kept {

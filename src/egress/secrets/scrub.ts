@@ -26,6 +26,14 @@ export function compileSecrets(secrets: readonly string[]): ScrubForms {
   }
 }
 
+/** A table of blocks of bytes, and what stands around each form. */
+const bytesBesideForms = 160 * 1024
+
+/** About how much memory these take. */
+export function bytesOf({ byFirst }: ScrubForms): number {
+  return byFirst.flat().reduce((bytes, form) => bytes + form.length, bytesBesideForms)
+}
+
 /**
  * Masks every spelling of some secrets in bytes that come in pieces. A mask is as long as what it hides, so that
  * lengths and framing stay true; only bytes that could be the beginning of a secret are held back, so that a
