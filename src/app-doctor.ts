@@ -30,7 +30,7 @@ export function doctorChecks(parts: {
       const pending = await pendingMigrations(store.db)
       return pending.length === 0 ? good('none pending') : bad(`pending: ${pending.join(', ')}`)
     }),
-    check('egress proxy', 'start `toolcrib egress`; without it no tool reaches anything', async () => {
+    check('egress proxy', startEgress(config), async () => {
       const live = await liveReplicas(store.db, 'egress', 30)
       return live.length > 0 ? good(`${live.length} alive`) : bad('none alive in the last 30 s')
     }),
@@ -104,6 +104,14 @@ export function doctorChecks(parts: {
         : bad(`${Math.round(off / 1000)} s from the database's`)
     }),
   ]
+}
+
+/** One that was started on an embedded database which has since moved would dial its old port for ever. */
+function startEgress({ databaseUrl }: Config): string {
+  const cure = 'start `toolcrib egress`; without it no tool reaches anything'
+  return databaseUrl === undefined
+    ? `${cure}. If it runs, restart it: the embedded database may have moved to another port`
+    : cure
 }
 
 export type Verdict = { ok: boolean; detail: string }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { chmod, mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -22,6 +23,23 @@ test('the embedded database keeps its data over a restart, and forgets it when t
   await removeEmbeddedPostgres(folder)
   await using server = await startEmbeddedPostgres({ folder })
   expect(await query(server.url('postgres'), `SELECT to_regclass('kept') AS kept`)).toEqual([{ kept: null }])
+})
+
+test('the embedded database keeps its port from start to start, and takes another where that is taken', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
+  const start = async () => {
+    await using server = await startEmbeddedPostgres({ folder })
+    return server.port
+  }
+  const first = await start()
+  expect(await start()).toBe(first)
+  const other = createServer()
+  await new Promise<void>((resolve) => other.listen(first, '127.0.0.1', resolve))
+  const moved = await start()
+  await new Promise((resolve) => other.close(resolve))
+  expect(moved).not.toBe(first)
+  expect(await start()).toBe(moved)
+  await removeEmbeddedPostgres(folder)
 })
 
 test('the embedded database comes back by itself, at the same place, when it is killed', async () => {

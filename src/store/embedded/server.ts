@@ -22,14 +22,14 @@ export interface EmbeddedPostgres {
 }
 
 /**
- * Starts a real PostgreSQL with its data in `folder` (made on first use, kept afterwards) on a free loopback
- * port, and returns when it answers. A server that an earlier life left behind on this data is stopped first.
+ * Starts a real PostgreSQL with its data in `folder` (made on first use, kept afterwards) on a loopback
+ * port, the one of the last time where that is free, and returns when it answers. A server that an earlier life left behind on this data is stopped first.
  * It ends with the returned object, or with this process however that ends; when it crashes it is started again.
  */
 export async function startEmbeddedPostgres(options: {
   folder: string
   flags?: string[]
-  /** A free one when left out. */
+  /** The one of the last time, or any that is free, when left out. */
   port?: number
 }): Promise<EmbeddedPostgres> {
   checkUser()
@@ -43,7 +43,7 @@ export async function startEmbeddedPostgres(options: {
     await writeFile(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 })
   }
   const password = await readFile(passwordFile, 'utf8')
-  const port = options.port ?? (await freePort())
+  const port = options.port ?? (await keptPort(join(home, 'port')))
   const settings = { dataDir, port, password, initialise, flags: options.flags ?? [] }
   const guardian = spawn(process.execPath, [fileURLToPath(new URL('guardian.ts', import.meta.url))], {
     detached: true,
@@ -69,6 +69,14 @@ export async function startEmbeddedPostgres(options: {
       await stopLeftover(dataDir)
     },
   }
+}
+
+/** The port noted in `file` if it is free, else another, noted from now on: whoever was told it still finds us. */
+async function keptPort(file: string): Promise<number> {
+  const last = Number(await readFile(file, 'utf8').catch(() => '0'))
+  const port = await freePort(Number.isInteger(last) && last > 0 && last < 65_536 ? last : 0)
+  if (port !== last) await writeFile(file, String(port))
+  return port
 }
 
 /** PostgreSQL asks for the name of its user; a container may run as a bare number. */
