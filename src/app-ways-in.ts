@@ -12,7 +12,7 @@ import { createHttpServer, type HttpServer } from './http/index.ts'
 import { mcpDefaults, registerMcp } from './mcp/index.ts'
 import type { RunnerDriver, Runners } from './runners/index.ts'
 import { createSlack } from './slack/index.ts'
-import { listEvents, type Notices, notify, type Store } from './store/index.ts'
+import { demandAnswer, listEvents, type Notices, notify, type Store } from './store/index.ts'
 import type { Vault } from './vault/index.ts'
 
 /** What the ways in lead to. */
@@ -38,9 +38,7 @@ export function createServer({ config, log, store }: Pick<Rooms, 'config' | 'log
     bodyLimit: mcp.body_limit_bytes,
     requestTimeoutMs: 60_000,
     trustedProxies: mcp.trusted_proxies,
-    ready: async () => {
-      await store.pool.query('SELECT 1')
-    },
+    ready: async () => await demandAnswer(store),
   })
 }
 

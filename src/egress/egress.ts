@@ -2,7 +2,7 @@ import type { Server } from 'node:http'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { AppError, newId, systemClock } from '../core/index.ts'
-import { egressCas, listen, type Notice, notify } from '../store/index.ts'
+import { demandAnswer, egressCas, listen, type Notice, notify } from '../store/index.ts'
 import { assemble } from './assemble.ts'
 import { createGuard, systemResolve } from './decision/guard.ts'
 import { createRuleLoader } from './decision/rules.ts'
@@ -140,7 +140,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   let metricsPort: number | undefined
   if (options.metrics !== undefined) {
     const ready = async () => {
-      await store.pool.query('SELECT 1')
+      await demandAnswer(store)
       if (!recorder.healthy('')) throw new AppError('unavailable', 'records cannot be written')
     }
     // With it comes an HTTP framework, which a proxy without metrics need not hold in memory.

@@ -107,6 +107,7 @@ export {
   setPrincipalState,
   upsertPerson,
 } from './principals.ts'
+export { demandAnswer } from './reach.ts'
 export { beat, leaveReplicas, liveReplicas } from './replicas.ts'
 export {
   claimRunners,

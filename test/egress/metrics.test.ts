@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createEgress, generateEgressKeys } from '../../src/egress/index.ts'
+import { cutOff } from '../support/database.ts'
 import {
   basic,
   connectRequest,
@@ -55,6 +56,20 @@ test('a proxy counts what it decides, and no request can make a new series', asy
   expect(sample(text, 'toolcrib_egress_answer_seconds_count')).toBe(3)
   expect(sample(text, 'toolcrib_egress_live')).toBe(1)
   expect((await fetch(`${at}/readyz`)).status).toBe(200)
+})
+
+test('a proxy is not ready while the database is away, and says so', async () => {
+  await using world = await makeWorld({ metrics: { host: '127.0.0.1', port: 0 } })
+  const ready = () => fetch(`http://127.0.0.1:${world.egress.metricsPort}/readyz`)
+  {
+    await using _away = await cutOff(world.store)
+    const answer = await ready()
+    expect(answer.status).toBe(503)
+    expect(await answer.json()).toMatchObject({
+      error: { code: 'unavailable', message: 'the database does not answer' },
+    })
+  }
+  expect((await ready()).status).toBe(200)
 })
 
 test('what no record can be made of is counted: leases that cannot be checked, and bytes that are no request', async () => {
