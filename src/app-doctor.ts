@@ -77,14 +77,15 @@ export function doctorChecks(parts: {
       'warn mode',
       '`toolcrib egress suggest <source>` prints its rules; write them down and take `egress_warn_until` out',
       async () => {
-        const open = Object.entries(config.file.sources).filter(
-          ([, source]) => Date.parse(source.egress_warn_until ?? '') > Date.now(),
+        // As stored, and not as this gateway was started with: `toolcrib apply` changes it meanwhile.
+        const open = [...(await catalog.latest()).sources.values()].filter(
+          ({ enabled, spec }) => enabled && Date.parse(spec.egress_warn_until ?? '') > Date.now(),
         )
         return open.length === 0
           ? good('every source is held to its rules')
           : bad(
               open
-                .map(([id, source]) => `${id} may reach anything until ${source.egress_warn_until}`)
+                .map(({ id, spec }) => `${id} may reach anything until ${spec.egress_warn_until}`)
                 .join('; '),
             )
       },
