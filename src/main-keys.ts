@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { shortTime, table } from './cli/index.ts'
 import { type Config, egressKeysDir } from './config.ts'
-import type { Log } from './core/index.ts'
+import { type Log, shellWord } from './core/index.ts'
 import {
   overviewKeys,
   type RotateOptions,
@@ -11,6 +11,7 @@ import {
   rotateSealingKey,
 } from './egress/index.ts'
 import { account, demandMigrated, withStore } from './main-database.ts'
+import { listPrincipals, type PrincipalRow, type Store } from './store/index.ts'
 
 interface Printed {
   json: unknown
@@ -76,7 +77,7 @@ export async function rotateKeys(config: Config, log: Log, asked: RotateCommand)
       return { json: done, text: sayCa(done) }
     }
     const done = await rotateSealingKey(options)
-    return { json: done, text: saySealing(done) }
+    return { json: done, text: await saySealing(store, done) }
   })
 }
 
@@ -85,16 +86,27 @@ async function replaceLost(options: RotateOptions): Promise<Printed> {
   const ca = await replaceLostCa(options)
   return {
     json: { ...sealing, ...ca },
-    text: `${saySealing(sealing)}Proxies sign with ${ca.caId}; ${ca.waitingFor} sandboxes do not trust it: stop them with \`toolcrib runners stop\`.\n`,
+    text: `${await saySealing(options.store, sealing)}Proxies sign with ${ca.caId}; ${ca.waitingFor} sandboxes do not trust it: stop them with \`toolcrib runners stop\`.\n`,
   }
 }
 
-function saySealing({ keyId, resealed, unreadable, retired }: Awaited<ReturnType<typeof rotateSealingKey>>) {
-  const lost =
-    unreadable.length === 0
-      ? ''
-      : `Nobody can open ${unreadable.join(', ')}: set each again with \`toolcrib credentials set\`.\n`
-  return `Credentials are sealed to ${keyId}. Sealed anew: ${resealed}. Keys retired: ${retired.length}.\n${lost}`
+type Sealed = Awaited<ReturnType<typeof rotateSealingKey>>
+
+async function saySealing(store: Store, { keyId, resealed, unreadable, retired }: Sealed): Promise<string> {
+  const done = `Credentials are sealed to ${keyId}. Sealed anew: ${resealed}. Keys retired: ${retired.length}.\n`
+  if (unreadable.length === 0) return done
+  const people = await listPrincipals(store.db)
+  const lines = unreadable.map((one) => `  toolcrib credentials set ${asGiven(one, people)}\n`)
+  return `${done}Nobody can open what was sealed to other keys; set each again:\n${lines.join('')}`
+}
+
+/** A credential as `credentials set` is told of it: a person by their name where it is nobody else's too. */
+function asGiven({ name, scope, scopeId }: Sealed['unreadable'][number], people: PrincipalRow[]): string {
+  if (scope === 'global') return name
+  const called = people.find(({ id }) => id === scopeId)?.name ?? ''
+  const namesakes = people.filter((one) => one.name.toLowerCase() === called.toLowerCase())
+  const isClear = namesakes.length === 1 && /^[\p{L}\p{N}][\p{L}\p{N}._ -]*$/u.test(called)
+  return `${name} --for ${isClear ? shellWord(called) : scopeId}`
 }
 
 function sayCa({ caId, retired, waitingFor }: Awaited<ReturnType<typeof rotateCa>>) {

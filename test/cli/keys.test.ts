@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { Secret, silentLog } from '../../src/core/index.ts'
+import { type PrincipalId, Secret, silentLog } from '../../src/core/index.ts'
 import { generateEgressKeys } from '../../src/egress/index.ts'
 import { readKeyFolder } from '../../src/egress/keys/key-folder.ts'
 import { egressKeys, publishFirstEgressKey, type Store, sealedCredentials } from '../../src/store/index.ts'
@@ -112,4 +112,39 @@ test('keys list shows ids and what depends on each, keys rotate --ca its two ste
 
   const lost = await endOf(world.start('rotate', '--lost'))
   expect(lost).toMatchObject({ code: 1, err: expect.stringContaining('the key is not lost') })
+})
+
+test('after the key folder was lost each credential to set again is named as it is pasted, a person’s own too', async () => {
+  await using store = await testStore()
+  const world = await deployment(store)
+  const people = [
+    ['prn_bob', 'bob'],
+    ['prn_maria', 'Maria Luz'],
+    ['prn_sam1', 'sam'],
+    ['prn_sam2', 'Sam'],
+  ] as const
+  const vault = createVault({ store, log: silentLog })
+  for (const [id, name] of people) {
+    await store.db
+      .insertInto('principals')
+      .values({ id: id as PrincipalId, kind: 'person', slack_team: 'T1', slack_user: id, name })
+      .execute()
+    const value = new Secret('a value of their own')
+    await vault.setCredential({ name: 'FIRST_KEY', scope: 'principal', scopeId: id, value, by: 'test' })
+  }
+  await rm(world.dir, { recursive: true })
+  await generateEgressKeys(world.dir, Date.now())
+  const { code, out } = await endOf(world.start('rotate', '--lost'))
+  expect(code).toBe(0)
+  expect(out.match(/(?<=credentials set ).*/g)?.toSorted()).toEqual(
+    [
+      "FIRST_KEY --for 'Maria Luz'",
+      'FIRST_KEY --for bob',
+      'FIRST_KEY --for prn_sam1',
+      'FIRST_KEY --for prn_sam2',
+      'FIRST_KEY',
+      'SECOND_KEY',
+      'THIRD_KEY',
+    ].toSorted(),
+  )
 })

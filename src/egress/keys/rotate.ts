@@ -34,7 +34,7 @@ export interface Rotated {
   keyId: string
   resealed: number
   /** Credentials sealed to a key that is not here: only setting them again helps. */
-  unreadable: string[]
+  unreadable: Pick<CredentialRow, 'name' | 'scope' | 'scopeId'>[]
   retired: string[]
 }
 
@@ -168,13 +168,15 @@ async function resealAndRetire(options: RotateOptions, next: SealingKeyFile): Pr
   const { store, say, by, dir } = options
   const retired: string[] = []
   let resealed = 0
-  let unreadable: string[] = []
+  let unreadable: Rotated['unreadable'] = []
   // A gateway may have sealed to an old key until it was retired: what it left is found by the next round.
   for (let round = 0; round < 10; round++) {
     const folder = await readKeyFolder(dir)
     const old = new Map(folder.sealing.map((key) => [key.id, key]))
     const rows = (await sealedCredentials(store.db)).filter((row) => row.keyId !== next.id)
-    unreadable = rows.filter((row) => !old.has(row.keyId)).map((row) => row.name)
+    unreadable = rows
+      .filter((row) => !old.has(row.keyId))
+      .map(({ name, scope, scopeId }) => ({ name, scope, scopeId }))
     for (const row of rows.filter(({ keyId }) => old.has(keyId))) {
       say(`sealing ${row.name} (${row.scope}) to ${next.id}`)
       if (await reseal(options, row, next, old)) resealed += 1
