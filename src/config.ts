@@ -72,6 +72,12 @@ export function parseConfig(
   const slack = readSlack(from.environment, secret, problems)
   const peppers = readPeppers(secret('TOOLCRIB_PEPPERS'), problems)
   const databaseUrl = secret('DATABASE_URL')?.reveal()
+  if (databaseUrl !== undefined && !/^(?:postgres(?:ql)?:\/\/|socket:|\/)/.test(databaseUrl)) {
+    // What stands there is not shown: it may hold a password.
+    problems.push(
+      'DATABASE_URL: does not begin with postgres://; write postgres://user:password@host:5432/database',
+    )
+  }
   if (parsed.success && parsed.data.tokens.default_lifetime > parsed.data.tokens.max_lifetime) {
     problems.push(
       'tokens.default_lifetime: is longer than tokens.max_lifetime; lower the first or raise the second',

@@ -3,17 +3,19 @@ import { createAdminKeys } from './access/index.ts'
 import { applyConfig } from './app-apply.ts'
 import { createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
-import { type AdminKeyId, AppError, type Log, type Secret } from './core/index.ts'
-import { migrate, openDatabase, openStore, pendingMigrations, type Store } from './store/index.ts'
+import { type AdminKeyId, type Log, type Secret } from './core/index.ts'
+import { demandMigrated, migrate, openDatabase, openStore, type Store } from './store/index.ts'
 
 export async function migrateDatabase(config: Config, log: Log): Promise<string> {
-  const applied = await withStore(config, log, async (store) => await migrate(store.db))
+  const applied = await withStore(config, log, async (store) => await migrate(store.db), {
+    mayMake: true,
+  })
   return applied.length === 0 ? 'nothing to do\n' : `applied ${applied.join(', ')}\n`
 }
 
 export async function apply(config: Config, log: Log): Promise<string> {
   const changed = await withStore(config, log, async (store) => {
-    await demandMigrated(store)
+    await demandMigrated(store.db)
     return await applyConfig(createCatalog({ store, log }), config.file, 'toolcrib apply')
   })
   return changed ? 'applied; every gateway follows on its next request\n' : 'nothing to change\n'
@@ -29,29 +31,23 @@ export async function newAdminKey(
   name: string,
 ): Promise<{ id: AdminKeyId; key: Secret }> {
   return await withStore(config, log, async (store) => {
-    await demandMigrated(store)
+    await demandMigrated(store.db)
     await using adminKeys = createAdminKeys({ store, log })
     return await adminKeys.create(name, `toolcrib admin-key new, run by ${account()} on ${hostname()}`)
   })
 }
 
+/** Does `work` on the database of this configuration; the embedded one is made on first use only where it `mayMake`. */
 export async function withStore<Result>(
   config: Config,
   log: Log,
   work: (store: Store) => Promise<Result>,
+  { mayMake = false }: { mayMake?: boolean } = {},
 ): Promise<Result> {
-  await using database = await openDatabase({ url: config.databaseUrl, stateDir: config.stateDir, log })
+  const { databaseUrl: url, stateDir } = config
+  await using database = await openDatabase({ url, stateDir, log, mayMake })
   await using store = openStore({ url: database.url, poolSize: 2, log })
   return await work(store)
-}
-
-export async function demandMigrated(store: Store): Promise<void> {
-  const pending = await pendingMigrations(store.db)
-  if (pending.length === 0) return
-  throw new AppError(
-    'conflict',
-    `the database is older than this version (${pending.join(', ')}); run \`toolcrib migrate\` first`,
-  )
 }
 
 /** A user id has no name in many containers. */

@@ -2,8 +2,8 @@ import { stringify } from 'yaml'
 import type { Config } from './config.ts'
 import { AppError, type Log } from './core/index.ts'
 import { type ProposedRule, proposeRule, suggestRules } from './egress/index.ts'
-import { demandMigrated, withStore } from './main-database.ts'
-import { unnamedRequests } from './store/index.ts'
+import { withStore } from './main-database.ts'
+import { demandMigrated, unnamedRequests } from './store/index.ts'
 
 /** Where rules are written down, and what takes them up from there. */
 export interface RuleFile {
@@ -35,7 +35,7 @@ export async function suggestEgress(
 ): Promise<string> {
   const { egress } = sourceOf(config, asked.source)
   const observed = await withStore(config, log, async (store) => {
-    await demandMigrated(store)
+    await demandMigrated(store.db)
     return await unnamedRequests(store.db, asked.source, asked.days)
   })
   const { rules, tunnels, impossible } = suggestRules(observed, egress)

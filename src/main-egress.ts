@@ -11,7 +11,7 @@ import {
   giveBackWhenQuiet,
   selfTest,
 } from './egress/index.ts'
-import { joinDatabase, openStore } from './store/index.ts'
+import { demandMigrated, joinDatabase, openStore } from './store/index.ts'
 
 /** Runs the egress proxy until `stop`, and says `ready` on standard output once it listens. */
 export async function runEgress(options: { config: Config; log: Log; stop: AbortSignal }): Promise<void> {
@@ -22,6 +22,7 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
     selfTest(log),
   ])
   await using store = openStore({ url, poolSize: config.file.database.pool_size, log })
+  await demandMigrated(store.db)
   const keys = await generateEgressKeys(egressKeysDir(config), Date.now())
   await using _egress = await createEgress({
     store,

@@ -10,8 +10,8 @@ import {
   rotateCa,
   rotateSealingKey,
 } from './egress/index.ts'
-import { account, demandMigrated, withStore } from './main-database.ts'
-import { listPrincipals, type PrincipalRow, type Store } from './store/index.ts'
+import { account, withStore } from './main-database.ts'
+import { demandMigrated, listPrincipals, type PrincipalRow, type Store } from './store/index.ts'
 
 interface Printed {
   json: unknown
@@ -21,7 +21,7 @@ interface Printed {
 /** `toolcrib keys list`: ids, never keys. */
 export async function listKeys(config: Config, log: Log): Promise<Printed> {
   return await withStore(config, log, async (store) => {
-    await demandMigrated(store)
+    await demandMigrated(store.db)
     const keys = await overviewKeys({ store, dir: egressKeysDir(config) })
     const time = (at: Date | null) => (at === null ? null : shortTime(at.toISOString()))
     const sealing = table(
@@ -62,7 +62,7 @@ export interface RotateCommand {
 /** `toolcrib keys rotate`: with the rights of whoever may read the key folder. */
 export async function rotateKeys(config: Config, log: Log, asked: RotateCommand): Promise<Printed> {
   return await withStore(config, log, async (store) => {
-    await demandMigrated(store)
+    await demandMigrated(store.db)
     const options: RotateOptions = {
       store,
       dir: egressKeysDir(config),

@@ -84,7 +84,7 @@ export { type Heartbeat, startHeartbeat } from './heartbeat.ts'
 export { endLeases, insertLease } from './leases.ts'
 export { listen, Notice, type Notices, notify } from './listen.ts'
 export { joinDatabase, type OpenDatabase, openDatabase } from './local-database.ts'
-export { migrate, pendingMigrations } from './migrate.ts'
+export { demandMigrated, migrate, pendingMigrations } from './migrate.ts'
 export {
   closeMintClaim,
   credentialById,
@@ -107,7 +107,7 @@ export {
   setPrincipalState,
   upsertPerson,
 } from './principals.ts'
-export { demandAnswer } from './reach.ts'
+export { demandAnswer, demandReachable } from './reach.ts'
 export { beat, leaveReplicas, liveReplicas } from './replicas.ts'
 export {
   claimRunners,

@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import { AppError, type Log } from '../core/index.ts'
 import { startEmbeddedPostgres } from './embedded/server.ts'
+import { demandReachable } from './reach.ts'
 
 export interface OpenDatabase {
   url: string
@@ -14,19 +16,31 @@ export interface OpenDatabase {
 /**
  * The database at `url`; when that is undefined, one that another process of ours runs
  * here, else an embedded one started now. The address of an embedded one is left in `database-url`, mode 0600.
+ * Throws with what was given and the cure when it cannot be reached, and when there is none and it may not be made.
  */
 export async function openDatabase(options: {
   url: string | undefined
   stateDir: string
   log: Log
+  /** Whether an embedded one is made in a folder that has none; true when left out. */
+  mayMake?: boolean
 }): Promise<OpenDatabase> {
-  const { stateDir, log } = options
-  if (options.url !== undefined) return borrowed(options.url)
+  const { stateDir, log, mayMake = true } = options
+  if (options.url !== undefined) {
+    await demandReachable(options.url)
+    return borrowed(options.url)
+  }
   const note = join(stateDir, 'database-url')
   const known = await readFile(note, 'utf8').catch(() => undefined)
   if (known !== undefined && (await answers(known))) return borrowed(known)
+  const folder = join(stateDir, 'postgres')
+  if (!mayMake && !existsSync(folder))
+    throw new AppError(
+      'not_found',
+      `no database in ${stateDir}; --config names another file, and \`toolcrib serve\` makes one`,
+    )
   await mkdir(stateDir, { recursive: true })
-  const server = await startEmbeddedPostgres({ folder: join(stateDir, 'postgres') })
+  const server = await startEmbeddedPostgres({ folder })
   await createDatabase(server.url('postgres'))
   const url = server.url('toolcrib')
   await writeFile(note, url, { mode: 0o600 })
@@ -44,12 +58,15 @@ export async function openDatabase(options: {
 /** For a process that only joins: the embedded database must have been started by `toolcrib serve`. */
 export async function joinDatabase(options: { url: string | undefined; stateDir: string }): Promise<string> {
   const { stateDir } = options
-  if (options.url !== undefined) return options.url
+  if (options.url !== undefined) {
+    await demandReachable(options.url)
+    return options.url
+  }
   const note = await readFile(join(stateDir, 'database-url'), 'utf8').catch(() => undefined)
-  if (note !== undefined) return note
+  if (note !== undefined && (await answers(note))) return note
   throw new AppError(
     'unavailable',
-    'no database: set DATABASE_URL, or start `toolcrib serve` first for the embedded one',
+    `no database runs in ${stateDir}: set DATABASE_URL, or start \`toolcrib serve\` first for the embedded one`,
   )
 }
 

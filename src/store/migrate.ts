@@ -10,6 +10,16 @@ export async function pendingMigrations(db: Kysely<Database>): Promise<string[]>
   return state.filter((migration) => migration.executedAt === undefined).map((migration) => migration.name)
 }
 
+/** Throws `conflict` with the cure while `db` lacks a migration of this version. */
+export async function demandMigrated(db: Kysely<Database>): Promise<void> {
+  const pending = await pendingMigrations(db)
+  if (pending.length === 0) return
+  throw new AppError(
+    'conflict',
+    `the database is older than this version (${pending.join(', ')}); run \`toolcrib migrate\` first`,
+  )
+}
+
 /**
  * Brings the database up to this version and returns the names of the migrations applied. Two starters may
  * race: the second waits for the first. A database newer than this code is refused, untouched.
