@@ -9,7 +9,7 @@ import { createCalls } from './calls/index.ts'
 import { createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
 import type { AppError, Log, Secret } from './core/index.ts'
-import { closeServer, type HttpServer } from './http/index.ts'
+import { closeServer, type HttpServer, listenAt } from './http/index.ts'
 import type { Isolation } from './runners/index.ts'
 import { createVault } from './vault/index.ts'
 
@@ -105,7 +105,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     addAdmin(server, rooms)
     await addSlack(open, server, rooms, { lifetimes, onIssued: (person) => background.prewarm(person) })
     options.extend?.(server, { isolation })
-    const url = await server.listen({ host: file.listen.host, port: file.listen.port })
+    const url = await listenAt(
+      server,
+      { host: file.listen.host, port: file.listen.port },
+      {
+        setting: 'listen',
+        cure: 'end what listens there, perhaps another `toolcrib serve`, or name another port',
+      },
+    )
     log.info({ url, isolation }, 'gateway listens')
 
     const opened = open.move()

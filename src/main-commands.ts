@@ -91,9 +91,9 @@ export function addDatabaseCommands(program: Command): void {
     .addOption(withConfig())
     .option('--check', 'only check; write nothing')
     .action(async (options: { config?: string; check?: boolean }) => {
-      const { apply } = await import('./main-database.ts')
+      const { apply, checkConfig } = await import('./main-database.ts')
       const { config, log } = start(options.config, 'apply')
-      process.stdout.write(options.check === true ? 'the configuration is valid\n' : await apply(config, log))
+      process.stdout.write(options.check === true ? checkConfig(config) : await apply(config, log))
     })
   program
     .command('admin-key')

@@ -4,6 +4,7 @@ import { applyConfig } from './app-apply.ts'
 import { createCatalog } from './catalog/index.ts'
 import type { Config } from './config.ts'
 import { type AdminKeyId, type Log, type Secret } from './core/index.ts'
+import { readUpstreamCas } from './main-upstream-cas.ts'
 import { demandMigrated, migrate, openDatabase, openStore, type Store } from './store/index.ts'
 
 export async function migrateDatabase(config: Config, log: Log): Promise<string> {
@@ -19,6 +20,12 @@ export async function apply(config: Config, log: Log): Promise<string> {
     return await applyConfig(createCatalog({ store, log }), config.file, 'toolcrib apply')
   })
   return changed ? 'applied; every gateway follows on its next request\n' : 'nothing to change\n'
+}
+
+/** `apply --check`: what can be told without the database. Throws with what is wrong. */
+export function checkConfig(config: Config): string {
+  readUpstreamCas(config)
+  return 'the configuration is valid\n'
 }
 
 /**

@@ -1,6 +1,4 @@
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { type Config, egressKeysDir, egressSocketDir } from './config.ts'
 import type { Log } from './core/index.ts'
 import {
@@ -11,11 +9,13 @@ import {
   giveBackWhenQuiet,
   selfTest,
 } from './egress/index.ts'
+import { readUpstreamCas } from './main-upstream-cas.ts'
 import { demandMigrated, joinDatabase, openStore } from './store/index.ts'
 
 /** Runs the egress proxy until `stop`, and says `ready` on standard output once it listens. */
 export async function runEgress(options: { config: Config; log: Log; stop: AbortSignal }): Promise<void> {
   const { config, log } = options
+  const trustedCas = readUpstreamCas(config)
   giveBackMemory()
   const [url] = await Promise.all([
     joinDatabase({ url: config.databaseUrl, stateDir: config.stateDir }),
@@ -33,9 +33,7 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
     listen: { unixSocketDir: egressSocketDir(config) },
     limits: limitsOf(config),
     metrics: metricsOf(config),
-    trustedCas: config.file.egress.upstream_ca_files.map((path) =>
-      readFileSync(resolve(config.baseDir, path), 'utf8'),
-    ),
+    trustedCas,
   })
   using _quiet = giveBackWhenQuiet()
   process.stdout.write('ready\n')

@@ -1,6 +1,12 @@
 import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { testStore } from '../support/database.ts'
+import { runToolcrib } from '../support/dev-process.ts'
 
 const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
 
@@ -32,4 +38,32 @@ test('the egress proxy has threads to spare for look-ups that hang, and no serve
   expect(egress.threads).toBeGreaterThan(64)
   expect(serve.threads).toBeLessThan(egress.threads)
   expect([egress.left, serve.left]).toEqual([[], []])
+})
+
+test('a server whose port is taken, and a proxy without its certificate authorities, name the setting', async () => {
+  await using store = await testStore({ poolSize: 1 })
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-start-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const other = createServer()
+  onTestFinished(() => void other.close())
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  const { port } = other.address() as AddressInfo
+  const config = join(folder, 'toolcrib.yaml')
+  const settings = {
+    state_dir: folder,
+    listen: { port },
+    sandbox: { isolation: 'none' },
+    egress: { upstream_ca_files: ['none.pem'] },
+  }
+  await writeFile(config, JSON.stringify(settings))
+  const environment = { DATABASE_URL: store.url, TOOLCRIB_CONFIG: config }
+  const [serve, egress] = await Promise.all(
+    ['serve', 'egress'].map((command) => runToolcrib([command], environment)),
+  )
+  expect(serve?.code).toBe(1)
+  expect(serve?.stderr).toContain(
+    `toolcrib: listen: 127.0.0.1:${port} is in use; end what listens there, perhaps another \`toolcrib serve\`, or name another port`,
+  )
+  expect(egress?.code).toBe(2)
+  expect(egress?.stderr).toContain(`${join(folder, 'none.pem')} cannot be read (ENOENT)`)
 })

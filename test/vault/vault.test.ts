@@ -151,3 +151,14 @@ test('keys are made once, stay the same, and are refused when others could read 
     await chmod(join(dir, name), 0o600)
   }
 })
+
+test('a CA whose key is missing is told by the name of the file, with the cure', async () => {
+  const dir = await folder()
+  await generateEgressKeys(dir, Date.now())
+  const key = (await readdir(dir)).find((name) => /^ca-.*\.key$/.test(name)) ?? ''
+  await rm(join(dir, key))
+  await expect(generateEgressKeys(dir, Date.now())).rejects.toMatchObject({
+    code: 'not_found',
+    message: `${join(dir, key)} is missing: the certificate beside it cannot sign without it; restore it from a backup`,
+  })
+})

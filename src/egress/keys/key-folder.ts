@@ -113,7 +113,13 @@ function parseSealing(text: string, path: string): { publicKey: string; privateK
 }
 
 async function readPrivate(path: string): Promise<string> {
-  const facts = await stat(path)
+  const facts = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT') throw cause
+    throw new AppError(
+      'not_found',
+      `${path} is missing: the certificate beside it cannot sign without it; restore it from a backup`,
+    )
+  })
   if ((facts.mode & 0o077) !== 0) {
     throw new AppError(
       'forbidden',

@@ -1,11 +1,11 @@
 import type { AddressInfo } from 'node:net'
-import { AppError, type Log } from '../../core/index.ts'
-import { createHttpServer } from '../../http/index.ts'
+import type { Log } from '../../core/index.ts'
+import { createHttpServer, listenAt } from '../../http/index.ts'
 import type { Metrics } from './metrics.ts'
 
 /**
  * Serves `/metrics`, `/healthz` and `/readyz` at an address of their own, for whoever watches the proxy; there is
- * nothing secret in them. Throws with the system's reason when it cannot listen.
+ * nothing secret in them. Throws `conflict` with the reason when it cannot listen.
  */
 export async function serveMetrics(options: {
   host: string
@@ -26,14 +26,11 @@ export async function serveMetrics(options: {
     void reply.header('content-type', 'text/plain; version=0.0.4; charset=utf-8')
     return await options.metrics.text()
   })
-  await server.listen({ host: options.host, port: options.port }).catch((cause: NodeJS.ErrnoException) => {
-    const why = cause.code === 'EADDRINUSE' ? 'is in use' : (cause.code ?? 'failed')
-    throw new AppError(
-      'conflict',
-      `egress.metrics: ${options.host}:${options.port} ${why}; name another port, or leave it out`,
-      { cause },
-    )
-  })
+  await listenAt(
+    server,
+    { host: options.host, port: options.port },
+    { setting: 'egress.metrics', cure: 'name another port, or leave it out' },
+  )
   const { address, port } = server.server.address() as AddressInfo
   return {
     address,

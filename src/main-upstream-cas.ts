@@ -1,0 +1,38 @@
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Config } from './config.ts'
+import { AppError } from './core/index.ts'
+
+const certificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
+
+/**
+ * The texts of `egress.upstream_ca_files`, PEM. Throws one `invalid_input` that names every file that cannot be used:
+ * TLS would pass over one without a certificate in silence, and trust nothing by it.
+ */
+export function readUpstreamCas({ baseDir, file }: Config): string[] {
+  const problems: string[] = []
+  const texts = file.egress.upstream_ca_files.map((name) => {
+    const path = resolve(baseDir, name)
+    try {
+      const text = readFileSync(path, 'utf8')
+      const found = text.match(certificate) ?? []
+      if (found.length === 0) problems.push(`${path} holds no certificate; it is to hold one or more in PEM`)
+      for (const pem of found) new X509Certificate(pem)
+      return text
+    } catch (error) {
+      const { code, syscall } = error as NodeJS.ErrnoException
+      problems.push(
+        syscall === undefined
+          ? `${path} holds a certificate that is damaged; get it anew`
+          : `${path} cannot be read (${code}); name a readable file, from the folder of the configuration`,
+      )
+      return ''
+    }
+  })
+  if (problems.length === 0) return texts
+  throw new AppError(
+    'invalid_input',
+    `egress.upstream_ca_files cannot be used:\n${problems.map((each) => `  - ${each}`).join('\n')}`,
+  )
+}
