@@ -15,7 +15,10 @@ export function adminCredentials(rooms: {
   return {
     async seal(name, scope, scopeId, value, by) {
       if (scope === 'profile')
-        throw new AppError('invalid_input', 'profiles come later; use global or principal')
+        throw new AppError(
+          'invalid_input',
+          'profiles come later; name a person with "for", or nobody, for everybody',
+        )
       const inputs = mintedOnly([...(await catalog.latest()).sources.values()], name)
       if (inputs !== undefined)
         throw new AppError(

@@ -18,16 +18,11 @@ export function addCredentials(program: Command, io: CliIo): void {
     .description('store a value, read from standard input or asked for at a terminal; never an argument')
     .argument('<name>', 'such as ORDERS_KEY')
     .option('--for <person>', 'only for this person')
-    .option('--profile <name>', 'only for this profile')
   remote(set, io, 'credentials set ORDERS_KEY < key.txt', async (session) => {
     const [name = ''] = session.args
     const { value, stripped } = await readValue(plainText(name), io)
     if (stripped) session.say('One line break at the end of the value was stripped.')
-    const body = {
-      value: value.reveal(),
-      for: text(session.options.for),
-      profile: text(session.options.profile),
-    }
+    const body = { value: value.reveal(), for: text(session.options.for) }
     const answer = await session.put(at`/credentials/${name}`, body, place)
     session.show(answer, () => `${describe(answer)} is set.\n`)
   })
@@ -56,9 +51,8 @@ export function addCredentials(program: Command, io: CliIo): void {
     .description('forget a credential')
     .argument('<name>')
     .option('--for <person>', 'the one of this person')
-    .option('--profile <name>', 'the one of this profile')
   remote(remove, io, 'credentials remove ORDERS_KEY', async (session) => {
-    const filter = query({ for: text(session.options.for), profile: text(session.options.profile) })
+    const filter = query({ for: text(session.options.for) })
     const answer = await session.remove(at`/credentials/${session.args[0]}` + filter, place)
     session.show(answer, () => `${describe(answer)} is removed.\n`)
   })
