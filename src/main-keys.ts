@@ -86,7 +86,7 @@ async function replaceLost(options: RotateOptions): Promise<Printed> {
   const ca = await replaceLostCa(options)
   return {
     json: { ...sealing, ...ca },
-    text: `${await saySealing(options.store, sealing)}Proxies sign with ${ca.caId}; ${ca.waitingFor} sandboxes do not trust it: stop them with \`toolcrib runners stop\`.\n`,
+    text: `${await saySealing(options.store, sealing)}Proxies sign with ${ca.caId}${sayUntrusting(ca.waitingFor)}.\n`,
   }
 }
 
@@ -110,7 +110,15 @@ function asGiven({ name, scope, scopeId }: Sealed['unreadable'][number], people:
 }
 
 function sayCa({ caId, retired, waitingFor }: Awaited<ReturnType<typeof rotateCa>>) {
-  return waitingFor === 0
-    ? `Proxies sign with ${caId}; ${retired.length} CAs retired.\n`
-    : `New sandboxes trust ${caId} too; ${waitingFor} that run do not yet. Run this again when they have ended: when idle, at \`sandbox.max_age\`, or by \`toolcrib runners stop\`.\n`
+  if (waitingFor === 0)
+    return `Proxies sign with ${caId}; ${retired.length} ${retired.length === 1 ? 'CA' : 'CAs'} retired.\n`
+  const [running, ended] =
+    waitingFor === 1 ? ['1 that runs does', 'it has'] : [`${waitingFor} that run do`, 'they have']
+  return `New sandboxes trust ${caId} too; ${running} not yet. Run this again when ${ended} ended: when idle, at \`sandbox.max_age\`, or by \`toolcrib runners stop\`.\n`
+}
+
+function sayUntrusting(sandboxes: number): string {
+  if (sandboxes === 0) return ''
+  const [who, them] = sandboxes === 1 ? ['1 sandbox does', 'it'] : [`${sandboxes} sandboxes do`, 'them']
+  return `; ${who} not trust it: stop ${them} with \`toolcrib runners stop\``
 }

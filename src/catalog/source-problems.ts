@@ -164,7 +164,7 @@ function ruleProblems(rule: EgressRule, { minted }: SourceParts): Problem[] {
   if (inject.some(needsBody) && methods.length > 0 && methods.every((method) => bodyless.has(method)))
     problems.push({
       path: ['inject'],
-      message: `${methods.join(' and ')} have no body to put a credential into; name a method that has one, or another place`,
+      message: `${methods.join(' and ')} ${methods.length === 1 ? 'has' : 'have'} no body to put a credential into; name a method that has one, or another place`,
     })
   if (address !== undefined && port === undefined)
     problems.push({

@@ -13,8 +13,8 @@ export interface Connection {
 const connectionFile = z.object({ url: z.string(), adminKey: z.string() })
 
 /**
- * Which server, and with which key: options first, then the environment, then the file that a server on this
- * machine left. The key of that file is only ever sent to the server of that file.
+ * Which server, and with which key: options first, then the environment, then the file that `npm run dev`
+ * left here. The key of that file is only ever sent to the server of that file.
  */
 export async function findConnection(
   options: { url?: string | undefined; keyFile?: string | undefined },
@@ -27,7 +27,7 @@ export async function findConnection(
   if (url === undefined) {
     throw new CliFailure(
       'usage',
-      'No server was named. Give --url and --key-file, or set TOOLCRIB_URL and TOOLCRIB_ADMIN_KEY_FILE, or start one here.',
+      `No server was named. Give --url and --key-file, or set TOOLCRIB_URL and TOOLCRIB_ADMIN_KEY_FILE${beside(io)}.`,
     )
   }
   const base = parseBase(url)
@@ -48,6 +48,11 @@ export async function findConnection(
     io.stderr.write(`toolcrib: warning: ${base} is not https; the admin key travels in clear\n`)
   }
   return { base, key: new Secret(key) }
+}
+
+/** The third way, where there is one: only `npm run dev` leaves such a file, so nobody looks for one of `serve`. */
+function beside({ connectionFile: path }: CliIo): string {
+  return path === undefined ? '' : `, or run this where \`npm run dev\` has left ${path}`
 }
 
 async function givenKey(keyFile: string | undefined, io: CliIo): Promise<string | undefined> {

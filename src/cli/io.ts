@@ -12,6 +12,6 @@ export interface CliIo {
     adminKey?: string | undefined
     adminKeyFile?: string | undefined
   }
-  /** Where a server on this machine leaves `{ "url", "adminKey" }` for its owner; it need not exist. */
+  /** Where `npm run dev` leaves `{ "url", "adminKey" }` for its owner; it need not exist. */
   connectionFile?: string | undefined
 }

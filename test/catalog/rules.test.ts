@@ -83,6 +83,9 @@ test('a credential for the body of requests that have none is refused', () => {
   expect(problems([{ ...rule, methods: ['GET', 'HEAD'], inject }])).toEqual([
     expect.stringContaining('egress.0.inject: GET and HEAD have no body'),
   ])
+  expect(problems([{ ...rule, methods: ['GET'], inject }])).toEqual([
+    expect.stringContaining('egress.0.inject: GET has no body'),
+  ])
   expect(problems([{ ...rule, methods: ['GET', 'POST'], inject }])).toEqual([])
 })
 

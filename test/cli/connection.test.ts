@@ -34,7 +34,7 @@ async function stranger(answer: RequestListener) {
 
 const key = `tca_${'0'.repeat(12)}_${'x'.repeat(49)}`
 
-test('the server is found by options, else the environment, else the file of a server on this machine', async () => {
+test('the server is found by options, else the environment, else the file that npm run dev left', async () => {
   await using admin = await startAdmin()
   await using dir = await folder()
   const keyFile = join(dir.path, 'key')
@@ -91,6 +91,11 @@ test('nobody there, somebody else there, and no server named are told apart', as
   expect(await cli(['people', 'list'])).toMatchObject({
     code: 2,
     err: expect.stringContaining('TOOLCRIB_URL'),
+  })
+  // A production server leaves no file to look for.
+  expect(await cli(['people', 'list'], { connectionFile: '/nowhere/connection.json' })).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/, or run this where `npm run dev` has left \/nowhere\/connection\.json\.$/m),
   })
 })
 

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { Readable } from 'node:stream'
-import type { Command } from 'commander'
+import { Command } from 'commander'
 import { expect, test } from 'vitest'
 import { buildCli, runCli } from '../../src/cli/index.ts'
+import { addDatabaseCommands, addDev, addKeys, addServers } from '../../src/main-commands.ts'
 import { cli } from '../support/cli.ts'
 
 const io = { stdin: Readable.from([]), stdout: process.stdout, stderr: process.stderr, environment: {} }
@@ -24,6 +25,29 @@ test('every command has help with an example, --json, and a line in the document
     expect(documented).toMatch(new RegExp(`\\| \`toolcrib ${path.join(' ')}[ \`]`))
   }
   expect([...documented.matchAll(/^\| `toolcrib /gm)]).toHaveLength(commands.length)
+})
+
+test('the options of the commands on the server’s machine stand in the documentation', () => {
+  const program = new Command('toolcrib')
+  addServers(program, '0')
+  addDatabaseCommands(program)
+  addKeys(program)
+  addDev(program, '0', 'nowhere')
+  const rows = readFileSync('docs/reference/cli.md', 'utf8').split('\n')
+  const missing = (command: Command, path: string[]): string[] => {
+    const row = rows.find((line) => new RegExp(`^\\| \`${path.join(' ')}[ \`]`).test(line)) ?? ''
+    const own = command.options.map(({ long }) => long ?? '').filter((long) => !row.includes(long))
+    return [
+      ...own.map((long) => `${path.join(' ')} ${long}`).filter((each) => !each.endsWith(' --config')),
+      ...command.commands.flatMap((below) => missing(below, [...path, below.name()])),
+    ]
+  }
+  expect(program.commands.flatMap((command) => missing(command, [command.name()]))).toEqual([])
+})
+
+test('what no server does yet is not offered', async () => {
+  for (const verb of ['set', 'remove'])
+    expect((await cli(['credentials', verb, '--help'])).out).not.toContain('--profile')
 })
 
 test('the program and its groups have help, and a command that does not exist is wrong use', async () => {

@@ -103,7 +103,7 @@ test('keys list shows ids and what depends on each, keys rotate --ca its two ste
   const done = await endOf(world.start('rotate', '--ca'))
   expect(done).toMatchObject({
     code: 0,
-    out: expect.stringMatching(/^Proxies sign with ca_\w+; 1 CAs retired/),
+    out: expect.stringMatching(/^Proxies sign with ca_\w+; 1 CA retired\./),
   })
   const after = await endOf(world.start('list'))
   expect(after.out.match(/^ca_/gm)).toHaveLength(1)
@@ -136,6 +136,8 @@ test('after the key folder was lost each credential to set again is named as it 
   await generateEgressKeys(world.dir, Date.now())
   const { code, out } = await endOf(world.start('rotate', '--lost'))
   expect(code).toBe(0)
+  // No sandbox is left that would have to be stopped.
+  expect(out).toMatch(/^Proxies sign with ca_\w+\.$/m)
   expect(out.match(/(?<=credentials set ).*/g)?.toSorted()).toEqual(
     [
       "FIRST_KEY --for 'Maria Luz'",
