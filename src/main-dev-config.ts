@@ -48,10 +48,14 @@ export function demoSources(config: Config): string[] {
     .map(([id]) => id)
 }
 
-/** Writes what the egress process reads; returns where. */
-export async function writeEgressConfig(folder: string, caFile: string, logLevel: string): Promise<string> {
-  const path = join(folder, 'egress.yaml')
-  const settings = { state_dir: folder, log_level: logLevel, egress: { upstream_ca_files: [caFile] } }
+/** Writes what the egress process reads: its own settings of this run's configuration, and no source. Returns where. */
+export async function writeEgressConfig(config: Config, logLevel: string): Promise<string> {
+  const { baseDir, stateDir, file } = config
+  const path = join(stateDir, 'egress.yaml')
+  // The file lies in another folder than the one that names start from.
+  const caFiles = file.egress.upstream_ca_files.map((name) => resolve(baseDir, name))
+  const egress = { ...file.egress, upstream_ca_files: caFiles }
+  const settings = { state_dir: stateDir, log_level: logLevel, egress }
   await writeFile(path, JSON.stringify(settings))
   return path
 }

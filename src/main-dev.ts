@@ -92,7 +92,7 @@ export async function runDev(options: DevOptions): Promise<void> {
   )
   await migrateDatabase(config, log)
   say('starting the egress proxy …')
-  const egress = await startEgress(run, database.url, caFile)
+  const egress = await startEgress(run, config)
   options.atOnce.push(() => egress.kill())
   say('starting the gateway …')
   const { gateway, why } = await startGateway(run, config, slack, signingSecret)
@@ -147,15 +147,15 @@ async function startSurroundings({ open, log, say, folder, port }: Run) {
   return { database, orders, slack, ports }
 }
 
-async function startEgress(run: Run, databaseUrl: string, caFile: string): Promise<EgressProcess> {
+async function startEgress(run: Run, config: Config): Promise<EgressProcess> {
   return run.open.use(
     await startEgressProcess({
       entry: run.entry,
       lines: run.lines,
       environment: {
         PATH: processEnvironment.PATH,
-        DATABASE_URL: databaseUrl,
-        TOOLCRIB_CONFIG: await writeEgressConfig(run.folder, caFile, run.json ? 'info' : 'warn'),
+        DATABASE_URL: config.databaseUrl,
+        TOOLCRIB_CONFIG: await writeEgressConfig(config, run.json ? 'info' : 'warn'),
       },
     }),
   )
