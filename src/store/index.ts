@@ -107,7 +107,7 @@ export {
   setPrincipalState,
   upsertPerson,
 } from './principals.ts'
-export { demandAnswer, demandReachable } from './reach.ts'
+export { demandAnswer } from './reach.ts'
 export { beat, leaveReplicas, liveReplicas } from './replicas.ts'
 export {
   claimRunners,
