@@ -90,7 +90,6 @@ test('row 31: not even a rule of the configuration leads to metadata, to an addr
     refusedRanges: [],
     timeoutMs: 1_000,
     lookUps: { perPrincipal: 1, total: 1 },
-    now: Date.now,
     log: silentLog,
   })
   for (const address of cases) {
