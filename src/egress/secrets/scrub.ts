@@ -63,6 +63,11 @@ export class Scrubber {
     return masked.subarray(0, cut)
   }
 
+  /** How many bytes wait because they may begin a secret. */
+  get waiting(): number {
+    return this.#held.length
+  }
+
   /** The rest, once the stream has ended well; after an error it is never asked for, and never let go. */
   end(): Buffer {
     const rest = this.#heldOut

@@ -23,6 +23,9 @@ export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `ans
   return partial ? 'answer_partial' : undefined
 }
 
+/** Fewer bytes of a secret's beginning give nothing away, and many a text ends with some. */
+const telling = 8
+
 /** What was let through so far. */
 export interface Passed {
   bytes: number
@@ -108,6 +111,8 @@ export function passAnswer(options: {
     })
   const finish = () =>
     guarded(() => {
+      // It may have been cut off, by whoever is on the way, in the middle of a secret.
+      if (from.untilClose && (scrubber?.waiting ?? 0) >= telling) return end('upstream_failed')
       if (scrubber !== undefined) letThrough(scrubber.end())
       const fields = forwardedTrailers(trailers)
       to.end(scrubber === undefined ? fields : scrubber.fields(fields), first)

@@ -21,6 +21,8 @@ export interface UpstreamAnswer {
   rawHeaders: readonly string[]
   /** Whether nothing comes after the head: what gRPC reads as "these fields are the trailers". */
   headOnly: boolean
+  /** Whether the end of the connection is all that ends the body: then nobody can tell whether it is whole. */
+  untilClose: boolean
   /** Whether the body reads as it was meant: no transfer coding but chunked. */
   plain(): boolean
   /** Has the body told to `reader` as it comes; to be called before `answered` returns, or the body is lost. */

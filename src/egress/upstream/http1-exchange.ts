@@ -28,6 +28,7 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
   status = 0
   rawHeaders: readonly string[] = []
   headOnly = false
+  untilClose = false
   /** Whether its answer has begun; an interim one is none. */
   answered = false
 
@@ -108,7 +109,10 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
     this.#keepAlive = head.keepAlive
     // RFC 9112 section 6.3
     const bodiless = this.#outgoing.tuple.method === 'HEAD' || head.status === 204 || head.status === 304
-    this.headOnly = bodiless || headerValues(head.rawHeaders, 'content-length')[0] === '0'
+    const [length] = headerValues(head.rawHeaders, 'content-length')
+    this.headOnly = bodiless || length === '0'
+    this.untilClose =
+      !bodiless && length === undefined && headerValues(head.rawHeaders, 'transfer-encoding').length === 0
     this.answered = true
     this.#events.answered(this)
     return bodiless ? 'answer' : 'body'

@@ -88,6 +88,8 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
   readonly status: number
   readonly rawHeaders: readonly string[]
   readonly headOnly: boolean
+  // RFC 9113 section 8.1: the last frame says so.
+  readonly untilClose = false
   isRead = false
   readonly #stream: ClientHttp2Stream
   readonly #isWhole: () => boolean

@@ -208,3 +208,17 @@ test('row 26: a server that speaks no TLS where https is meant gets no credentia
     server.close()
   }
 })
+
+test('row 9: an answer that ends with its connection in the middle of the secret is not taken for whole', async () => {
+  await using world = await makeWorld()
+  const ends = [theSecret.slice(0, 30), `the end: ${theSecret.slice(0, 3)}`]
+  const { say } = await armed(world, (req) => {
+    req.socket.end(`HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nkey: ${ends[Number(req.url?.slice(1))]}`)
+  })
+  const cut = await say('/0')
+  expect(cut).toContain('key: ')
+  expect(cut).not.toContain(theSecret.slice(0, 4))
+  expect(cut).not.toContain('\r\n0\r\n\r\n')
+  expect(await world.outcome()).toMatchObject({ status: 200, failure: 'upstream_failed' })
+  expect(await say('/1')).toContain(ends[1])
+})
