@@ -2,6 +2,7 @@ import { createHash, createHmac } from 'node:crypto'
 import type { SignSpec } from '../../../catalog/index.ts'
 import type { Secret } from '../../../core/index.ts'
 import { cgiName } from '../../request/fields.ts'
+import { headerValues } from '../../request/head.ts'
 
 type Sigv4Spec = Extract<SignSpec, { kind: 'aws_sigv4' }>
 
@@ -191,9 +192,5 @@ export function sha256Of(data: string | Buffer): string {
 }
 
 function valuesOf(headers: readonly string[], wanted: string): string[] {
-  const values: string[] = []
-  for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i]?.toLowerCase() === wanted) values.push((headers[i + 1] ?? '').trim())
-  }
-  return values
+  return headerValues(headers, wanted).map((value) => value.trim())
 }
