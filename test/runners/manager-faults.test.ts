@@ -186,7 +186,10 @@ test('a call while the runner is stopping waits and gets a new generation after 
   await using replica = await startReplica(t)
   await callOnce(replica.runners, t.alice)
   const stopping = replica.runners.stop(t.alice, 'test')
-  await until(async () => (await rowOf(t.store, t.alice)).state === 'stopping')
+  // The row says so a moment before the replica that holds it has read it; a call in between still has its old one.
+  await until(
+    async () => (await rowOf(t.store, t.alice)).state === 'stopping' && !replica.runners.awake(t.alice),
+  )
   const hooks = notingHooks()
   expect(await replica.runners.call(aCall(t.alice), hooks)).toMatchObject({ type: 'result' })
   await stopping
