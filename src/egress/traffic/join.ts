@@ -4,9 +4,17 @@ import { type Duplex, Transform } from 'node:stream'
 /** How long a client may take to close its end once everything is over. */
 const lingerMs = 5_000
 
+/** Who ended first, each with what it is when it was not meant; broken off is reset, or cut by the network. */
+const endings = {
+  client_gone: 'client_closed',
+  upstream_closed: 'upstream_failed',
+  upstream_broken: 'upstream_failed',
+} as const
+export type Ending = keyof typeof endings
+
 /**
  * Joins two connections through what is done to the bytes of each, until either ends, breaks or nothing has passed for
- * `idleMs`. `ended` is told once: null where `complete` says that it was meant to end there.
+ * `idleMs`. `ended` is told once: null where `complete` says that it was meant to end there, and so.
  */
 export function join<Failure extends string>(options: {
   client: Duplex
@@ -14,7 +22,7 @@ export function join<Failure extends string>(options: {
   outward: Transform
   inward: Transform
   idleMs: number
-  complete: () => boolean
+  complete: (ending: Ending) => boolean
   /** What an error of one of the two transforms means. */
   broken: (error: Error, side: 'client' | 'upstream') => Failure
   ended: (failure: Failure | 'client_closed' | 'upstream_failed' | 'upstream_timeout' | null) => void
@@ -36,13 +44,14 @@ export function join<Failure extends string>(options: {
   }
   outward.on('error', (error) => end(broken(error, 'client')))
   inward.on('error', (error) => end(broken(error, 'upstream')))
-  upstream.on('error', () => end(complete() ? null : 'upstream_failed'))
-  client.on('error', () => end(complete() ? null : 'client_closed'))
-  client.on('close', () => end(complete() ? null : 'client_closed'))
+  const endAs = (ending: Ending) => end(complete(ending) ? null : endings[ending])
+  upstream.on('error', () => endAs('upstream_broken'))
+  client.on('error', () => endAs('client_gone'))
+  client.on('close', () => endAs('client_gone'))
   // What came before its end may still be on its way through.
-  inward.on('end', () => end(complete() ? null : 'upstream_failed'))
+  inward.on('end', () => endAs('upstream_closed'))
   upstream.on('close', () => {
-    if (!upstream.readableEnded) end(complete() ? null : 'upstream_failed')
+    if (!upstream.readableEnded) endAs('upstream_broken')
   })
   upstream.setTimeout(options.idleMs, () => end('upstream_timeout'))
   upstream.pipe(inward).pipe(client, { end: false })

@@ -148,8 +148,8 @@ async function passBytes(
     outward,
     inward,
     idleMs: deps.idleMs,
-    // Who may close when is for the two of them to know.
-    complete: () => true,
+    // Who may close when is for the two of them to know; a server that means it does not reset.
+    complete: (ending) => ending !== 'upstream_broken',
     broken: (error) => (error instanceof Overspent ? error.reason : 'proxy_failed'),
     ended: finish,
   })

@@ -1,3 +1,4 @@
+import { createServer, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { notify } from '../../../src/store/index.ts'
@@ -13,6 +14,7 @@ import {
   theSecret,
   type World,
 } from '../../support/egress-world.ts'
+import { listenLocally } from '../../support/listening.ts'
 
 /** Tunnels that a rule lets through without ending TLS: for clients that pin the certificate of their server. */
 
@@ -57,6 +59,33 @@ test('row 44: a client that pins its server’s certificate reaches it where a r
     callId,
     data: { method: 'CONNECT', host, port: up.port, path: '', rule: 'egress[0]', credentials: [] },
   })
+})
+
+test('a tunnel that is not ended here is recorded as failed when its upstream breaks off, not when either side closes', async () => {
+  await using world = await makeWorld()
+  let act: (upstream: Socket) => unknown = () => undefined
+  const server = createServer((upstream) => {
+    upstream.on('error', () => undefined).once('data', () => act(upstream))
+  })
+  const port = await listenLocally(server)
+  await world.setRules([blind(port)])
+  let client: Socket
+  const endings: [typeof act, string | null][] = [
+    [(upstream) => upstream.resetAndDestroy(), 'upstream_failed'],
+    [(upstream) => upstream.write('a beginning', () => upstream.resetAndDestroy()), 'upstream_failed'],
+    [(upstream) => upstream.end('all of it'), null],
+    [() => client.destroy(), null],
+  ]
+  for (const [index, [ends, failure]] of endings.entries()) {
+    act = ends
+    client = await opened(world, port)
+    const closed = new Promise((resolve) => client.once('close', resolve))
+    client.resume().write(await clientHello(host))
+    await closed
+    await world.events('egress.allowed', index + 1)
+    expect(await world.outcome()).toMatchObject({ failure })
+  }
+  await new Promise((resolve) => server.close(resolve))
 })
 
 test('row 27: a tunnel that is not ended here is for its own server name in clear, and for TLS', async () => {
