@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { createLog } from '../../src/core/index.ts'
 import { denialBody, denialSentence, printable } from '../../src/egress/decision/denial.ts'
 import { logEnded, logRefusal } from '../../src/egress/records/line.ts'
-import { askedRaw } from '../../src/egress/traffic/deny.ts'
+import { askedRaw } from '../../src/egress/traffic/asked.ts'
 
 // Every octet and more: what parsers let through, and what they should not have.
 const said = fc.string({

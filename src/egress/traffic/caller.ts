@@ -4,7 +4,8 @@ import type { Log } from '../../core/index.ts'
 import type { Denial } from '../decision/denial.ts'
 import { type Identity, type Leases, parseBasic } from '../leases/leases.ts'
 import { headerValues } from '../request/head.ts'
-import type { Asked, Denier } from './deny.ts'
+import type { Asked } from './asked.ts'
+import type { Denier } from './deny.ts'
 
 /** The address that a connection comes from; null when that is this machine, through the proxy's socket. */
 export type CameFrom = (socket: Socket) => string | null

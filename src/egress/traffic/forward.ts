@@ -5,8 +5,10 @@ import { headOf } from '../inbound/http1.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Leases } from '../leases/leases.ts'
 import { forwardTarget } from '../request/tuple.ts'
+import { answerDenial } from './answer-denial.ts'
+import { askedRaw } from './asked.ts'
 import { type CameFrom, identifyCaller, refuseCaller } from './caller.ts'
-import { answerDenial, askedRaw, type Denier } from './deny.ts'
+import type { Denier } from './deny.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Handles a request that was sent to the proxy itself in absolute form, as clients do with plain http. */

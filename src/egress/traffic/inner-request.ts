@@ -1,7 +1,9 @@
 import type { Log } from '../../core/index.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { EgressLimits } from '../types.ts'
-import { answerDenial, askedRaw, type Denier } from './deny.ts'
+import { answerDenial } from './answer-denial.ts'
+import { askedRaw } from './asked.ts'
+import type { Denier } from './deny.ts'
 import type { Exchange } from './exchange.ts'
 import type { Tunnel } from './tunnel.ts'
 

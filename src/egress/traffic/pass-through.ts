@@ -13,7 +13,8 @@ import { type HelloRefusal, judgeClientHello } from '../request/client-hello.ts'
 import type { Destination } from '../request/tuple.ts'
 import type { Connect } from '../upstream/connection.ts'
 import { failureCode, upstreamFailure } from '../upstream/error.ts'
-import { type Asked, type Denier, factsOf } from './deny.ts'
+import { type Asked, factsOf } from './asked.ts'
+import type { Denier } from './deny.ts'
 import { join, through } from './join.ts'
 
 export interface PassThroughDeps {

@@ -4,7 +4,7 @@ import type { Identity } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { type TokenStub, tokenStub } from '../secrets/mint/stub.ts'
-import { factsOf } from './deny.ts'
+import { factsOf } from './asked.ts'
 import type { BodyHold } from './held.ts'
 
 export interface Stubs {

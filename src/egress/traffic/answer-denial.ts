@@ -1,0 +1,46 @@
+import { type Denial, denialBody } from '../decision/denial.ts'
+import type { Inbound } from '../inbound/inbound.ts'
+import { type Asked, toldAs } from './asked.ts'
+
+/**
+ * Answers a refusal. A body that was not read closes the connection, for it may be endless; so does `last`, for
+ * whom a connection is not worth keeping.
+ */
+export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, last = false): void {
+  const { answer } = inbound
+  if (answer.begun() || answer.gone()) {
+    answer.abort()
+    return
+  }
+  const body = denialBody(denial, toldAs(asked))
+  const headers = [
+    ...Object.entries(denialHeaders(denial)).flat(),
+    'content-length',
+    String(Buffer.byteLength(body)),
+  ]
+  // Nor does a stranger keep a connection that others may need.
+  if (last || !inbound.complete() || denial.status === 407) headers.push('connection', 'close')
+  answer.head(denial.status, headers)
+  if (inbound.method !== 'HEAD') answer.sink.write(body)
+  answer.end([])
+}
+
+/** The same to a CONNECT, whose socket is ours to write to; it is closed after. */
+export function connectDenial(denial: Denial, asked: Asked): string {
+  const body = denialBody(denial, toldAs(asked))
+  const headers = { ...denialHeaders(denial), connection: 'close', 'content-length': Buffer.byteLength(body) }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  return `HTTP/1.1 ${denial.status} ${denial.reason}\r\n${lines.join('')}\r\n${body}`
+}
+
+function denialHeaders(denial: Denial): Record<string, string> {
+  return {
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+    'x-toolcrib-denied': denial.reason,
+    ...(denial.status === 407 ? { 'proxy-authenticate': 'Basic realm="toolcrib"' } : {}),
+    ...(denial.status === 429 || denial.status === 503
+      ? { 'retry-after': String(denial.retryAfterSeconds ?? 1) }
+      : {}),
+  }
+}
