@@ -21,8 +21,9 @@ import { createConnect, createTrust } from './upstream/connection.ts'
 import { systemDial } from './upstream/dial.ts'
 import { failureCode } from './upstream/error.ts'
 
-/** How old a look at a lease, a credential or a minted token may be; half of it is spent before the watch looks again. */
+/** How old a look at a lease, a credential or a minted token may be. */
 const maxAgeMs = 500
+/** How often what is under way is held against the rights as they are: with the look, within a second. */
 const watchMs = 400
 const beatMs = 10_000
 /** Notices after which nothing that was looked at before may be used. */

@@ -52,7 +52,7 @@ export {
   liveLeases,
   type RecentCall,
   recentCalls,
-} from './egress-decisions.ts'
+} from './egress-facts.ts'
 export {
   type EgressCaRow,
   egressCaId,

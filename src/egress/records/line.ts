@@ -1,14 +1,14 @@
 import type { AuditEvent, Log } from '../../core/index.ts'
 
-type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>
-type Denied = Extract<AuditEvent, { kind: 'egress.denied' }>
+export type AllowedEvent = Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>
+export type DeniedEvent = Extract<AuditEvent, { kind: 'egress.denied' }>
 
 /** One message for every decision, so that a search finds them all. */
 const message = 'egress decision'
 
 /** A request that was let out and has ended: its event, that event's data as JSON text, and how long it took. */
 export interface Ended {
-  event: Allowed
+  event: AllowedEvent
   data: string
   durationMs: number
 }
@@ -26,7 +26,7 @@ export function logEnded(log: Log, ended: readonly Ended[]): void {
 }
 
 /** The same at `warn` for a refusal that is recorded; of a flood those between are `suppressed`. */
-export function logRefusal(log: Log, event: Denied): void {
+export function logRefusal(log: Log, event: DeniedEvent): void {
   if (!log.isLevelEnabled('warn')) return
   const { principalId, data } = event
   log.warn({ decision: 'denied', principalId: principalId ?? null, ...data }, message)

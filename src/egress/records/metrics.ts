@@ -1,12 +1,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { AuditEvent, EgressOutcome } from '../../core/index.ts'
+import type { EgressOutcome } from '../../core/index.ts'
+import type { AllowedEvent } from './line.ts'
 
 /**
  * What a proxy counts of itself. Labels are sources of the configuration and reasons of
  * docs/reference/egress-denials.md, nothing that a request could choose; a stranger's claimed source is not told.
  */
 export interface Metrics {
-  allowed(event: Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>): void
+  allowed(event: AllowedEvent): void
   finished(sourceId: string, outcome: EgressOutcome): void
   /** Every refusal, recorded or only counted; `sourceId` is undefined where nobody shows a good lease. */
   denied(sourceId: string | undefined, reason: string): void

@@ -3,11 +3,8 @@ import type { AuditEvent, EgressOutcome, Log } from '../../core/index.ts'
 import { copyEvents, type Store, type WrittenEvent } from '../../store/index.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
-import { type Ended, logEnded, logRefusal } from './line.ts'
+import { type AllowedEvent, type DeniedEvent, type Ended, logEnded, logRefusal } from './line.ts'
 import type { Metrics } from './metrics.ts'
-
-type Allowed = Extract<AuditEvent, { kind: 'egress.allowed' | 'egress.would_deny' }>
-type Denied = Extract<AuditEvent, { kind: 'egress.denied' }>
 
 /** The record of one request that was let out. */
 export interface OpenRecord {
@@ -22,8 +19,8 @@ export interface Recorder {
    */
   healthy(principalId: string): boolean
   /** `identity` is whose calls it is joined to: those that run at this moment. */
-  allowed(event: Allowed, identity: Identity): OpenRecord
-  denied(event: Denied): void
+  allowed(event: AllowedEvent, identity: Identity): OpenRecord
+  denied(event: DeniedEvent): void
   /** How many wait to be written. */
   readonly waiting: number
   /** Writes what is still to be written, trying for at most `graceMs`. */
@@ -34,7 +31,7 @@ interface Entry {
   event: AuditEvent
   since: number
   /** Of a request that was let out: whose calls are asked for before it is written, and how long it took once ended. */
-  open: { event: Allowed; identity: Identity; durationMs: number | undefined } | undefined
+  open: { event: AllowedEvent; identity: Identity; durationMs: number | undefined } | undefined
   /** Once in a batch the row is as it is. */
   taken: boolean
   /** Nothing more will be said about it. */

@@ -44,7 +44,7 @@ export type Arrangement =
 type Failed = Extract<Arrangement, { ok: false }>
 
 /** A request as the caller sent it. */
-interface Asked {
+interface CallerRequest {
   rawHeaders: readonly string[]
   path: string
   query: string
@@ -67,7 +67,7 @@ const streams: BodyPlan = { ok: true, form: undefined }
 
 /** What the head alone says about putting a credential into the body, before any of it is read. */
 export function planBody(
-  asked: Pick<Asked, 'rawHeaders'> & { hasBody: boolean },
+  asked: Pick<CallerRequest, 'rawHeaders'> & { hasBody: boolean },
   { bound }: Pick<Arms, 'bound'>,
 ): BodyPlan {
   const inBody = bound.filter(({ slot }) => slot.kind === 'body')
@@ -86,7 +86,7 @@ export function planBody(
  * of it where `planBody` named a form or the signature takes it, and everything else streams.
  */
 export function arrange(
-  asked: Asked,
+  asked: CallerRequest,
   arms: Pick<Arms, 'bound' | 'forms' | 'standIns' | 'signer' | 'identity'>,
   body: { bytes: Buffer; form: BodyForm | undefined } | undefined,
 ): Arrangement {
@@ -147,7 +147,7 @@ interface PlacedHead {
 const constants = new WeakMap<readonly Bound[], Pick<PlacedHead, 'headers' | 'secretFields' | 'used'>>()
 
 /** What most routes come to: fields that do not depend on the request, written once for all of them. */
-function constantHead({ path, query }: Asked, bound: readonly Bound[]): PlacedHead | undefined {
+function constantHead({ path, query }: CallerRequest, bound: readonly Bound[]): PlacedHead | undefined {
   let constant = constants.get(bound)
   if (constant === undefined) {
     const isConstant = bound.every(
@@ -164,7 +164,7 @@ function constantHead({ path, query }: Asked, bound: readonly Bound[]): PlacedHe
   return { ok: true, headers, secretFields, path, query, used }
 }
 
-function placeInHead(asked: Asked, bound: readonly Bound[]): PlacedHead | Failed {
+function placeInHead(asked: CallerRequest, bound: readonly Bound[]): PlacedHead | Failed {
   const headers: [string, string][] = []
   const used: Bound[] = []
   let { path } = asked

@@ -56,7 +56,7 @@ export function createCredentials(options: {
   // Keyed by the sealed text, so a replaced credential is never served from here.
   const opened = new LRUCache<string, Secret>({ max: 500 })
   const compiled = new LRUCache<string, ScrubForms>({ maxSize: preparedBytes, sizeCalculation: bytesOf })
-  const searches = createSearches<Asked>(compile)
+  const searches = createSearches<Arming>(compile)
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
   const keptFor = ({ names, key }: Needs, principalId: PrincipalId): Kept => {
@@ -111,7 +111,7 @@ export function createCredentials(options: {
     },
   }
 
-  async function again({ forms, asked }: Search<Asked>): Promise<void> {
+  async function again({ forms, asked }: Search<Arming>): Promise<void> {
     const { needs, minted, principalId } = asked
     const rows = await credentialsFor(options.store.db, { names: needs.names, principalId })
     const found = new Map<string, string[]>()
@@ -123,7 +123,7 @@ export function createCredentials(options: {
     forms.add(found)
   }
 
-  async function armWith(asked: Asked, rows: CredentialRow[]): Promise<Armed> {
+  async function armWith(asked: Arming, rows: CredentialRow[]): Promise<Armed> {
     const { rule, needs, minted, standIns, principalId } = asked
     const mintedIds: string[] = []
     const bound: Bound[] = []
@@ -174,7 +174,7 @@ export function createCredentials(options: {
   /** What goes to the host without a slot: beside a signature, or from the proxy itself to a token endpoint. */
   async function addAlongside(
     found: Map<string, string[]>,
-    { needs, minted, principalId }: Asked,
+    { needs, minted, principalId }: Arming,
     rows: readonly CredentialRow[],
   ): Promise<{ reason: 'credential_unreadable' | MintFailure; credential: string } | undefined> {
     for (const credential of needs.alongside) {
@@ -270,7 +270,7 @@ interface Kept {
   armed: Map<EgressRule, Armed | Promise<Armed>>
 }
 
-interface Asked {
+interface Arming {
   rule: EgressRule
   needs: Needs
   minted: MintedSpecs

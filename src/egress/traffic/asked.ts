@@ -1,8 +1,8 @@
-import type { AuditEvent } from '../../core/index.ts'
 import { newId } from '../../core/index.ts'
 import { printable } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
+import type { DeniedEvent } from '../records/line.ts'
 import { formatAuthority } from '../request/host.ts'
 
 /** What was asked for, made safe to show and to store; canonical where the request was understood. */
@@ -52,7 +52,7 @@ export function factsOf(
   identity: Identity,
   asked: Asked,
   rule: string,
-): Omit<Extract<AuditEvent, { kind: 'egress.denied' }>['data'], 'reason' | 'suppressed'> {
+): Omit<DeniedEvent['data'], 'reason' | 'suppressed'> {
   return {
     requestId: newId('egr'),
     sourceId: identity.sourceId,

@@ -32,7 +32,7 @@ import { cleanHead, hasMeaning, passAnswer, unsearchable } from './answer.ts'
 import { answerDenial } from './answer-denial.ts'
 import { factsOf } from './asked.ts'
 import { codingOf } from './decode.ts'
-import type { Outgoing } from './outgoing.ts'
+import type { ComposedRequest } from './outgoing.ts'
 import { passWebSocket } from './websocket.ts'
 
 export interface DeliveryDeps {
@@ -50,18 +50,18 @@ export interface DeliveryDeps {
 }
 
 /** A request that may go out, with everything that was decided about it. */
-export interface Allowed {
+export interface AllowedRequest {
   inbound: Inbound
   identity: Identity
   tuple: Tuple
   verdict: Extract<Verdict, { allow: true }>
-  outgoing: Outgoing
+  outgoing: ComposedRequest
 }
 
 /** Takes one allowed request out and its answer back, once, and records how it went. */
 export class Delivery implements UpstreamEvents {
   readonly #deps: DeliveryDeps
-  readonly #asked: Allowed
+  readonly #asked: AllowedRequest
   readonly #record: OpenRecord
   readonly #watch: StandInWatch | undefined
   readonly #passed = { bytes: 0, redactions: 0 }
@@ -79,7 +79,7 @@ export class Delivery implements UpstreamEvents {
   #over = false
 
   /** Queues the record: from here on the request may go out. */
-  constructor(deps: DeliveryDeps, asked: Allowed) {
+  constructor(deps: DeliveryDeps, asked: AllowedRequest) {
     this.#deps = deps
     this.#asked = asked
     const { identity, tuple, verdict, outgoing } = asked

@@ -13,7 +13,7 @@ import { createHeadWatch } from './head-watch.ts'
 import { serveHttp2 } from './inner-http2.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
 import { bytesRefusal, makeServer, refuseBytes, saidBy } from './server.ts'
-import { createTunnelTable, type Tunnel } from './tunnel.ts'
+import type { Tunnel } from './tunnel.ts'
 
 /** What serves the decrypted side of every tunnel; it never listens. */
 export interface Inner {
@@ -22,9 +22,12 @@ export interface Inner {
   close(): void
 }
 
+/** Which tunnel a decrypted socket belongs to. */
+type Tunnels = WeakMap<Duplex, Tunnel>
+
 export function createInner(deps: InnerDeps): Inner {
-  const table = createTunnelTable()
-  const server = makeInnerServer(deps, table)
+  const tunnels: Tunnels = new WeakMap()
+  const server = makeInnerServer(deps, tunnels)
   const heads = createHeadWatch(deps.limits.headersTimeoutMs)
   const http2Deps = { ...deps, heads }
   return {
@@ -32,7 +35,7 @@ export function createInner(deps: InnerDeps): Inner {
       deps.log,
       (secured: TLSSocket, tunnel: Tunnel) => {
         if (secured.alpnProtocol === 'h2') return serveHttp2(http2Deps, tunnel, secured)
-        table.set(secured, tunnel)
+        tunnels.set(secured, tunnel)
         // Node counts a head's time from here on, and until its first byte the tunnel's own holds.
         secured.once(
           'readable',
@@ -52,20 +55,20 @@ export function createInner(deps: InnerDeps): Inner {
   }
 }
 
-function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelTable>): Server {
+function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
   const server = makeServer(deps.limits)
   // From then on Node looks once a second for heads that take too long; this server never listens.
   server.emit('listening')
   /** What ends with a listener that fails: the tunnel it is about. */
   const endTunnel = (socket: Duplex) => {
-    table.get(socket)?.end()
+    tunnels.get(socket)?.end()
     socket.destroy()
   }
   const answers = (expectsContinue: boolean) =>
     contained(
       deps.log,
       (req: IncomingMessage, res: ServerResponse) => {
-        const tunnel = table.get(req.socket)
+        const tunnel = tunnels.get(req.socket)
         if (tunnel === undefined) {
           req.socket.destroy()
           return
@@ -88,7 +91,7 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
     contained(
       deps.log,
       (req: IncomingMessage, stream: Duplex, early: Buffer) => {
-        const tunnel = table.get(req.socket)
+        const tunnel = tunnels.get(req.socket)
         if (tunnel === undefined) stream.destroy()
         else serveUpgrade(deps, tunnel, { req, socket: stream as Socket, early })
       },
@@ -100,7 +103,7 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
     contained(
       deps.log,
       (req: IncomingMessage, socket: Duplex) => {
-        const tunnel = table.get(req.socket)
+        const tunnel = tunnels.get(req.socket)
         if (tunnel === undefined) {
           socket.destroy()
           return
@@ -117,7 +120,7 @@ function makeInnerServer(deps: InnerDeps, table: ReturnType<typeof createTunnelT
       deps.log,
       (error: Error, socket: Duplex) => {
         const reason = bytesRefusal(error)
-        const tunnel = table.get(socket)
+        const tunnel = tunnels.get(socket)
         if (tunnel !== undefined) {
           const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
           deps.denier.deny(tunnel.identity, asked, reason, 'request')

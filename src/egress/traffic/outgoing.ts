@@ -11,13 +11,13 @@ import type { BodyHold, HeldBody, HoldFailure } from './held.ts'
 type Allowing = Extract<Verdict, { allow: true }>
 
 /** The request as it is sent. It holds credentials: what is recorded and shown is the tuple. */
-export interface Outgoing extends Omit<Arranged, 'headers'> {
+export interface ComposedRequest extends Omit<Arranged, 'headers'> {
   /** The fields to send, signed now where they are. */
   headersAt(nowMs: number): string[]
 }
 
 export type Composed =
-  | { ok: true; outgoing: Outgoing }
+  | { ok: true; outgoing: ComposedRequest }
   | { ok: false; reason: PlacementRefusal | 'signing_refused'; credential?: string }
 
 /**

@@ -136,7 +136,7 @@ async function passBytes(
   const outward = through((chunk, push) => {
     passed.out += chunk.length
     const over = deps.allowance.send(identity.principalId, chunk.length)
-    if (over !== undefined) throw new Overspent(over.reason)
+    if (over !== undefined) throw new OverspentError(over.reason)
     push(chunk)
   })
   const inward = through((chunk, push) => {
@@ -151,7 +151,7 @@ async function passBytes(
     idleMs: deps.idleMs,
     // Who may close when is for the two of them to know; a server that means it does not reset.
     complete: (ending) => ending !== 'upstream_broken',
-    broken: (error) => (error instanceof Overspent ? error.reason : 'proxy_failed'),
+    broken: (error) => (error instanceof OverspentError ? error.reason : 'proxy_failed'),
     ended: finish,
   })
   end = (failure) => joined.end(failure)
@@ -165,7 +165,7 @@ interface Standing {
   record: OpenRecord
 }
 
-class Overspent extends Error {
+class OverspentError extends Error {
   readonly reason: DenialReason
 
   constructor(reason: DenialReason) {

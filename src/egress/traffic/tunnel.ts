@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Identity } from '../leases/leases.ts'
@@ -128,16 +127,4 @@ function handshakeReason(error: Error): DenialReason {
     code === 'ERR_SSL_HTTPS_PROXY_REQUEST'
     ? 'tunnel_not_tls'
     : 'tls_failed'
-}
-
-/** Which tunnel a decrypted socket belongs to. */
-export function createTunnelTable(): {
-  set(socket: Duplex, tunnel: Tunnel): void
-  get(socket: Duplex): Tunnel | undefined
-} {
-  const table = new WeakMap<Duplex, Tunnel>()
-  return {
-    set: (socket, tunnel) => void table.set(socket, tunnel),
-    get: (socket) => table.get(socket),
-  }
 }

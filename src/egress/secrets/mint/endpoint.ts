@@ -8,7 +8,7 @@ import type { Destination, Tuple } from '../../request/tuple.ts'
 import type { TokenRequest } from './oauth.ts'
 
 /** What came of asking a token endpoint. `unsent`: not one byte of the request left, so nothing can have happened. */
-export type Asked =
+export type EndpointReply =
   | { kind: 'unsent'; code: string }
   | { kind: 'lost'; code: string }
   | { kind: 'answered'; status: number; body: string }
@@ -56,13 +56,13 @@ export async function askEndpoint(
   spec: MintedSpec,
   asked: TokenRequest,
   principalId: PrincipalId,
-): Promise<Asked> {
+): Promise<EndpointReply> {
   const deadline = AbortSignal.timeout(deps.timeoutMs)
   const reached = await reach(deps, spec, principalId, deadline)
   return reached.kind === 'reached' ? await exchange(deps, spec, asked, reached.socket, deadline) : reached
 }
 
-type Reached = { kind: 'reached'; socket: Duplex } | Extract<Asked, { kind: 'unsent' }>
+type Reached = { kind: 'reached'; socket: Duplex } | Extract<EndpointReply, { kind: 'unsent' }>
 
 /** A connection on which nothing was sent yet. One that stands only after the deadline is closed unused. */
 async function reach(
@@ -105,9 +105,9 @@ async function exchange(
   asked: TokenRequest,
   socket: Duplex,
   deadline: AbortSignal,
-): Promise<Asked> {
+): Promise<EndpointReply> {
   const { host, port, method, path } = tokenEndpoint(spec)
-  const { promise, resolve } = Promise.withResolvers<Asked>()
+  const { promise, resolve } = Promise.withResolvers<EndpointReply>()
   const length = String(Buffer.byteLength(asked.body))
   const framing = ['Accept-Encoding', 'identity', 'Content-Length', length, 'Connection', 'close']
   const outgoing = http.request({
@@ -136,7 +136,7 @@ async function exchange(
 /** The whole body, or nothing: one that breaks off, is encoded or too long says nothing for certain. */
 function readAnswer(
   answer: IncomingMessage,
-  resolve: (asked: Asked) => void,
+  resolve: (reply: EndpointReply) => void,
   fail: (error: unknown) => void,
 ): void {
   answer.on('error', fail)
