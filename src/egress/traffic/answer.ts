@@ -35,7 +35,7 @@ export interface Passed {
 /**
  * Passes an answer on as it comes, decoded and searched for `forms` if there are any, trailers too. `ended` is told
  * once how it went: an error, of the upstream or of the search, closes the answer where it stands and lets nothing
- * more out.
+ * more out. `threw` is told what the search threw.
  */
 export function passAnswer(options: {
   from: UpstreamAnswer
@@ -45,6 +45,7 @@ export function passAnswer(options: {
   vouched: boolean
   passed: Passed
   ended: (failure: 'upstream_failed' | 'scrub_failed' | null) => void
+  threw: (error: unknown) => void
 }): void {
   const { from, to, forms, passed } = options
   const coding = forms === undefined || from.headOnly ? 'none' : codingOf(from.rawHeaders)
@@ -76,7 +77,8 @@ export function passAnswer(options: {
     if (over) return
     try {
       step()
-    } catch {
+    } catch (err) {
+      options.threw(err)
       end('scrub_failed')
     }
   }

@@ -26,7 +26,7 @@ import type {
   UpstreamRequest,
 } from '../upstream/channel.ts'
 import { authorityOf } from '../upstream/connection.ts'
-import { failureCode, upstreamFailure } from '../upstream/error.ts'
+import { failureCode, failurePlace, upstreamFailure } from '../upstream/error.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { cleanHead, hasMeaning, passAnswer, unsearchable } from './answer.ts'
 import { answerDenial } from './answer-denial.ts'
@@ -195,6 +195,7 @@ export class Delivery implements UpstreamEvents {
       vouched,
       passed: this.#passed,
       ended: (failure) => this.#finish(failure),
+      threw: (err) => this.#threw(err),
     })
   }
 
@@ -226,6 +227,7 @@ export class Delivery implements UpstreamEvents {
       frames: this.#frames,
       idleMs: this.#deps.webSocketIdleMs,
       ended: (failure) => this.#finish(failure),
+      threw: (err) => this.#threw(err),
     })
   }
 
@@ -237,6 +239,14 @@ export class Delivery implements UpstreamEvents {
       'upstream request failed',
     )
     this.#fail(upstreamFailure(err))
+  }
+
+  #threw(err: unknown): void {
+    const { sourceId } = this.#asked.identity
+    this.#deps.log.error(
+      { code: failureCode(err), place: failurePlace(err), sourceId },
+      'an answer was cut off: it could not be searched for credentials',
+    )
   }
 
   timedOut(): void {

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { CallId } from '../../core/index.ts'
+import type { CallId, Log } from '../../core/index.ts'
 import { createMeter } from '../bounds/limits.ts'
 import {
   type Denial,
@@ -52,6 +52,7 @@ export function createDenier(options: {
   metrics: Metrics
   /** Says to whoever runs these calls what was refused, so that their results can. */
   tell: (callIds: CallId[], sentence: string) => void
+  log: Log
 }): Denier {
   // A program that tries again and again is told once.
   const told = new LRUCache<string, true>({ max: 1_000, ttl: 10_000 })
@@ -103,7 +104,7 @@ export function createDenier(options: {
             data: { ...data, callIds },
           })
         })
-        .catch(() => undefined)
+        .catch((err: unknown) => options.log.error({ err, reason }, 'a refusal could not be recorded'))
       return denial
     },
     denyStranger(asked, claimedSource) {

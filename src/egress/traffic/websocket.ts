@@ -39,6 +39,8 @@ export function passWebSocket(options: {
   frames: PassedFrames
   idleMs: number
   ended: (failure: Failure | null) => void
+  /** Told what was thrown on the way, other than about frames. */
+  threw: (error: unknown) => void
 }): void {
   const { client, passed, frames, watch } = options
 
@@ -78,7 +80,10 @@ export function passWebSocket(options: {
     idleMs: options.idleMs,
     complete: () => fromClient.closed || fromUpstream.closed,
     broken: (error, side) => {
-      if (!(error instanceof FrameError)) return side === 'client' ? 'proxy_failed' : 'scrub_failed'
+      if (!(error instanceof FrameError)) {
+        options.threw(error)
+        return side === 'client' ? 'proxy_failed' : 'scrub_failed'
+      }
       return side === 'client' ? 'websocket_malformed' : 'upstream_failed'
     },
     ended: options.ended,

@@ -28,3 +28,12 @@ export function failureCode(error: unknown): string {
   }
   return codes.join(' < ')
 }
+
+/** Where in the code an error was thrown, for the log: without its message, for the same reason. */
+export function failurePlace(error: unknown): string[] {
+  const lines = error instanceof Error ? (error.stack ?? '').split('\n') : []
+  return lines
+    .filter((line) => /^\s+at /.test(line))
+    .map((line) => line.trim())
+    .slice(0, 5)
+}

@@ -290,6 +290,34 @@ test('a WebSocket is held to the bytes that a person may send, and ends when not
     .toBe(true)
 })
 
+test('a WebSocket that cannot be searched any more is cut off, and the log says where, without its bytes', async () => {
+  await using world = await makeWorld()
+  await using up = await startWebSocketUpstream(world.upstreamContext, (socket) => {
+    socket.send(theSecret.slice(0, 20), { fin: false })
+    // More than any server has a reason to send in the middle of a message.
+    for (let at = 0; at < 600; at++) socket.ping('p'.repeat(125))
+  })
+  await world.setRules([rule(host, up.port, { ...opens, inject: injectBearer })])
+  const { closed, messages } = await mustOpen(world, { host, port: up.port })
+  expect(await closed).toBe(1_006)
+  expect(messages).toEqual([])
+  expect(await world.outcome()).toMatchObject({ failure: 'scrub_failed' })
+  const line = world
+    .logged()
+    .split('\n')
+    .find((one) => one.includes('could not be searched'))
+  expect(JSON.parse(line ?? '{}')).toMatchObject({
+    place: [
+      expect.stringContaining('scrub-messages.ts'),
+      expect.anything(),
+      expect.anything(),
+      expect.anything(),
+      expect.anything(),
+    ],
+  })
+  expect(world.logged()).not.toContain(theSecret.slice(0, 20))
+})
+
 test('a placeholder in a frame stays what it is, and is recorded', async () => {
   await using world = await makeWorld()
   const heard: string[] = []

@@ -1,0 +1,68 @@
+import { PassThrough } from 'node:stream'
+import { expect, test } from 'vitest'
+import { compileSecrets } from '../../src/egress/secrets/scrub.ts'
+import { passAnswer } from '../../src/egress/traffic/answer.ts'
+import type { BodyReader } from '../../src/egress/upstream/channel.ts'
+
+/** An answer whose search throws at the second piece, as only a defect of ours could make it. */
+async function passBroken() {
+  const forms = compileSecrets(['the-secret-that-nobody-sees'])
+  let searches = 0
+  const broken = {
+    ...forms,
+    search: {
+      each: (...searched: Parameters<typeof forms.search.each>) => {
+        // The head, the first piece, the second.
+        searches += 1
+        if (searches === 3) throw new RangeError(`about ${searched[0].toString()}`)
+        return forms.search.each(...searched)
+      },
+    } as typeof forms.search,
+  }
+  let reader: BodyReader | undefined
+  const sink = new PassThrough()
+  const told: unknown[] = []
+  const passed = { bytes: 0, redactions: 0 }
+  passAnswer({
+    from: {
+      status: 200,
+      rawHeaders: ['content-type', 'text/plain'],
+      headOnly: false,
+      untilClose: false,
+      plain: () => true,
+      read: (given) => {
+        reader = given
+      },
+      pause: () => undefined,
+      resume: () => undefined,
+    },
+    to: {
+      sink,
+      begun: () => true,
+      gone: () => false,
+      head: () => undefined,
+      flush: () => undefined,
+      end: () => told.push('ended well'),
+      abort: () => told.push('aborted'),
+      onClosed: () => undefined,
+    },
+    forms: broken,
+    vouched: true,
+    passed,
+    ended: (failure) => told.push(failure),
+    threw: (error) => told.push(error),
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  reader?.data(Buffer.from('a first piece, '))
+  reader?.data(Buffer.from('a second with the-secret-that-nobody-sees'))
+  reader?.data(Buffer.from(', a third'))
+  reader?.ended([])
+  return { told, text: String(sink.read() ?? ''), passed }
+}
+
+test('invariant 2: an answer whose search fails is cut off there, nothing more of it is let out, and what was thrown is told', async () => {
+  const { told, text, passed } = await passBroken()
+  expect(text).toBe('a first piece, ')
+  expect(told).toEqual([expect.any(RangeError), 'aborted', 'scrub_failed'])
+  expect(passed.bytes).toBe('a first piece, '.length)
+})
