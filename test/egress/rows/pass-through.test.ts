@@ -129,10 +129,10 @@ test('a tunnel that is not ended here ends with its lease, its rule, and the byt
   const up = await world.upstream((req, res) => req.on('end', () => res.end('ok')).resume())
   const closing = async (secured: TLSSocket, act: () => Promise<unknown>) => {
     const closed = new Promise((resolve) => secured.once('close', resolve))
-    const began = Date.now()
     await act()
+    const acted = Date.now()
     await closed
-    return Date.now() - began
+    return Date.now() - acted
   }
   await world.setRules([blind(up.port)])
   const first = await pinned(world, up.port)
