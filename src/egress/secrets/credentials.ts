@@ -2,24 +2,25 @@ import { LRUCache } from 'lru-cache'
 import {
   type Binding,
   type EgressRule,
-  type MintedSpec,
   type MintedSpecs,
   parseSlot,
   slotsOverlap,
 } from '../../catalog/index.ts'
-import { AppError, isKeyPem, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
+import { AppError, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
 import { type CredentialRow, credentialsFor, type Store } from '../../store/index.ts'
-import { chooseCredential, type OpeningKey, openCredential, placeholderFor } from '../../vault/index.ts'
+import { type OpeningKey, placeholderFor } from '../../vault/index.ts'
 import type { Arms } from './arrange.ts'
 import { armIdentity } from './client-identity.ts'
 import { createSearches, type Found, type Search } from './live-forms.ts'
 import type { Mint } from './mint/mint.ts'
-import { mintOrder, missingInput } from './mint/recipe.ts'
+import { missingInput } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
 import { type Needs, needsOf, specOf } from './needs.ts'
+import { readings } from './readings.ts'
 import { bytesOf, compileSecrets, type ScrubForms } from './scrub.ts'
 import { armSigner } from './sign/arm.ts'
 import { type Bound, filled, type StandIn } from './slot.ts'
+import { createValues, type Value } from './values.ts'
 
 /** What a route needs of the vault, or why it cannot be had; then the request is refused, never sent without. */
 export type Armed =
@@ -53,8 +54,7 @@ export function createCredentials(options: {
   log: Log
 }): Credentials {
   const kept = new LRUCache<string, Kept>({ max: 2_000, ttl: options.maxAgeMs })
-  // Keyed by the sealed text, so a replaced credential is never served from here.
-  const opened = new LRUCache<string, Secret>({ max: 500 })
+  const { valueOf, openRow } = createValues(options)
   const compiled = new LRUCache<string, ScrubForms>({ maxSize: preparedBytes, sizeCalculation: bytesOf })
   const searches = createSearches<Arming>(compile)
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
@@ -71,15 +71,6 @@ export function createCredentials(options: {
       kept.set(whose, entry)
     }
     return entry
-  }
-
-  const openRow = async (row: CredentialRow): Promise<Secret> => {
-    const key = `${row.name} ${row.scope} ${row.scopeId} ${row.sealed}`
-    const kept = opened.get(key)
-    if (kept !== undefined) return kept
-    const secret = await openCredential(options.keys, row)
-    opened.set(key, secret)
-    return secret
   }
 
   return {
@@ -189,56 +180,6 @@ export function createCredentials(options: {
     return undefined
   }
 
-  /** Asks for a token only if it is `wanted` here; otherwise the answer is searched for one that there is. */
-  function valueOf(
-    credential: string,
-    minted: MintedSpecs,
-    rows: readonly CredentialRow[],
-    principalId: PrincipalId,
-    wanted: boolean,
-  ): Promise<Value | 'credential_unreadable' | MintFailure | undefined> {
-    const spec = specOf(minted, credential)
-    return spec === undefined
-      ? stored(credential, rows, principalId)
-      : minting(credential, spec, rows, principalId, wanted)
-  }
-
-  /** Undefined where there is none for this person. */
-  async function stored(
-    name: string,
-    rows: readonly CredentialRow[],
-    principalId: PrincipalId,
-  ): Promise<Value | 'credential_unreadable' | undefined> {
-    const row = chooseCredential(rows, name, principalId)
-    if (row === undefined) return undefined
-    try {
-      const secret = await openRow(row)
-      // What is for signing or for TLS never goes into a request, in whatever slot.
-      return isKeyPem(secret.reveal())
-        ? 'credential_unreadable'
-        : { secret, key: row.sealed, former: [], mintedId: undefined }
-    } catch (err) {
-      options.log.error({ err, credential: row.name }, 'credential cannot be opened')
-      return 'credential_unreadable'
-    }
-  }
-
-  async function minting(
-    name: string,
-    spec: MintedSpec,
-    rows: readonly CredentialRow[],
-    principalId: PrincipalId,
-    wanted: boolean,
-  ): Promise<Value | MintFailure | undefined> {
-    const order = mintOrder(name, spec, rows, principalId)
-    if (order === undefined) return undefined
-    const token = await (wanted ? options.mint.token(order) : options.mint.existing(order))
-    if (token === undefined) return undefined
-    if (!token.ok) return token.reason
-    const former = token.former.map((each) => each.reveal())
-    return { secret: token.secret, key: token.key, former, mintedId: token.id }
-  }
-
   function standInsOf(rules: readonly EgressRule[], principalId: PrincipalId): readonly StandIn[] {
     const byPerson = standInsKept.get(rules) ?? new LRUCache({ max: 1_000 })
     standInsKept.set(rules, byPerson)
@@ -276,14 +217,6 @@ interface Arming {
   minted: MintedSpecs
   standIns: readonly StandIn[]
   principalId: PrincipalId
-}
-
-/** A value to inject; `key` names it, and what else must not come back, among all that an answer is searched for. */
-interface Value {
-  secret: Secret
-  key: string
-  former: string[]
-  mintedId: string | undefined
 }
 
 const unarmed: Omit<Arms, 'standIns'> = {
@@ -327,16 +260,4 @@ function standInsFor(rules: readonly EgressRule[], principalId: PrincipalId): St
 
 function searched(binding: Binding, value: Value): [string, string[]] {
   return [`${binding.into} ${value.key}`, [...readings(binding, value.secret.reveal()), ...value.former]]
-}
-
-/** The secret, and what an upstream reads out of it when it is a user and password. */
-function readings({ into, format }: Binding, secret: string): string[] {
-  const inBase64 = /^basic /i.test(format) && /^[A-Za-z0-9+/]+={0,2}$/.test(secret)
-  const pair = inBase64 ? Buffer.from(secret, 'base64').toString('latin1') : into === 'basic' ? secret : ''
-  const colon = pair.indexOf(':')
-  const password = pair.slice(colon + 1)
-  // Some services take a key for the user, with a password that is empty or that everybody knows.
-  const open = password.length < 4 || password === 'x-oauth-basic'
-  const user = open && colon !== -1 ? pair.slice(0, colon) : ''
-  return [secret, ...[pair, password, user].filter((text) => text.length >= 4)]
 }
