@@ -259,5 +259,6 @@ function standInsFor(rules: readonly EgressRule[], principalId: PrincipalId): St
 }
 
 function searched(binding: Binding, value: Value): [string, string[]] {
-  return [`${binding.into} ${value.key}`, [...readings(binding, value.secret.reveal()), ...value.former]]
+  const values = [value.secret.reveal(), ...value.former]
+  return [`${binding.into} ${binding.format} ${value.key}`, values.flatMap((each) => readings(binding, each))]
 }
