@@ -44,7 +44,7 @@ export interface Vault {
   /**
    * Seals the value to the newest egress key and stores it, in place of an older one. Throws `invalid_input` for
    * a value that cannot travel in a header and is no private key in PEM (which is for signing or for TLS and never
-   * travels), or that is too short to be searched for in answers;
+   * travels), or that answers cannot be searched for: too short, a word of JSON, a short number;
    * `not_found` for an unknown principal, `unavailable` while no egress proxy has published a key.
    */
   setCredential(target: CredentialTarget & { value: Secret; by: string }): Promise<void>
@@ -57,6 +57,8 @@ export interface Vault {
 const maxBytes = 64 * 1024
 /** A shorter value stands in any text by chance: to mask it would destroy answers, and hide nothing. */
 const minLength = 4
+/** A shorter number stands in others by chance, such as ids and times. */
+const minDigits = 8
 
 export function createVault({ store, log }: { store: Store; log: Log }): Vault {
   /** The key may be retired between the look and the write; the database then refuses, and the newest is taken. */
@@ -178,5 +180,15 @@ function checkValue(name: string, value: Secret): void {
     refuse(
       `is shorter than ${minLength} characters`,
       `answers cannot be searched for it: have the upstream give out a secret of at least ${minLength}`,
+    )
+  if (/^(?:true|false|null|none|undefined)$/i.test(text))
+    refuse(
+      'is a word of JSON or of a program',
+      'it stands in nearly every answer and would be masked there: have the upstream give out a secret of its own',
+    )
+  if (text.length < minDigits && /^[-+]?[\d.]+(?:e[-+]?\d*)?$/i.test(text))
+    refuse(
+      `is a number of fewer than ${minDigits} characters`,
+      `it stands in other numbers and would be masked there: have the upstream give out a secret with letters, or of at least ${minDigits}`,
     )
 }

@@ -99,6 +99,17 @@ test('row 14: a value that a header cannot carry whole is refused when it is set
     await expect(vault.setCredential({ ...target, value: new Secret(value) })).rejects.toThrow(
       /^the value for ORDERS_KEY is shorter than 4 characters; [^q~]*at least 4/,
     )
+  // So does a word of JSON, and a short number in longer ones: `{"ok":****}`.
+  for (const value of ['true', 'False', 'null', 'None', 'undefined'])
+    await expect(vault.setCredential({ ...target, value: new Secret(value) })).rejects.toThrow(
+      'the value for ORDERS_KEY is a word of JSON or of a program; it stands in nearly every answer',
+    )
+  for (const value of ['1234', '-1.5', '1e10', '0000000'])
+    await expect(vault.setCredential({ ...target, value: new Secret(value) })).rejects.toThrow(
+      'the value for ORDERS_KEY is a number of fewer than 8 characters; it stands in other numbers',
+    )
+  for (const value of ['12345678', '1234a', 'truest'])
+    await vault.setCredential({ ...target, value: new Secret(value) })
   const certificate = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
   await expect(vault.setCredential({ ...target, value: new Secret(certificate) })).rejects.toThrow(
     'the value for ORDERS_KEY is a certificate without its private key; give the private key before',

@@ -10,6 +10,9 @@ const credentials = z.looseObject({
   credentials: z.array(place.extend({ keyId: z.string(), updatedAt: z.string(), updatedBy: z.string() })),
 })
 
+/** Below this many characters a value is met in texts that know nothing of it. */
+const easilyMet = 8
+
 export function addCredentials(program: Command, io: CliIo): void {
   const group = program.command('credentials').description('secrets for the wire: set, list, remove')
 
@@ -24,6 +27,10 @@ export function addCredentials(program: Command, io: CliIo): void {
     if (stripped) session.say('One line break at the end of the value was stripped.')
     const body = { value: value.reveal(), for: text(session.options.for) }
     const answer = await session.put(at`/credentials/${name}`, body, place)
+    if (body.value.length < easilyMet)
+      session.say(
+        `A value of fewer than ${easilyMet} characters may stand in answers by chance, and is masked there too; a longer one is not.`,
+      )
     session.show(answer, () => `${describe(answer)} is set.\n`)
   })
 
