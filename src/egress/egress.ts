@@ -110,6 +110,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   })
   stack.defer(() => mint.close())
   const credentials = createCredentials({ store, keys: keys.opening, mint, maxAgeMs, log })
+  stack.defer(() => credentials.close())
   const { front, live, upstream } = assemble({
     leases,
     rulesAt: (version) => rules.at(version),

@@ -109,17 +109,25 @@ export async function deleteCredential(
 /** The rows of these names that could apply to the principal: their own and the global ones. */
 export async function credentialsFor(
   db: Executor,
-  which: { names: string[]; principalId: PrincipalId },
+  { names, principalId }: { names: readonly string[]; principalId: PrincipalId },
 ): Promise<CredentialRow[]> {
-  if (which.names.length === 0) return []
+  return await credentialsForAny(db, { names, principalIds: [principalId] })
+}
+
+/** The same for several principals at once: the global ones and each one's own. */
+export async function credentialsForAny(
+  db: Executor,
+  { names, principalIds }: { names: readonly string[]; principalIds: readonly PrincipalId[] },
+): Promise<CredentialRow[]> {
+  if (names.length === 0 || principalIds.length === 0) return []
   return await db
     .selectFrom('credentials')
     .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed', 'version'])
-    .where('name', 'in', which.names)
+    .where('name', 'in', names)
     .where((or) =>
       or.or([
         or('scope', '=', 'global'),
-        or.and([or('scope', '=', 'principal'), or('scope_id', '=', which.principalId)]),
+        or.and([or('scope', '=', 'principal'), or('scope_id', 'in', principalIds)]),
       ]),
     )
     .execute()

@@ -36,6 +36,7 @@ export {
 export {
   type CredentialRow,
   credentialsFor,
+  credentialsForAny,
   deleteCredential,
   listCredentialNames,
   principalExists,

@@ -13,6 +13,8 @@ import { copiesIn, readableHead } from './stand-ins.ts'
 export interface Arms {
   bound: readonly Bound[]
   forms: LiveForms | undefined
+  /** An answer is being searched until what is returned is called, once. */
+  searching: () => () => void
   /** Every placeholder that this source may hold; a copy that was not replaced is recorded. */
   standIns: readonly StandIn[]
   signer: Signer | undefined

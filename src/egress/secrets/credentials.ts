@@ -11,21 +11,26 @@ import { type CredentialRow, credentialsFor, type Store } from '../../store/inde
 import { type OpeningKey, placeholderFor } from '../../vault/index.ts'
 import type { Arms } from './arrange.ts'
 import { armIdentity } from './client-identity.ts'
-import { createSearches, type Found, type Search } from './live-forms.ts'
+import type { Sought } from './live-forms.ts'
 import type { Mint } from './mint/mint.ts'
 import { missingInput } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
 import { type Needs, needsOf, specOf } from './needs.ts'
-import { readings } from './readings.ts'
 import { bytesOf, compileSecrets, type ScrubForms } from './scrub.ts'
 import { armSigner } from './sign/arm.ts'
 import { type Bound, filled, type StandIn } from './slot.ts'
-import { createValues, type Value } from './values.ts'
+import { soughtBeside, soughtIn } from './sought.ts'
+import { type Asking, createUnderWay } from './under-way.ts'
+import { createValues, type Reading } from './values.ts'
 
 /** What a route needs of the vault, or why it cannot be had; then the request is refused, never sent without. */
 export type Armed =
   | { ok: true; arms: Arms }
-  | { ok: false; reason: 'credential_missing' | 'injection_forbidden' | MintFailure; credential: string }
+  | {
+      ok: false
+      reason: 'credential_missing' | 'injection_forbidden' | 'proxy_overloaded' | MintFailure
+      credential: string
+    }
 
 export interface Credentials {
   /**
@@ -44,6 +49,8 @@ export interface Credentials {
   invalidate(): void
   /** A credential was set, rotated or removed: answers under way are searched for what there is now. */
   changed(): void
+  /** Looks no more after what answers under way are searched for. */
+  close(): Promise<void>
 }
 
 export function createCredentials(options: {
@@ -56,7 +63,7 @@ export function createCredentials(options: {
   const kept = new LRUCache<string, Kept>({ max: 2_000, ttl: options.maxAgeMs })
   const { valueOf, openRow } = createValues(options)
   const compiled = new LRUCache<string, ScrubForms>({ maxSize: preparedBytes, sizeCalculation: bytesOf })
-  const searches = createSearches<Arming>(compile)
+  const underWay = createUnderWay({ ...options, valueOf, compile })
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
   const keptFor = ({ names, key }: Needs, principalId: PrincipalId): Kept => {
@@ -67,7 +74,7 @@ export function createCredentials(options: {
         kept.delete(whose)
         throw new AppError('unavailable', 'credentials cannot be read', { cause })
       })
-      entry = { rows, armed: new Map() }
+      entry = { rows, readAt: performance.now(), armed: new Map() }
       kept.set(whose, entry)
     }
     return entry
@@ -78,13 +85,14 @@ export function createCredentials(options: {
       const standIns = standInsOf(rules, principalId)
       const needs = needsOf(rule, rules, minted)
       if (needs.names.length === 0) return { ok: true, arms: { ...unarmed, standIns } }
-      const { rows, armed } = keptFor(needs, principalId)
-      const asked = { rule, needs, minted, standIns, principalId }
+      const { rows, readAt, armed } = keptFor(needs, principalId)
+      const asking = { rules, needs, minted, principalId, reading: undefined, readAt }
+      const armNow = async () => await armWith(rule, asking, standIns, await rows)
       // A token may be another one for the next request; what is stored is the same as long as its rows are.
-      if (needs.mints) return rows.then((read) => armWith(asked, read))
+      if (needs.mints) return armNow()
       let found = armed.get(rule)
       if (found === undefined) {
-        found = rows.then((read) => armWith(asked, read))
+        found = armNow()
         armed.set(rule, found)
         found.then(
           (settled) => armed.set(rule, settled),
@@ -94,35 +102,27 @@ export function createCredentials(options: {
       return found
     },
     invalidate: () => kept.clear(),
-    changed() {
-      for (const search of searches.inUse())
-        again(search).catch((err: unknown) =>
-          options.log.warn({ err }, 'answers under way could not be searched for what is new'),
-        )
-    },
+    changed: () => underWay.changed(),
+    close: () => underWay.close(),
   }
 
-  async function again({ forms, asked }: Search<Arming>): Promise<void> {
+  async function armWith(
+    rule: EgressRule,
+    asked: Asking,
+    standIns: readonly StandIn[],
+    rows: readonly CredentialRow[],
+  ): Promise<Armed> {
     const { needs, minted, principalId } = asked
-    const rows = await credentialsFor(options.store.db, { names: needs.names, principalId })
-    const found = new Map<string, string[]>()
-    for (const binding of needs.atHost) {
-      const value = await valueOf(binding.credential, minted, rows, principalId, false)
-      if (typeof value === 'object') found.set(...searched(binding, value))
-    }
-    await addAlongside(found, asked, rows)
-    forms.add(found)
-  }
-
-  async function armWith(asked: Arming, rows: CredentialRow[]): Promise<Armed> {
-    const { rule, needs, minted, standIns, principalId } = asked
+    const place = underWay.place(principalId, rule.host)
+    const asking = place.ask(asked)
+    const reading = underWay.read(asking, rows, asked.readAt)
     const mintedIds: string[] = []
     const bound: Bound[] = []
-    const found = new Map<string, string[]>()
+    const found: Sought[] = []
     for (const binding of needs.atHost) {
       const { credential } = binding
       const wanted = rule.inject.includes(binding)
-      const value = await valueOf(credential, minted, rows, principalId, wanted)
+      const value = await valueOf(credential, reading, wanted)
       if (value === undefined) {
         if (wanted) {
           // Of what is minted it is a part that is missing, and that is what can be set.
@@ -134,48 +134,55 @@ export function createCredentials(options: {
       }
       // One that is stored and cannot be opened could come back unrecognised.
       if (typeof value === 'string') return { ok: false, reason: value, credential }
-      found.set(...searched(binding, value))
+      underWay.tell(value)
+      found.push(soughtIn(binding, value))
       if (!wanted) continue
       const each = bind(binding, value.secret, principalId)
       if (each === undefined || bound.some(({ slot }) => slotsOverlap(slot, each.slot)))
         return { ok: false, reason: 'injection_forbidden', credential }
       if (!fits(each)) return { ok: false, reason: 'credential_unreadable', credential }
-      if (value.mintedId !== undefined) mintedIds.push(value.mintedId)
+      if (value.token !== undefined) mintedIds.push(value.token.id)
       bound.push(each)
     }
     const signing =
       rule.sign === undefined ? undefined : await armSigner(rule.sign, rows, principalId, openRow)
     if (signing?.ok === false) return signing
-    const closed = await addAlongside(found, asked, rows)
+    const closed = await addAlongside(found, needs, reading)
     if (closed !== undefined) return { ok: false, ...closed }
     const { client_certificate: shown } = rule
     const armed = shown === undefined ? undefined : await armIdentity(shown, rows, principalId, openRow)
     if (armed?.ok === false) return armed
     // Where a token may yet be minted an answer that begins without one is searched, too.
-    const forms =
-      found.size === 0 && !needs.mints ? undefined : searches.of(`${principalId} ${rule.host}`, asked)
-    forms?.add(found)
-    const rejected = () => mintedIds.forEach((id) => options.mint.rejected(id))
+    const isSearched = found.length > 0 || needs.mints
+    if (isSearched && !place.forms.add(found))
+      return { ok: false, reason: 'proxy_overloaded', credential: needs.names.join(' ') }
     const signer = signing?.signer
     const identity = armed?.identity
-    const vouched = forms !== undefined || signer !== undefined || identity !== undefined
-    return { ok: true, arms: { bound, forms, standIns, signer, identity, vouched, rejected } }
+    const arms: Arms = {
+      bound,
+      forms: isSearched ? place.forms : undefined,
+      searching: isSearched ? () => underWay.use(place, asking, found) : unarmed.searching,
+      standIns,
+      signer,
+      identity,
+      vouched: isSearched || signer !== undefined || identity !== undefined,
+      rejected: () => mintedIds.forEach((id) => options.mint.rejected(id)),
+    }
+    return { ok: true, arms }
   }
 
   /** What goes to the host without a slot: beside a signature, or from the proxy itself to a token endpoint. */
   async function addAlongside(
-    found: Map<string, string[]>,
-    { needs, minted, principalId }: Arming,
-    rows: readonly CredentialRow[],
+    found: Sought[],
+    { alongside }: Needs,
+    reading: Reading,
   ): Promise<{ reason: 'credential_unreadable' | MintFailure; credential: string } | undefined> {
-    for (const credential of needs.alongside) {
-      const value = await valueOf(credential, minted, rows, principalId, false)
+    for (const credential of alongside) {
+      const value = await valueOf(credential, reading, false)
       if (typeof value === 'string') return { reason: value, credential }
       if (value === undefined) continue
-      const secret = value.secret.reveal()
-      // RFC 6749 section 2.3.1: in a Basic header to a token endpoint it is form-encoded first.
-      const encoded = new URLSearchParams({ '': secret }).toString().slice(1)
-      found.set(`alongside ${value.key}`, [secret, ...(encoded === secret ? [] : [encoded]), ...value.former])
+      underWay.tell(value)
+      found.push(soughtBeside(credential, value))
     }
     return undefined
   }
@@ -191,11 +198,14 @@ export function createCredentials(options: {
     return standIns
   }
 
-  function compile(found: Found): ScrubForms {
-    const key = [...found.keys()].sort().join('\n')
+  function compile(sought: readonly Sought[]): ScrubForms {
+    const key = sought
+      .map((each) => `${each.of} ${each.key}`)
+      .sort()
+      .join('\n')
     let forms = compiled.get(key)
     if (forms === undefined) {
-      forms = compileSecrets([...found.values()].flat())
+      forms = compileSecrets(sought.flatMap(({ texts }) => texts))
       compiled.set(key, forms)
     }
     return forms
@@ -208,20 +218,14 @@ const preparedBytes = 96 * 1024 * 1024
 /** What was read for a person and some names, and what came of it for each rule. */
 interface Kept {
   rows: Promise<CredentialRow[]>
+  readAt: number
   armed: Map<EgressRule, Armed | Promise<Armed>>
-}
-
-interface Arming {
-  rule: EgressRule
-  needs: Needs
-  minted: MintedSpecs
-  standIns: readonly StandIn[]
-  principalId: PrincipalId
 }
 
 const unarmed: Omit<Arms, 'standIns'> = {
   bound: [],
   forms: undefined,
+  searching: () => () => undefined,
   signer: undefined,
   identity: undefined,
   vouched: false,
@@ -256,9 +260,4 @@ function standInsFor(rules: readonly EgressRule[], principalId: PrincipalId): St
     if (text !== undefined) byText.set(text, { credential: binding.credential, text })
   }
   return [...byText.values()]
-}
-
-function searched(binding: Binding, value: Value): [string, string[]] {
-  const values = [value.secret.reveal(), ...value.former]
-  return [`${binding.into} ${binding.format} ${value.key}`, values.flatMap((each) => readings(binding, each))]
 }

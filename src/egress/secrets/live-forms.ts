@@ -1,99 +1,135 @@
 import type { FormSearch } from './form-search.ts'
 import { compileSecrets, type ScrubForms } from './scrub.ts'
 
-/** Secrets by what names them: a sealed text, and the slot where the slot says how it is read. */
-export type Found = ReadonlyMap<string, readonly string[]>
+/** One credential in one slot, and the texts by which it could come back. */
+export interface Sought {
+  /** What it is, whatever its value. */
+  of: string
+  /** Names the value. */
+  key: string
+  texts: readonly string[]
+}
 
-/** Of what was sent to a host before; more than any person has there at a time. */
-const mostKept = 24
+/** Versions of one credential that are searched for when no answer under way began with them. */
+const mostVersions = 8
+/** Of all texts together: more is not to be made ready while others wait. */
+const mostTexts = 512
+const mostCharacters = 512 * 1024
+
+interface Kept extends Sought {
+  /** Answers under way that began with it. */
+  answers: number
+}
 
 /**
  * What the answers of one host to one person are searched for. It grows with what is sent there: an answer that began
  * before, a stream or a WebSocket, is searched for the new as well from its next byte on, and still for the old.
+ * Nothing that an answer under way began with is forgotten, nor the newest version of anything while there is one.
  */
 export class LiveForms implements ScrubForms {
-  readonly #compile: (found: Found) => ScrubForms
-  #found: Found = new Map()
-  #forms: ScrubForms = nothing
+  readonly #compile: (sought: readonly Sought[]) => ScrubForms
+  /** By name, the oldest first. */
+  #kept = new Map<string, Kept>()
+  /** Made when they are first searched by. */
+  #forms: ScrubForms | undefined = nothing
   #answers = 0
+  #lacks = false
 
-  constructor(compile: (found: Found) => ScrubForms) {
+  constructor(compile: (sought: readonly Sought[]) => ScrubForms) {
     this.#compile = compile
   }
 
   get search(): FormSearch {
-    return this.#forms.search
+    return this.#made().search
   }
 
   get byFirst(): ScrubForms['byFirst'] {
-    return this.#forms.byFirst
+    return this.#made().byFirst
   }
 
   get shortest(): number {
-    return this.#forms.shortest
+    return this.#made().shortest
   }
 
   get longest(): number {
-    return this.#forms.longest
+    return this.#made().longest
   }
 
-  /** To be called before any of `found` is sent. */
-  add(found: Found): void {
-    if ([...found.keys()].every((key) => this.#found.has(key))) return
-    const before = [...this.#found].filter(([key]) => !found.has(key))
-    const room = Math.max(0, mostKept - found.size)
-    this.#found = new Map([...before.slice(Math.max(0, before.length - room)), ...found])
-    this.#forms = this.#compile(this.#found)
+  /**
+   * To be called before any of `found` is sent. False when there is no room for it beside what answers under way need:
+   * then it must not be sent.
+   */
+  add(found: readonly Sought[]): boolean {
+    const missing = found.filter((each) => !this.#kept.has(nameOf(each)))
+    if (missing.length === 0) return !this.#lacks
+    const kept = this.#withRoom(
+      [...this.#kept.values(), ...missing.map((each) => ({ ...each, answers: 0 }))],
+      new Set(found.map(nameOf)),
+    )
+    if (kept === undefined) return false
+    this.#kept = new Map(kept.map((each) => [nameOf(each), each]))
+    this.#forms = undefined
+    return !this.#lacks
   }
 
-  /** An answer is being searched until what is returned is called, once. */
-  use(): () => void {
+  /**
+   * The same of what is sent or may be whatever is said here: where there is no room, answers under way are cut off,
+   * for a search from now on throws.
+   */
+  insist(found: readonly Sought[]): void {
+    if (!this.add(found) && this.#answers > 0) this.#lacks = true
+  }
+
+  /** An answer that began with `found` is being searched until what is returned is called, once. */
+  use(found: readonly Sought[]): () => void {
     this.#answers += 1
-    return () => void (this.#answers -= 1)
+    this.insist(found)
+    const held = found.flatMap((each) => this.#kept.get(nameOf(each)) ?? [])
+    for (const each of held) each.answers += 1
+    return () => {
+      for (const each of held) each.answers -= 1
+      this.#answers -= 1
+      if (this.#answers === 0) this.#lacks = false
+    }
   }
 
   get inUse(): boolean {
     return this.#answers > 0
   }
+
+  #made(): ScrubForms {
+    if (this.#lacks) throw new Error('there are more credentials than answers can be searched for')
+    this.#forms ??= this.#compile([...this.#kept.values()])
+    return this.#forms
+  }
+
+  /** Without old versions of what nobody began with, and if that is not enough without any that can be missed. */
+  #withRoom(all: readonly Kept[], found: ReadonlySet<string>): readonly Kept[] | undefined {
+    const needed = (each: Kept) => each.answers > 0 || found.has(nameOf(each))
+    const newer = new Map<string, number>()
+    const recent = all
+      .toReversed()
+      .filter((each) => {
+        const count = newer.get(each.of) ?? 0
+        newer.set(each.of, count + 1)
+        return count < mostVersions || needed(each)
+      })
+      .reverse()
+    if (fits(recent)) return recent
+    const newest = this.inUse ? new Map(recent.map((each) => [each.of, each])) : new Map<string, Kept>()
+    const few = recent.filter((each) => needed(each) || newest.get(each.of) === each)
+    return fits(few) ? few : undefined
+  }
 }
 
 const nothing = compileSecrets([])
 
-/** What is searched for at one place, and what was asked for there last. */
-export interface Search<Asked> {
-  forms: LiveForms
-  asked: Asked
+function nameOf({ of, key }: Sought): string {
+  return `${of} ${key}`
 }
 
-export interface Searches<Asked> {
-  /** The one of this place, a person and a host, for as long as anybody holds it. */
-  of(place: string, asked: Asked): LiveForms
-  /** Those by which some answer is being searched now. */
-  inUse(): Search<Asked>[]
-}
-
-export function createSearches<Asked>(compile: (found: Found) => ScrubForms): Searches<Asked> {
-  const known = new Map<string, { forms: WeakRef<LiveForms>; asked: Asked }>()
-  const dropped = new FinalizationRegistry<string>((place) => {
-    if (known.get(place)?.forms.deref() === undefined) known.delete(place)
-  })
-  return {
-    of(place, asked) {
-      const kept = known.get(place)
-      const forms = kept?.forms.deref()
-      if (kept !== undefined && forms !== undefined) {
-        kept.asked = asked
-        return forms
-      }
-      const made = new LiveForms(compile)
-      known.set(place, { forms: new WeakRef(made), asked })
-      dropped.register(made, place)
-      return made
-    },
-    inUse: () =>
-      [...known.values()].flatMap(({ forms: held, asked }) => {
-        const forms = held.deref()
-        return forms?.inUse === true ? [{ forms, asked }] : []
-      }),
-  }
+function fits(sought: readonly Sought[]): boolean {
+  const texts = new Set(sought.flatMap((each) => each.texts))
+  const characters = [...texts].reduce((sum, text) => sum + text.length, 0)
+  return texts.size <= mostTexts && characters <= mostCharacters
 }

@@ -1,36 +1,59 @@
 import { LRUCache } from 'lru-cache'
-import type { MintedSpec, MintedSpecs } from '../../catalog/index.ts'
+import type { MintedSpecs } from '../../catalog/index.ts'
 import { isKeyPem, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
 import type { CredentialRow } from '../../store/index.ts'
 import { chooseCredential, type OpeningKey, openCredential } from '../../vault/index.ts'
 import type { Mint } from './mint/mint.ts'
-import { mintOrder } from './mint/recipe.ts'
+import { type MintOrder, mintOrder, tokenId } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
-import { specOf } from './needs.ts'
+import { type Needs, specOf } from './needs.ts'
+
+/** What was read of the vault for one person, and what can be minted from it, by name. */
+export interface Reading {
+  rows: readonly CredentialRow[]
+  orders: ReadonlyMap<string, { order: MintOrder; tokenId: string } | undefined>
+  principalId: PrincipalId
+}
+
+/** The reading of these rows for what goes to a host. */
+export function readingOf(
+  { atHost, alongside }: Pick<Needs, 'atHost' | 'alongside'>,
+  minted: MintedSpecs,
+  rows: readonly CredentialRow[],
+  principalId: PrincipalId,
+): Reading {
+  const orders = new Map<string, { order: MintOrder; tokenId: string } | undefined>()
+  for (const name of [...atHost.map(({ credential }) => credential), ...alongside]) {
+    const spec = specOf(minted, name)
+    if (spec === undefined || orders.has(name)) continue
+    const order = mintOrder(name, spec, rows, principalId)
+    orders.set(name, order && { order, tokenId: tokenId(order) })
+  }
+  return { rows, orders, principalId }
+}
 
 /** A value to inject; `key` names it, and what else must not come back, among all that an answer is searched for. */
 export interface Value {
   secret: Secret
   key: string
   former: string[]
-  mintedId: string | undefined
+  /** Of what is minted: this very token, and what it is a token for, whoever asks. */
+  token: { id: string; tokenId: string } | undefined
 }
 
 export interface Values {
   /**
-   * The value of a credential for one person, out of the rows read for them; undefined where there is none. Asks for a
+   * The value of a credential, out of what was read for one person; undefined where there is none for them. Asks for a
    * token only if it is `wanted` here; otherwise the answer is searched for one that there is. Throws `unavailable`
    * when the database must be asked for tokens and cannot be.
    */
-  valueOf(
+  valueOf: (
     credential: string,
-    minted: MintedSpecs,
-    rows: readonly CredentialRow[],
-    principalId: PrincipalId,
+    reading: Reading,
     wanted: boolean,
-  ): Promise<Value | 'credential_unreadable' | MintFailure | undefined>
+  ) => Promise<Value | 'credential_unreadable' | MintFailure | undefined>
   /** Opens a stored one; throws `internal` when this proxy does not hold its key. */
-  openRow(row: CredentialRow): Promise<Secret>
+  openRow: (row: CredentialRow) => Promise<Secret>
 }
 
 /** Opens what is stored and asks for what is minted. */
@@ -53,8 +76,7 @@ export function createValues(options: {
 
   async function stored(
     name: string,
-    rows: readonly CredentialRow[],
-    principalId: PrincipalId,
+    { rows, principalId }: Reading,
   ): Promise<Value | 'credential_unreadable' | undefined> {
     const row = chooseCredential(rows, name, principalId)
     if (row === undefined) return undefined
@@ -63,7 +85,7 @@ export function createValues(options: {
       // What is for signing or for TLS never goes into a request, in whatever slot.
       return isKeyPem(secret.reveal())
         ? 'credential_unreadable'
-        : { secret, key: row.sealed, former: [], mintedId: undefined }
+        : { secret, key: row.sealed, former: [], token: undefined }
     } catch (err) {
       options.log.error({ err, credential: row.name }, 'credential cannot be opened')
       return 'credential_unreadable'
@@ -71,27 +93,21 @@ export function createValues(options: {
   }
 
   async function minting(
-    name: string,
-    spec: MintedSpec,
-    rows: readonly CredentialRow[],
-    principalId: PrincipalId,
+    { order, tokenId }: { order: MintOrder; tokenId: string },
     wanted: boolean,
   ): Promise<Value | MintFailure | undefined> {
-    const order = mintOrder(name, spec, rows, principalId)
-    if (order === undefined) return undefined
     const token = await (wanted ? options.mint.token(order) : options.mint.existing(order))
     if (token === undefined) return undefined
     if (!token.ok) return token.reason
     const former = token.former.map((each) => each.reveal())
-    return { secret: token.secret, key: token.key, former, mintedId: token.id }
+    return { secret: token.secret, key: token.key, former, token: { id: token.id, tokenId } }
   }
 
   return {
-    valueOf(credential, minted, rows, principalId, wanted) {
-      const spec = specOf(minted, credential)
-      return spec === undefined
-        ? stored(credential, rows, principalId)
-        : minting(credential, spec, rows, principalId, wanted)
+    async valueOf(credential, reading, wanted) {
+      if (!reading.orders.has(credential)) return await stored(credential, reading)
+      const ordered = reading.orders.get(credential)
+      return ordered === undefined ? undefined : await minting(ordered, wanted)
     },
     openRow,
   }

@@ -33,7 +33,7 @@ export function oneLease(lease: string, sourceId: string): Leases {
 /** One credential, for the `authorization` of every rule that injects. */
 export function oneCredential(key: string): Credentials {
   const forms = new LiveForms(() => compileSecrets([key]))
-  forms.add(new Map([['key', [key]]]))
+  forms.add([{ of: 'key', key: '', texts: [key] }])
   const secret = new Secret(key)
   return {
     arm: ({ inject: [binding] }) => ({
@@ -44,6 +44,7 @@ export function oneCredential(key: string): Credentials {
             ? []
             : [{ binding, slot: { kind: 'header', name: 'authorization' }, secret, placeholder: undefined }],
         forms,
+        searching: () => () => undefined,
         standIns: [],
         signer: undefined,
         identity: undefined,
@@ -53,6 +54,7 @@ export function oneCredential(key: string): Credentials {
     }),
     invalidate: () => undefined,
     changed: () => undefined,
+    close: () => Promise.resolve(),
   }
 }
 

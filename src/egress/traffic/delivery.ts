@@ -84,7 +84,7 @@ export class Delivery implements UpstreamEvents {
     this.#asked = asked
     const { identity, tuple, verdict, outgoing } = asked
     const { standIns } = verdict.arms
-    this.#searched = verdict.arms.forms?.use() ?? (() => undefined)
+    this.#searched = verdict.arms.searching()
     this.#watch = standIns.length === 0 ? undefined : new StandInWatch(standIns)
     const data = {
       ...factsOf(identity, tuple, verdict.rule),
@@ -215,9 +215,17 @@ export class Delivery implements UpstreamEvents {
     this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
     const { forms, vouched } = verdict.arms
     const watch = this.#watch
+    let head: string[]
+    try {
+      head = cleanHead(rawHeaders, forms && new Scrubber(forms), vouched)
+    } catch (err) {
+      this.#threw(err)
+      socket.destroy()
+      return this.#fail('proxy_failed')
+    }
     this.#frames = { sent: 0, received: 0 }
     passWebSocket({
-      client: webSocket.open(cleanHead(rawHeaders, forms && new Scrubber(forms), vouched)),
+      client: webSocket.open(head),
       upstream: socket,
       early,
       forms,

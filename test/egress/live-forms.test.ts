@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest'
+import { LiveForms, type Sought } from '../../src/egress/secrets/live-forms.ts'
+import { compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
+
+const version = (of: string, n: number): Sought => ({ of, key: `${n}`, texts: [`${of}-secret-${n}.`] })
+const big = (of: string): Sought => ({ of, key: of, texts: [of.repeat(200 * 1024)] })
+const live = () => new LiveForms((sought) => compileSecrets(sought.flatMap(({ texts }) => texts)))
+
+function shown(forms: LiveForms, text: string): string {
+  const scrubber = new Scrubber(forms)
+  return scrubber.push(Buffer.from(text)).toString() + scrubber.end().toString()
+}
+
+test('of each credential the newest versions are searched for, and every one that an answer began with', () => {
+  const forms = live()
+  forms.add([version('alone', 0)])
+  const end = forms.use([version('busy', 0)])
+  for (let n = 1; n <= 50; n += 1) forms.add([version('busy', n)])
+  expect(shown(forms, 'alone-secret-0.')).toMatch(/^\*+$/)
+  for (const n of [0, 43, 50]) expect(shown(forms, `busy-secret-${n}.`)).toMatch(/^\*+$/)
+  expect(shown(forms, 'busy-secret-20.')).toBe('busy-secret-20.')
+  end()
+  forms.add([version('busy', 51)])
+  expect(shown(forms, 'busy-secret-0.')).toBe('busy-secret-0.')
+})
+
+test('what answers under way began with is not forgotten for want of room: what is more is refused', () => {
+  const forms = live()
+  const end = forms.use([big('ab')])
+  expect(forms.add([big('cd')])).toBe(false)
+  expect(forms.add([version('small', 1)])).toBe(true)
+  end()
+  expect(forms.add([big('cd')])).toBe(true)
+})
+
+test('where what is sent anyway finds no room, answers under way are cut off, and only they', () => {
+  const forms = live()
+  const end = forms.use([big('ab')])
+  const scrubber = new Scrubber(forms)
+  forms.insist([big('cd')])
+  expect(() => scrubber.push(Buffer.from('x'.repeat(100)))).toThrow('more credentials than answers')
+  expect(forms.add([version('small', 1)])).toBe(false)
+  end()
+  expect(forms.add([version('small', 1)])).toBe(true)
+})
+
+test('nothing is made ready before it is searched by, and then once', () => {
+  let made = 0
+  const forms = new LiveForms((sought) => {
+    made += 1
+    return compileSecrets(sought.flatMap(({ texts }) => texts))
+  })
+  for (let n = 0; n < 5; n += 1) forms.add([version('busy', n)])
+  expect(made).toBe(0)
+  shown(forms, 'busy-secret-4.')
+  shown(forms, 'busy-secret-4.')
+  expect(made).toBe(1)
+})
