@@ -131,7 +131,8 @@ export function createMint(options: MintOptions): Mint {
     if (answer.kind === 'refused') {
       const end = answer.final ? 'refused' : 'release'
       const reason = answer.code === 'too_many_requests' ? 'mint_unavailable' : 'mint_refused'
-      await settle.failed(order, claim, { reason, code: answer.code, after: end })
+      const { code, refreshToken } = answer
+      await settle.failed(order, claim, { reason, code, after: end, refreshToken })
       return bad(reason)
     }
     const kept = await settle.minted(id, order, claim, answer)

@@ -10,8 +10,11 @@ export interface TokenRequest {
 /** What a token endpoint said. Only `token` and `refused` are certain; anything else may have used the grant up. */
 export type TokenAnswer =
   | { kind: 'token'; token: Secret; lifetimeMs: number; refreshToken: Secret | undefined }
-  /** `final`: the grant itself is no longer good, so asking again is no use. */
-  | { kind: 'refused'; final: boolean; code: string }
+  /**
+   * `final`: the grant itself is no longer good, so asking again is no use. `refreshToken`: the one to ask with from
+   * now on, where the server gave what is no token for us and yet spent the old one.
+   */
+  | { kind: 'refused'; final: boolean; code: string; refreshToken?: Secret | undefined }
   | { kind: 'unclear' }
 
 type OAuthSpec = Extract<MintedSpec, { kind: `oauth_${string}` }>
@@ -61,29 +64,49 @@ const errorCodes = [
   'invalid_scope',
 ]
 
+/** Of those that answer 200 to everything: the server fell over, and may have spent the refresh token before. */
+const serverFailed = /server|internal|fatal|time_?out|unavailable/i
+/** RFC 9449 and its like: with each request the client shows a key. Any other name is of a bearer token. */
+const needsProof = /^(?:dpop|mac|pop)$/i
+
 /**
  * Reads the answer of RFC 6749, sections 5.1 and 5.2. A refusal counts as certain only as that section writes it: a
- * client error with a JSON `error`; or 429, by which a server says that it did not look.
+ * client error with a JSON `error`; or 429, by which a server says that it did not look. Slack and GitHub write the
+ * same `error` with 200, in place of a token.
  */
 export function readOAuthAnswer(status: number, body: string): TokenAnswer {
   if (status === 429) return { kind: 'refused', final: false, code: 'too_many_requests' }
   const parsed = parseJson(body)
   if (!isRecord(parsed)) return { kind: 'unclear' }
-  const { error } = parsed
-  if (status >= 400 && status < 500 && typeof error === 'string' && /^[\x20-\x7e]{1,60}$/.test(error)) {
-    const code = errorCodes.includes(error) ? error : 'other_error'
-    return { kind: 'refused', final: error === 'invalid_grant', code }
+  if (status >= 400 && status < 500) return refusal(parsed['error']) ?? { kind: 'unclear' }
+  return status >= 200 && status < 300 ? readSuccess(parsed) : { kind: 'unclear' }
+}
+
+function readSuccess(answer: Record<string, unknown>): TokenAnswer {
+  const { error, access_token, token_type, expires_in, refresh_token } = answer
+  if (isNone(access_token)) {
+    const failed = typeof error === 'string' && serverFailed.test(error)
+    return (failed ? undefined : refusal(error)) ?? { kind: 'unclear' }
   }
-  if (status !== 200) return { kind: 'unclear' }
-  const { access_token, token_type, expires_in, refresh_token } = parsed
+  const refreshToken = isNone(refresh_token) ? undefined : asTokenText(refresh_token)
+  if (refreshToken === undefined && !isNone(refresh_token)) return { kind: 'unclear' }
+  if (typeof token_type === 'string' && needsProof.test(token_type))
+    return { kind: 'refused', final: false, code: 'token_type', refreshToken }
   const token = asTokenText(access_token)
-  if (token === undefined) return { kind: 'unclear' }
-  if (typeof token_type === 'string' && !/^(?:bearer|token)$/i.test(token_type)) return { kind: 'unclear' }
-  const refreshToken =
-    refresh_token === undefined || refresh_token === null ? undefined : asTokenText(refresh_token)
-  if (refresh_token !== undefined && refresh_token !== null && refreshToken === undefined)
-    return { kind: 'unclear' }
-  return { kind: 'token', token, lifetimeMs: lifetime(expires_in), refreshToken }
+  if (token !== undefined) return { kind: 'token', token, lifetimeMs: lifetime(expires_in), refreshToken }
+  return refreshToken === undefined
+    ? { kind: 'unclear' }
+    : { kind: 'refused', final: false, code: 'token_unusable', refreshToken }
+}
+
+function refusal(error: unknown): TokenAnswer | undefined {
+  if (typeof error !== 'string' || !/^[\x20-\x7e]{1,60}$/.test(error)) return undefined
+  const code = errorCodes.includes(error) ? error : 'other_error'
+  return { kind: 'refused', final: error === 'invalid_grant', code }
+}
+
+function isNone(value: unknown): boolean {
+  return value === undefined || value === null || value === ''
 }
 
 /** A token as a header can carry it (RFC 6750 allows less). */

@@ -22,6 +22,8 @@ export interface MintFailed {
   code: string
   /** What becomes of the claim: `release` lets the next request try again. */
   after: 'release' | 'uncertain' | 'refused'
+  /** The one to ask with from now on; it is kept, as `minted` keeps it, when the claim is released. */
+  refreshToken?: Secret | undefined
 }
 
 /** Writes down what came of a claim. Each tries for `patienceMs` while the database cannot be asked; none rejects. */
@@ -62,23 +64,25 @@ export function createSettlement(options: {
     }
   }
 
+  /** What takes the place of the refresh token that was spent; undefined where none was, or no other was given. */
+  const sealRotated = async ({ spec, rows: [row] }: MintOrder, refreshToken: Secret | undefined) =>
+    spec.kind !== 'oauth_refresh_token' || refreshToken === undefined
+      ? undefined
+      : { ...row, ...(await sealToNewest(store, refreshToken, (keyId) => ({ ...row, keyId }))) }
+
   return {
     async minted(id, order, claim, answer) {
       const [row] = order.rows
-      const refreshToken = order.spec.kind === 'oauth_refresh_token' ? answer.refreshToken : undefined
       const { lifetimeMs } = answer
       const renewMs = renewAfter(lifetimeMs)
       const since = performance.now()
       // Sealed anew for each attempt: the key may have been retired between two of them.
       const write = async () => {
         const token = await sealToNewest(store, answer.token, (keyId) => tokenContext(id, keyId))
-        const rotated =
-          refreshToken === undefined
-            ? undefined
-            : await sealToNewest(store, refreshToken, (keyId) => ({ ...row, keyId }))
+        const rotated = await sealRotated(order, answer.refreshToken)
         return await store.db.transaction().execute(async (tx) => {
           if (!(await releaseMintClaim(tx, claim))) return undefined
-          if (rotated !== undefined && !(await rotateCredential(tx, { ...row, ...rotated }))) return undefined
+          if (rotated !== undefined && !(await rotateCredential(tx, rotated))) return undefined
           await putMintedToken(tx, { id, credentialId: row.id, ...token, renewMs, lifetimeMs })
           await appendEvents(tx, [
             {
@@ -91,12 +95,13 @@ export function createSettlement(options: {
               },
             },
           ])
-          return token.sealed
+          return { sealed: token.sealed, rotated: rotated !== undefined }
         })
       }
-      const sealed = await insist({ credential: order.name }, write)
-      if (sealed === undefined) return undefined
-      log.info({ credential: order.name, rotated: refreshToken !== undefined }, 'token minted')
+      const kept = await insist({ credential: order.name }, write)
+      if (kept === undefined) return undefined
+      const { sealed, rotated } = kept
+      log.info({ credential: order.name, rotated }, 'token minted')
       const now = performance.now()
       return options.tokens.hold({
         id,
@@ -108,16 +113,20 @@ export function createSettlement(options: {
       })
     },
 
-    async failed(order, claim, { reason, code, after }) {
+    async failed(order, claim, { reason, code, after, refreshToken }) {
       log.warn({ credential: order.name, reason, code }, 'no token could be minted')
-      const write = async () =>
+      const write = async () => {
+        const rotated = after === 'release' ? await sealRotated(order, refreshToken) : undefined
         await store.db.transaction().execute(async (tx) => {
-          if (after === 'release') await releaseMintClaim(tx, claim)
-          else await closeMintClaim(tx, claim, after)
+          if (after === 'release') {
+            const ours = await releaseMintClaim(tx, claim)
+            if (ours && rotated !== undefined) await rotateCredential(tx, rotated)
+          } else await closeMintClaim(tx, claim, after)
           await appendEvents(tx, [
             { kind: 'credential.mint_failed', ...ownerOf(order), data: { ...factsOf(order), reason, code } },
           ])
         })
+      }
       await insist({ credential: order.name }, write)
     },
 
