@@ -6,6 +6,8 @@ import { createHash, createHmac } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 
 const hex = (data: string | Buffer) => createHash('sha256').update(data).digest('hex')
+/** What arrived: Node reads each byte of a header as one character. */
+const bytes = (text: string) => Buffer.from(text, 'latin1')
 
 /** Why the signature is not good; undefined when it is. */
 export function whyNotSigned(
@@ -43,10 +45,10 @@ export function whyNotSigned(
   const path = service === 's3' ? url.pathname : url.pathname.split('/').map(strict).join('/')
   const headers = listed.map(
     (name) =>
-      `${name}:${(req.headersDistinct[name] ?? []).map((v) => v.trim().replaceAll(/ +/g, ' ')).join(',')}\n`,
+      `${name}:${(req.headersDistinct[name] ?? []).map((v) => v.replaceAll(/^[ \t]+|[ \t]+$/g, '').replaceAll(/ +/g, ' ')).join(',')}\n`,
   )
   const canonical = [req.method, path, query, headers.join(''), names, payload].join('\n')
-  const toSign = `AWS4-HMAC-SHA256\n${date}\n${day}/${region}/${service}/aws4_request\n${hex(canonical)}`
+  const toSign = `AWS4-HMAC-SHA256\n${date}\n${day}/${region}/${service}/aws4_request\n${hex(bytes(canonical))}`
   const key = [day, region, service, 'aws4_request'].reduce<string | Buffer>(
     (under, part) => createHmac('sha256', under).update(part).digest(),
     `AWS4${keys.secret}`,

@@ -103,7 +103,8 @@ export function signSigv4(
   }
   const { text, signedHeaders } = canonicalRequest({ ...request, headers }, service, bodyHash)
   const credentialScope = `${time.slice(0, 8)}/${region}/${service}/aws4_request`
-  const toSign = [algorithm, time, credentialScope, sha256Of(text)].join('\n')
+  // Each character of a header stands for one byte of it.
+  const toSign = [algorithm, time, credentialScope, sha256Of(Buffer.from(text, 'latin1'))].join('\n')
   const mac = (key: string | Buffer, data: string) => createHmac('sha256', key).update(data).digest()
   let key = mac(`AWS4${keys.secretAccessKey.reveal()}`, time.slice(0, 8))
   for (const part of [region, service, 'aws4_request']) key = mac(key, part)
@@ -133,7 +134,7 @@ function canonicalRequest(request: Signable, service: string, bodyHash: string) 
     const name = (request.headers[i] ?? '').toLowerCase()
     if (name !== 'content-type' && name !== 'content-md5' && !name.startsWith('x-amz-')) continue
     const list = values.get(name) ?? []
-    list.push((request.headers[i + 1] ?? '').trim().replace(/ +/g, ' '))
+    list.push(trimmed(request.headers[i + 1] ?? '').replace(/ +/g, ' '))
     values.set(name, list)
   }
   const names = [...values.keys()].sort()
@@ -192,5 +193,10 @@ export function sha256Of(data: string | Buffer): string {
 }
 
 function valuesOf(headers: readonly string[], wanted: string): string[] {
-  return headerValues(headers, wanted).map((value) => value.trim())
+  return headerValues(headers, wanted).map(trimmed)
+}
+
+/** Without the space that HTTP allows around a value: to `trim` the last byte of `à` is space, too. */
+function trimmed(value: string): string {
+  return value.replace(/^[ \t]+|[ \t]+$/g, '')
 }
