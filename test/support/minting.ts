@@ -90,3 +90,33 @@ export async function makeMintWorld(options: Parameters<typeof makeWorld>[0] = {
 
 export const clientCredentials = { kind: 'oauth_client_credentials', scopes: ['orders.read', 'orders.write'] }
 export const refreshGrant = { kind: 'oauth_refresh_token', refresh_token: 'REFRESH_TOKEN' }
+
+/**
+ * An API that says every token that was ever issued. It takes one on every path but `/open`, which is only searched
+ * for it; `answer` says with which status, or waits.
+ */
+export async function makeEcho(
+  minting: MintWorld,
+  answer: (path: string) => number | Promise<number> = () => 200,
+) {
+  const { world, server, auth } = minting
+  const arrived: string[] = []
+  const echo = await world.upstream((req, res) => {
+    const path = req.url ?? ''
+    arrived.push(`${path} ${req.headers.authorization}`)
+    void Promise.resolve(answer(path)).then((status) => {
+      res.writeHead(status)
+      res.end(`said: ${server.issued.join(' ')} ${req.headers.authorization}`)
+    })
+  })
+  const inject = [{ credential: 'API_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }]
+  const token_url = `https://${authHost}:${auth.port}/oauth/token`
+  const client = { client_id: server.clientId, client_secret: 'CLIENT_SECRET' }
+  await world.setRules(
+    [rule(apiHost, echo.port, { paths: ['/open'] }), rule(apiHost, echo.port, { inject } as never)],
+    'orders',
+    { minted: { API_TOKEN: { ...clientCredentials, ...client, token_url, address: '127.0.0.1' } } },
+  )
+  const ask = (path: string, egress: Egress = world.egress) => minting.ask({ port: echo.port, path, egress })
+  return { ask, arrived }
+}
