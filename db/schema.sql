@@ -98,6 +98,7 @@ CREATE TABLE former_tokens (
   sealed text NOT NULL,
   minted_at timestamp with time zone NOT NULL,
   expires_at timestamp with time zone NOT NULL,
+  recipe text,
   CONSTRAINT former_tokens_credential_id_fkey FOREIGN KEY (credential_id) REFERENCES credentials(id) ON DELETE CASCADE,
   CONSTRAINT former_tokens_pkey PRIMARY KEY (number)
 );
@@ -139,6 +140,7 @@ CREATE TABLE minted_tokens (
   minted_at timestamp with time zone NOT NULL DEFAULT now(),
   renew_at timestamp with time zone NOT NULL,
   expires_at timestamp with time zone NOT NULL,
+  recipe text,
   CONSTRAINT minted_tokens_credential_id_fkey FOREIGN KEY (credential_id) REFERENCES credentials(id) ON DELETE CASCADE,
   CONSTRAINT minted_tokens_pkey PRIMARY KEY (id)
 );

@@ -7,6 +7,8 @@ import type { Executor } from './database.ts'
 export interface MintedToken {
   id: string
   credentialId: CredentialId
+  /** The same as of `id`, but for the values that an admin gave it. */
+  recipe: string
   keyId: string
   sealed: string
 }
@@ -26,54 +28,57 @@ export interface MintClaim {
 export type ClaimTaken = 'mine' | 'busy' | 'overdue' | 'uncertain' | 'refused'
 
 /** A token that has not ended, as the database has it; times from now on, and none is negative but `freshMs`. */
-export interface SearchableToken extends MintedToken {
+export interface SearchableToken extends Pick<MintedToken, 'id' | 'keyId' | 'sealed'> {
   ageMs: number
   /** For how long it need not be renewed; zero or less when it must not be handed out. */
   freshMs: number
   endsMs: number
 }
 
-/** So that an upstream which refuses every token in turn does not make each answer's search longer and longer. */
-const mostSearched = 32
+/**
+ * Of those that are made from the same. It is two days of tokens that are renewed every hour, and bounds what each
+ * answer is searched for where an upstream refuses every token in turn.
+ */
+const mostKept = 50
 
 /**
- * The tokens of this id that have not ended, whichever proxy minted them, the newest first: what an answer must be
- * searched for. At most the 32 newest; times are the database's.
+ * The tokens that have not ended of this id, and of what is made from the same with whatever value, whichever proxy
+ * minted them: what an answer must be searched for. The one to hand out comes first, then the newest; at most 50.
+ * Times are the database's.
  */
-export async function searchableTokens(db: Executor, id: string): Promise<SearchableToken[]> {
-  const shared = ['id', 'credential_id as credentialId', 'key_id as keyId', 'sealed'] as const
-  const times = [
-    sql<number>`(extract(epoch FROM now() - minted_at) * 1000)::float8`.as('ageMs'),
-    sql<number>`(extract(epoch FROM expires_at - now()) * 1000)::float8`.as('endsMs'),
-  ] as const
-  return await db
-    .selectFrom('minted_tokens')
-    .select([
-      ...shared,
-      ...times,
-      sql<number>`(extract(epoch FROM renew_at - now()) * 1000)::float8`.as('freshMs'),
-    ])
-    .where('id', '=', id)
-    .where('expires_at', '>', sql<Date>`now()`)
-    .unionAll(
-      db
-        .selectFrom('former_tokens')
-        .select([...shared, ...times, sql<number>`0::float8`.as('freshMs')])
-        .where('id', '=', id)
-        .where('expires_at', '>', sql<Date>`now()`),
+export async function searchableTokens(
+  db: Executor,
+  { id, credentialId, recipe }: Pick<MintedToken, 'id' | 'credentialId' | 'recipe'>,
+): Promise<SearchableToken[]> {
+  const { rows } = await sql<SearchableToken>`
+    WITH every AS (
+      SELECT id, credential_id, recipe, key_id, sealed, minted_at, expires_at, renew_at FROM minted_tokens
+      UNION ALL
+      SELECT id, credential_id, recipe, key_id, sealed, minted_at, expires_at, NULL FROM former_tokens
     )
-    .orderBy('ageMs')
-    .limit(mostSearched)
-    .execute()
+    SELECT id, key_id AS "keyId", sealed,
+      (extract(epoch FROM now() - minted_at) * 1000)::float8 AS "ageMs",
+      (extract(epoch FROM coalesce(renew_at, now()) - now()) * 1000)::float8 AS "freshMs",
+      (extract(epoch FROM expires_at - now()) * 1000)::float8 AS "endsMs"
+    FROM every
+    -- Without a recipe where a proxy of the version before wrote it.
+    WHERE credential_id = ${credentialId} AND (id = ${id} OR recipe = ${recipe} OR recipe IS NULL)
+      AND expires_at > now()
+    ORDER BY renew_at IS NOT NULL AND id = ${id} DESC, minted_at DESC
+    LIMIT ${mostKept}`.execute(db)
+  return rows
 }
 
-/** Keeps a token in place of an older one, which is a former one until it ends, and forgets those that ended. */
+/**
+ * Keeps a token in place of an older one, which is a former one until it ends, and forgets those that ended and the
+ * oldest of too many. `searchedMs`: how long it may be good for.
+ */
 export async function putMintedToken(
   tx: Executor,
-  token: MintedToken & { renewMs: number; lifetimeMs: number },
+  token: MintedToken & { renewMs: number; searchedMs: number },
 ): Promise<void> {
   const later = (ms: number) => sql<Date>`now() + ${ms}::float8 * interval '1 millisecond'`
-  const moved = ['id', 'credential_id', 'key_id', 'sealed', 'minted_at', 'expires_at'] as const
+  const moved = ['id', 'credential_id', 'recipe', 'key_id', 'sealed', 'minted_at', 'expires_at'] as const
   await tx
     .insertInto('former_tokens')
     .columns([...moved])
@@ -86,11 +91,12 @@ export async function putMintedToken(
     )
     .execute()
   const facts = {
+    recipe: token.recipe,
     key_id: token.keyId,
     sealed: token.sealed,
     minted_at: sql<Date>`now()`,
     renew_at: later(token.renewMs),
-    expires_at: later(token.lifetimeMs),
+    expires_at: later(token.searchedMs),
   }
   await tx
     .insertInto('minted_tokens')
@@ -102,6 +108,12 @@ export async function putMintedToken(
     .where('expires_at', '<', sql<Date>`now() - interval '1 hour'`)
     .execute()
   await tx.deleteFrom('former_tokens').where('expires_at', '<', sql<Date>`now()`).execute()
+  await sql`
+    DELETE FROM former_tokens USING (
+      SELECT number, row_number() OVER (PARTITION BY recipe ORDER BY minted_at DESC, number DESC) AS nth
+      FROM former_tokens WHERE credential_id = ${token.credentialId}
+    ) AS ranked
+    WHERE former_tokens.number = ranked.number AND ranked.nth > ${mostKept}`.execute(tx)
 }
 
 /** An upstream no longer takes this token: it is searched for and not handed out. Nothing when it is a former one. */

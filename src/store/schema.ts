@@ -123,6 +123,7 @@ export interface Database {
     minted_at: Timestamp
     renew_at: Timestamp
     expires_at: Timestamp
+    recipe: string | null
   }
   former_tokens: {
     number: GeneratedAlways<number>
@@ -132,6 +133,7 @@ export interface Database {
     sealed: string
     minted_at: Timestamp
     expires_at: Timestamp
+    recipe: string | null
   }
   mint_claims: {
     id: string

@@ -98,6 +98,7 @@ export const refreshGrant = { kind: 'oauth_refresh_token', refresh_token: 'REFRE
 export async function makeEcho(
   minting: MintWorld,
   answer: (path: string) => number | Promise<number> = () => 200,
+  spec: Record<string, unknown> = {},
 ) {
   const { world, server, auth } = minting
   const arrived: string[] = []
@@ -115,7 +116,7 @@ export async function makeEcho(
   await world.setRules(
     [rule(apiHost, echo.port, { paths: ['/open'] }), rule(apiHost, echo.port, { inject } as never)],
     'orders',
-    { minted: { API_TOKEN: { ...clientCredentials, ...client, token_url, address: '127.0.0.1' } } },
+    { minted: { API_TOKEN: { ...clientCredentials, ...client, token_url, address: '127.0.0.1', ...spec } } },
   )
   const ask = (path: string, egress: Egress = world.egress) => minting.ask({ port: echo.port, path, egress })
   return { ask, arrived }

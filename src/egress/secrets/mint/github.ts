@@ -1,7 +1,10 @@
 import { createPrivateKey, sign } from 'node:crypto'
 import type { MintedSpec } from '../../../catalog/index.ts'
 import { isRecord, parseJson, type Secret } from '../../../core/index.ts'
-import { asTokenText, shortestLifetimeMs, type TokenAnswer, type TokenRequest } from './oauth.ts'
+import { lifetimeOf } from './lifetime.ts'
+import { asTokenText, type TokenAnswer, type TokenRequest } from './oauth.ts'
+
+const hourMs = 3_600_000
 
 type GithubSpec = Extract<MintedSpec, { kind: 'github_app' }>
 
@@ -47,10 +50,8 @@ export function readGithubAnswer(status: number, body: string, nowMs: number): T
   const token = asTokenText(text)
   const ends = typeof expires_at === 'string' ? Date.parse(expires_at) : Number.NaN
   if (token === undefined || Number.isNaN(ends)) return { kind: 'unclear' }
-  return {
-    kind: 'token',
-    token,
-    lifetimeMs: Math.max(shortestLifetimeMs, Math.min(ends - nowMs, 3_600_000)),
-    refreshToken: undefined,
-  }
+  const { usedMs, searchedMs } = lifetimeOf(Math.max(ends - nowMs, 1))
+  // GitHub gives an hour. It says when that ends by its own clock, which may not be ours.
+  const lifetime = { usedMs: Math.min(usedMs, hourMs), searchedMs: Math.max(searchedMs, hourMs) }
+  return { kind: 'token', token, lifetime, refreshToken: undefined }
 }

@@ -4,7 +4,16 @@ import { AppError, type Log, newId, type Secret } from '../../../core/index.ts'
 import { credentialById, type MintClaim, type Store, takeMintClaim } from '../../../store/index.ts'
 import { type OpeningKey, openCredential } from '../../../vault/index.ts'
 import { askEndpoint, type EndpointDeps } from './endpoint.ts'
-import { claimId, type MintOrder, readTokenAnswer, repeatable, tokenId, tokenRequest } from './recipe.ts'
+import {
+  claimId,
+  type MintOrder,
+  readTokenAnswer,
+  repeatable,
+  type Sought,
+  soughtBy,
+  tokenId,
+  tokenRequest,
+} from './recipe.ts'
 import { createSettlement, type MintFailure } from './settle.ts'
 import { createMintedTokens, type HeldToken } from './tokens.ts'
 
@@ -70,7 +79,7 @@ export function createMint(options: MintOptions): Mint {
     return {
       ok: true,
       id: token.sealed,
-      key: [token, ...others].map(({ sealed }) => sealed).join(' '),
+      key: [token, ...others].map(({ name }) => name).join(' '),
       secret: token.secret,
       former: others.map(({ secret }) => secret),
     }
@@ -78,7 +87,7 @@ export function createMint(options: MintOptions): Mint {
   const bad = (reason: MintFailure): Minted => ({ ok: false, reason })
 
   /** Asks until there is a token, a certain failure, or no more time. */
-  const fly = async (id: string, order: MintOrder): Promise<Minted> => {
+  const fly = async (sought: Sought, order: MintOrder): Promise<Minted> => {
     const claim: MintClaim = {
       id: claimId(order),
       credentialId: order.rows[0].id,
@@ -87,7 +96,7 @@ export function createMint(options: MintOptions): Mint {
     }
     const deadline = performance.now() + waitMs
     for (let pauseMs = 20; !closed && performance.now() < deadline; pauseMs = Math.min(pauseMs * 2, 250)) {
-      const { fresh, all } = await tokens.find(id)
+      const { fresh, all } = await tokens.find(sought)
       if (fresh !== undefined) return good(fresh, all)
       const taken = await takeMintClaim(store.db, claim, { holdMs, repeatable: repeatable(order.spec) })
       if (taken === 'overdue') {
@@ -96,15 +105,15 @@ export function createMint(options: MintOptions): Mint {
       }
       if (taken === 'overdue' || taken === 'uncertain') return bad('mint_uncertain')
       if (taken === 'refused') return bad('mint_refused')
-      if (taken === 'mine') return await underClaim(id, order, claim)
+      if (taken === 'mine') return await underClaim(sought, order, claim)
       await sleep(pauseMs)
     }
     return bad('mint_unavailable')
   }
 
-  const underClaim = async (id: string, order: MintOrder, claim: MintClaim): Promise<Minted> => {
+  const underClaim = async (sought: Sought, order: MintOrder, claim: MintClaim): Promise<Minted> => {
     // Between our look and our claim another replica may have been and gone.
-    const { fresh, all } = await tokens.find(id)
+    const { fresh, all } = await tokens.find(sought)
     if (fresh !== undefined) {
       await settle.release(claim)
       return good(fresh, all)
@@ -135,7 +144,7 @@ export function createMint(options: MintOptions): Mint {
       await settle.failed(order, claim, { reason, code, after: end, refreshToken })
       return bad(reason)
     }
-    const kept = await settle.minted(id, order, claim, answer)
+    const kept = await settle.minted(sought, order, claim, answer)
     return kept === undefined ? bad('mint_unavailable') : good(kept.fresh, kept.all)
   }
 
@@ -157,13 +166,13 @@ export function createMint(options: MintOptions): Mint {
     }
   }
 
-  const search = (id: string) =>
-    tokens.search(id).catch((cause: unknown) => {
+  const search = (sought: Sought) =>
+    tokens.search(sought).catch((cause: unknown) => {
       throw new AppError('unavailable', 'minted tokens cannot be read', { cause })
     })
 
   const start = (id: string, order: MintOrder): Promise<Minted> => {
-    const flight = fly(id, order)
+    const flight = fly(soughtBy(order), order)
       .then(
         (minted) => {
           if (!minted.ok) failed.set(id, minted.reason, { ttl: backoffMs[minted.reason] })
@@ -196,7 +205,7 @@ export function createMint(options: MintOptions): Mint {
       const id = tokenId(order)
       const held = tokens.held(id)
       // With none at hand another proxy may have minted one just now.
-      const { fresh, all } = held?.fresh === undefined ? await search(id) : held
+      const { fresh, all } = held?.fresh === undefined ? await search(soughtBy(order)) : held
       const token = fresh ?? all[0]
       return token === undefined ? undefined : good(token, all)
     },

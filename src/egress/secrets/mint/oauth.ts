@@ -1,5 +1,6 @@
 import type { MintedSpec } from '../../../catalog/index.ts'
 import { isRecord, parseJson, Secret } from '../../../core/index.ts'
+import { type Lifetime, lifetimeOf } from './lifetime.ts'
 
 /** What a token endpoint is asked: a POST to its path, the body whole. */
 export interface TokenRequest {
@@ -9,7 +10,7 @@ export interface TokenRequest {
 
 /** What a token endpoint said. Only `token` and `refused` are certain; anything else may have used the grant up. */
 export type TokenAnswer =
-  | { kind: 'token'; token: Secret; lifetimeMs: number; refreshToken: Secret | undefined }
+  | { kind: 'token'; token: Secret; lifetime: Lifetime; refreshToken: Secret | undefined }
   /**
    * `final`: the grant itself is no longer good, so asking again is no use. `refreshToken`: the one to ask with from
    * now on, where the server gave what is no token for us and yet spent the old one.
@@ -18,12 +19,6 @@ export type TokenAnswer =
   | { kind: 'unclear' }
 
 type OAuthSpec = Extract<MintedSpec, { kind: `oauth_${string}` }>
-
-/** A server that names no lifetime (RFC 6749 section 5.1 only recommends it) is asked again after this. */
-const unstatedLifetimeMs = 5 * 60_000
-const longestLifetimeMs = 24 * 3_600_000
-/** One that ends sooner is used that long all the same: or every request would ask for another. */
-export const shortestLifetimeMs = 1_000
 
 /** The access token request of RFC 6749, sections 4.4.2 and 6. */
 export function oauthRequest(
@@ -93,7 +88,7 @@ function readSuccess(answer: Record<string, unknown>): TokenAnswer {
   if (typeof token_type === 'string' && needsProof.test(token_type))
     return { kind: 'refused', final: false, code: 'token_type', refreshToken }
   const token = asTokenText(access_token)
-  if (token !== undefined) return { kind: 'token', token, lifetimeMs: lifetime(expires_in), refreshToken }
+  if (token !== undefined) return { kind: 'token', token, lifetime: lifetime(expires_in), refreshToken }
   return refreshToken === undefined
     ? { kind: 'unclear' }
     : { kind: 'refused', final: false, code: 'token_unusable', refreshToken }
@@ -114,8 +109,8 @@ export function asTokenText(value: unknown): Secret | undefined {
   return typeof value === 'string' && /^[\x21-\x7e]{8,16384}$/.test(value) ? new Secret(value) : undefined
 }
 
-function lifetime(expiresIn: unknown): number {
+/** RFC 6749 section 5.1 only recommends to state it; some write the number as a text. */
+function lifetime(expiresIn: unknown): Lifetime {
   const seconds = typeof expiresIn === 'string' ? Number(expiresIn) : expiresIn
-  if (typeof seconds !== 'number' || !Number.isFinite(seconds) || seconds <= 0) return unstatedLifetimeMs
-  return Math.min(Math.max(seconds * 1_000, shortestLifetimeMs), longestLifetimeMs)
+  return lifetimeOf(typeof seconds === 'number' ? seconds * 1_000 : undefined)
 }

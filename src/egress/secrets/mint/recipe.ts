@@ -43,6 +43,20 @@ export function tokenId({ spec, rows }: MintOrder): string {
   return digestJson({ spec, inputs: rows.map(({ id, version }) => [id, version]) })
 }
 
+/** A token as it is looked for: the one to hand out, and those that were made from the same. */
+export interface Sought {
+  id: string
+  credentialId: CredentialRow['id']
+  /** Names what they are made from, whichever values an admin gave it: one made with an older value is still good. */
+  recipe: string
+}
+
+export function soughtBy(order: MintOrder): Sought {
+  const { spec, rows } = order
+  const recipe = digestJson({ spec, inputs: rows.map(({ id }) => id) })
+  return { id: tokenId(order), credentialId: rows[0].id, recipe }
+}
+
 /** Names what only one may do at a time: a refresh spends the refresh token, whoever asks and for which scopes. */
 export function claimId(order: MintOrder): string {
   const [{ id, version }] = order.rows
@@ -75,9 +89,4 @@ export function tokenRequest(spec: MintedSpec, secrets: readonly Secret[], nowMs
 
 export function readTokenAnswer(spec: MintedSpec, status: number, body: string, nowMs: number): TokenAnswer {
   return spec.kind === 'github_app' ? readGithubAnswer(status, body, nowMs) : readOAuthAnswer(status, body)
-}
-
-/** Renewed a little before it ends, so that none ends on its way: a fifth of a short life, a minute of a long one. */
-export function renewAfter(lifetimeMs: number): number {
-  return lifetimeMs - Math.min(60_000, lifetimeMs / 5)
 }

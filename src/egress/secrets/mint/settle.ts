@@ -10,7 +10,8 @@ import {
   type Store,
 } from '../../../store/index.ts'
 import { tokenEndpoint } from './endpoint.ts'
-import { type MintOrder, renewAfter } from './recipe.ts'
+import { type Lifetime, renewAfter } from './lifetime.ts'
+import type { MintOrder, Sought } from './recipe.ts'
 import { type MintedTokens, sealToNewest, tokenContext } from './tokens.ts'
 
 /** Why there is no token; `docs/reference/egress-denials.md` explains each. */
@@ -33,10 +34,10 @@ export interface Settlement {
    * either be used. Undefined when it could not, or an admin has set another credential.
    */
   minted(
-    id: string,
+    sought: Sought,
     order: MintOrder,
     claim: MintClaim,
-    answer: { token: Secret; lifetimeMs: number; refreshToken: Secret | undefined },
+    answer: { token: Secret; lifetime: Lifetime; refreshToken: Secret | undefined },
   ): Promise<ReturnType<MintedTokens['hold']> | undefined>
   failed(order: MintOrder, claim: MintClaim, failure: MintFailed): Promise<void>
   release(claim: MintClaim): Promise<void>
@@ -71,26 +72,25 @@ export function createSettlement(options: {
       : { ...row, ...(await sealToNewest(store, refreshToken, (keyId) => ({ ...row, keyId }))) }
 
   return {
-    async minted(id, order, claim, answer) {
-      const [row] = order.rows
-      const { lifetimeMs } = answer
-      const renewMs = renewAfter(lifetimeMs)
+    async minted(sought, order, claim, answer) {
+      const { usedMs, searchedMs } = answer.lifetime
+      const renewMs = renewAfter(answer.lifetime)
       const since = performance.now()
       // Sealed anew for each attempt: the key may have been retired between two of them.
       const write = async () => {
-        const token = await sealToNewest(store, answer.token, (keyId) => tokenContext(id, keyId))
+        const token = await sealToNewest(store, answer.token, (keyId) => tokenContext(sought.id, keyId))
         const rotated = await sealRotated(order, answer.refreshToken)
         return await store.db.transaction().execute(async (tx) => {
           if (!(await releaseMintClaim(tx, claim))) return undefined
           if (rotated !== undefined && !(await rotateCredential(tx, rotated))) return undefined
-          await putMintedToken(tx, { id, credentialId: row.id, ...token, renewMs, lifetimeMs })
+          await putMintedToken(tx, { ...sought, ...token, renewMs, searchedMs })
           await appendEvents(tx, [
             {
               kind: 'credential.minted',
               ...ownerOf(order),
               data: {
                 ...factsOf(order),
-                expiresInSeconds: Math.round(lifetimeMs / 1_000),
+                expiresInSeconds: Math.round(usedMs / 1_000),
                 rotated: rotated !== undefined,
               },
             },
@@ -103,14 +103,8 @@ export function createSettlement(options: {
       const { sealed, rotated } = kept
       log.info({ credential: order.name, rotated }, 'token minted')
       const now = performance.now()
-      return options.tokens.hold({
-        id,
-        secret: answer.token,
-        sealed,
-        mintedAt: now,
-        freshUntil: since + renewMs,
-        endsAt: now + lifetimeMs,
-      })
+      const times = { mintedAt: now, freshUntil: since + renewMs, endsAt: now + searchedMs }
+      return options.tokens.hold({ id: sought.id, secret: answer.token, sealed, ...times })
     },
 
     async failed(order, claim, { reason, code, after, refreshToken }) {

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { Log, Secret } from '../../../core/index.ts'
+import { type Log, type Secret, sha256 } from '../../../core/index.ts'
 import {
   egressKeys,
   retireMintedToken,
@@ -8,13 +8,15 @@ import {
   searchableTokens,
 } from '../../../store/index.ts'
 import { type OpeningKey, open, sealTo } from '../../../vault/index.ts'
+import type { Sought } from './recipe.ts'
 
 /** A minted token, opened. Times are of `performance.now()`. */
 export interface HeldToken {
-  /** Names what it is a token for; `sealed` names this very one. */
+  /** Names what it is a token for; `sealed` names this very one, and `name` too, in few letters. */
   id: string
   secret: Secret
   sealed: string
+  name: string
   mintedAt: number
   /** Renewed from then on, before it really ends. */
   freshUntil: number
@@ -25,7 +27,7 @@ export interface HeldToken {
 export interface HeldTokens {
   /** The one to hand out; undefined when it must be minted. */
   fresh: HeldToken | undefined
-  /** Every one that has not ended, newest first: an upstream may still echo it, whichever proxy minted it. */
+  /** Every one that is made from the same and has not ended: an upstream may still echo it, whoever minted it. */
   all: readonly HeldToken[]
 }
 
@@ -33,11 +35,11 @@ export interface MintedTokens {
   /** From memory alone; undefined when the database was last asked more than `maxAgeMs` ago. */
   held(id: string): HeldTokens | undefined
   /** From the database, which other proxies write too. Throws when it cannot be asked. */
-  find(id: string): Promise<HeldTokens>
+  find(sought: Sought): Promise<HeldTokens>
   /** As `find`, with a look that is under way already: enough to search by, not to mint by. */
-  search(id: string): Promise<HeldTokens>
+  search(sought: Sought): Promise<HeldTokens>
   /** One that was minted here and is kept: it is the fresh one. */
-  hold(token: HeldToken): HeldTokens & { fresh: HeldToken }
+  hold(token: Omit<HeldToken, 'name'>): HeldTokens & { fresh: HeldToken }
   /**
    * An upstream refused the token that was sealed so: it is not handed out again, from now on by this proxy, in a
    * moment by all. Nothing when it is half a minute old or less: then it is not the token that is wrong.
@@ -76,10 +78,12 @@ export function createMintedTokens(options: {
   const refused = new LRUCache<string, true>({ max: 10_000 })
   const looks = new Map<string, Promise<HeldTokens>>()
 
-  const view = (tokens: readonly HeldToken[]): HeldTokens => {
+  const view = (id: string, tokens: readonly HeldToken[]): HeldTokens => {
     const now = performance.now()
     const all = tokens.filter(({ endsAt }) => endsAt > now)
-    return { fresh: all.find(({ freshUntil, sealed }) => freshUntil > now && !refused.has(sealed)), all }
+    const isFresh = (token: HeldToken) =>
+      token.id === id && token.freshUntil > now && !refused.has(token.sealed)
+    return { fresh: all.find(isFresh), all }
   }
 
   const openRow = async (row: SearchableToken): Promise<HeldToken | undefined> => {
@@ -92,7 +96,7 @@ export function createMintedTokens(options: {
       if (secret === undefined) return undefined
       const now = performance.now()
       const times = { mintedAt: now - row.ageMs, freshUntil: now + row.freshMs, endsAt: now + row.endsMs }
-      const token = { id, secret, sealed, ...times }
+      const token = { id, secret, sealed, name: before?.name ?? sha256(sealed), ...times }
       opened.set(sealed, token)
       return token
     } catch (err) {
@@ -102,9 +106,10 @@ export function createMintedTokens(options: {
     }
   }
 
-  const find: MintedTokens['find'] = async (id) => {
+  const find: MintedTokens['find'] = async (sought) => {
+    const { id } = sought
     const lookedAt = performance.now()
-    const read = await Promise.all((await searchableTokens(store.db, id)).map(openRow))
+    const read = await Promise.all((await searchableTokens(store.db, sought)).map(openRow))
     const found = read.filter((token) => token !== undefined)
     // What was minted while the database was asked may not be among what it said.
     const since = (known.get(id)?.all ?? []).filter(
@@ -112,7 +117,7 @@ export function createMintedTokens(options: {
     )
     const all = [...since, ...found]
     known.set(id, { lookedAt, all })
-    return view(all)
+    return view(id, all)
   }
 
   return {
@@ -120,18 +125,20 @@ export function createMintedTokens(options: {
     held(id) {
       const entry = known.get(id)
       return entry !== undefined && performance.now() - entry.lookedAt < maxAgeMs
-        ? view(entry.all)
+        ? view(id, entry.all)
         : undefined
     },
-    search(id) {
+    search(sought) {
+      const { id } = sought
       let look = looks.get(id)
       if (look === undefined) {
-        look = find(id).finally(() => looks.delete(id))
+        look = find(sought).finally(() => looks.delete(id))
         looks.set(id, look)
       }
       return look
     },
-    hold(token) {
+    hold(minted) {
+      const token = { ...minted, name: sha256(minted.sealed) }
       const before = known.get(token.id)
       const all = [token, ...(before?.all ?? [])]
       opened.set(token.sealed, token)
