@@ -25,12 +25,13 @@ export async function listKeys(config: Config, log: Log): Promise<Printed> {
     const keys = await overviewKeys({ store, dir: egressKeysDir(config) })
     const time = (at: Date | null) => (at === null ? null : shortTime(at.toISOString()))
     const sealing = table(
-      ['SEALING KEY', 'STATE', 'SINCE', 'CREDENTIALS', 'HERE', 'PROXIES THAT OPEN WITH IT'],
+      ['SEALING KEY', 'STATE', 'SINCE', 'CREDENTIALS', 'TOKENS', 'HERE', 'PROXIES THAT OPEN WITH IT'],
       keys.sealing.map((key) => [
         key.id,
         key.state,
         time(key.since),
         String(key.credentials),
+        String(key.tokens),
         key.here ? 'yes' : 'no',
         key.heldBy.join(', '),
       ]),
@@ -92,12 +93,21 @@ async function replaceLost(options: RotateOptions): Promise<Printed> {
 
 type Sealed = Awaited<ReturnType<typeof rotateSealingKey>>
 
-async function saySealing(store: Store, { keyId, resealed, unreadable, retired }: Sealed): Promise<string> {
-  const done = `Credentials are sealed to ${keyId}. Sealed anew: ${resealed}. Keys retired: ${retired.length}.\n`
+async function saySealing(store: Store, sealed: Sealed): Promise<string> {
+  const { keyId, resealed, tokens, unreadableTokens, unreadable, retired } = sealed
+  const ended = `Keys retired: ${retired.length}.${sayUnreadable(unreadableTokens)}`
+  const done = `Credentials are sealed to ${keyId}. Sealed anew: ${resealed}, and of minted tokens: ${tokens}. ${ended}\n`
   if (unreadable.length === 0) return done
   const people = await listPrincipals(store.db)
   const lines = unreadable.map((one) => `  toolcrib credentials set ${asGiven(one, people)}\n`)
   return `${done}Nobody can open what was sealed to other keys; set each again:\n${lines.join('')}`
+}
+
+function sayUnreadable(tokens: number): string {
+  if (tokens === 0) return ''
+  const [who, they] =
+    tokens === 1 ? ['1 minted token does', 'it ends'] : [`${tokens} minted tokens do`, 'they end']
+  return ` ${who} not open with what is here: no answer is searched for it, and its key stays until ${they}.`
 }
 
 /** A credential as `credentials set` is told of it: a person by their name where it is nobody else's too. */

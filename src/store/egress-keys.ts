@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { sha256 } from '../core/index.ts'
 import type { Executor, Store } from './database.ts'
 import type { HeldKeys } from './schema.ts'
+import { tokensByKey } from './sealed-tokens.ts'
 
 /** The public half of a sealing key: what gateways seal to. */
 export interface EgressKeyRow {
@@ -60,17 +61,30 @@ export async function egressKeys(db: Executor): Promise<(EgressKeyRow & { create
 }
 
 /**
- * Forgets a key that nothing is sealed to; false when something is. The foreign key decides, so that a value which
- * somebody seals at the same moment is either counted or refused.
+ * Forgets a key that nothing is sealed to; false when something is. For credentials the foreign key decides, so that
+ * a value which somebody seals at the same moment is either counted or refused; for tokens the lock does, which
+ * `demandEgressKey` waits for or is waited for. `tx` is a transaction.
  */
-export async function retireEgressKey(db: Executor, id: string): Promise<boolean> {
+export async function retireEgressKey(tx: Executor, id: string): Promise<boolean> {
+  await tx.selectFrom('egress_keys').select('id').where('id', '=', id).forUpdate().execute()
+  if ((await tokensByKey(tx)).has(id)) return false
   try {
-    await db.deleteFrom('egress_keys').where('id', '=', id).execute()
+    await tx.deleteFrom('egress_keys').where('id', '=', id).execute()
     return true
   } catch (error) {
     if (isMissingReference(error)) return false
     throw error
   }
+}
+
+/**
+ * Keeps the published keys as they are until the transaction ends; throws when this one is not among them. To be called
+ * before any row is changed: whoever retires a key holds it, and then waits for rows that are sealed to it.
+ */
+export async function demandEgressKey(tx: Executor, id: string): Promise<void> {
+  // All of them: a token that is moved keeps the key that it was sealed to before.
+  const keys = await tx.selectFrom('egress_keys').select('id').forKeyShare().execute()
+  if (!keys.some((key) => key.id === id)) throw new Error(`the key ${id} has been retired`)
 }
 
 /** Whether a statement failed because a row that it names, or that names it, is or is not there. */

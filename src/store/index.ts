@@ -55,6 +55,7 @@ export {
   recentCalls,
 } from './egress-facts.ts'
 export {
+  demandEgressKey,
   type EgressCaRow,
   egressCaId,
   egressCas,
@@ -137,6 +138,7 @@ export {
   viewRunners,
 } from './runners.ts'
 export type { Database, HeldKeys, RunnerState } from './schema.ts'
+export { resealToken, type SealedToken, tokensByKey, tokensSealedTo } from './sealed-tokens.ts'
 export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
 export {
   addSlackJob,

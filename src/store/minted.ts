@@ -71,7 +71,7 @@ export async function searchableTokens(
 
 /**
  * Keeps a token in place of an older one, which is a former one until it ends, and forgets those that ended and the
- * oldest of too many. `searchedMs`: how long it may be good for.
+ * oldest of too many. `searchedMs`: how long it may be good for. The transaction began with `demandEgressKey`.
  */
 export async function putMintedToken(
   tx: Executor,

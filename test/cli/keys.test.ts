@@ -95,10 +95,10 @@ test('keys list shows ids and what depends on each, keys rotate --ca its two ste
   const world = await deployment(store)
   const listed = await endOf(world.start('list'))
   expect(listed).toMatchObject({ code: 0, err: '' })
-  expect(listed.out).toMatch(/^ek_\w{20} +sealed to .* 3 +yes/m)
+  expect(listed.out).toMatch(/^ek_\w{20} +sealed to .* 3 +0 +yes/m)
   expect(listed.out).toMatch(/^ca_\w{20} +signs .* yes/m)
   const json = JSON.parse((await endOf(world.start('list', '--json'))).out) as { sealing: unknown[] }
-  expect(json).toMatchObject({ sealing: [{ credentials: 3, here: true }], liveProxies: 0 })
+  expect(json).toMatchObject({ sealing: [{ credentials: 3, tokens: 0, here: true }], liveProxies: 0 })
 
   const done = await endOf(world.start('rotate', '--ca'))
   expect(done).toMatchObject({

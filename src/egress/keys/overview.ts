@@ -1,5 +1,12 @@
 import { X509Certificate } from 'node:crypto'
-import { egressCas, egressKeys, liveHolders, type Store, sealedCredentials } from '../../store/index.ts'
+import {
+  egressCas,
+  egressKeys,
+  liveHolders,
+  type Store,
+  sealedCredentials,
+  tokensByKey,
+} from '../../store/index.ts'
 import { type KeyFolder, readKeyFolder } from './key-folder.ts'
 
 export interface KeysOverview {
@@ -9,6 +16,8 @@ export interface KeysOverview {
     state: 'sealed to' | 'older' | 'next' | 'left'
     since: Date | null
     credentials: number
+    /** Minted and former tokens. */
+    tokens: number
     /** Whether its private half lies in the folder that was looked at. */
     here: boolean
     /** Hosts of the live proxies that can open with it. */
@@ -33,6 +42,7 @@ export async function overviewKeys({ store, dir }: { store: Store; dir: string }
   const trusted = await egressCas(store.db)
   const holders = await liveHolders(store.db)
   const rows = await sealedCredentials(store.db)
+  const tokens = await tokensByKey(store.db)
   const hosts = (is: (held: NonNullable<(typeof holders)[number]['held']>) => boolean) =>
     holders.filter(({ held }) => held !== null && is(held)).map(({ host }) => host)
   const newestHere = Math.max(
@@ -52,6 +62,7 @@ export async function overviewKeys({ store, dir }: { store: Store; dir: string }
         state: number > newestHere ? ('next' as const) : ('left' as const),
         since: null,
         credentials: 0,
+        tokens: tokens.get(id) ?? 0,
         here: true,
         heldBy: hosts((held) => held.opens.includes(id)),
       })),
@@ -60,6 +71,7 @@ export async function overviewKeys({ store, dir }: { store: Store; dir: string }
         state: at === 0 ? ('sealed to' as const) : ('older' as const),
         since: createdAt,
         credentials: rows.filter((row) => row.keyId === id).length,
+        tokens: tokens.get(id) ?? 0,
         here: folder.sealing.some((key) => key.id === id),
         heldBy: hosts((held) => held.opens.includes(id)),
       })),

@@ -12,10 +12,12 @@ import {
   retireEgressKey,
   type Store,
   sealedCredentials,
+  tokensByKey,
   whileChangingKeys,
 } from '../../store/index.ts'
 import { openCredential, sealTo } from '../../vault/index.ts'
 import { addSealingKey, type KeyFolder, readKeyFolder, removeKey, type SealingKeyFile } from './key-folder.ts'
+import { resealTokens } from './reseal-tokens.ts'
 
 export interface RotateOptions {
   store: Store
@@ -33,14 +35,18 @@ export interface RotateOptions {
 export interface Rotated {
   keyId: string
   resealed: number
+  /** Minted and former tokens that were sealed anew. */
+  tokens: number
+  /** Those that are still sealed to another key, which stays until they end: it is not here, or does not open them. */
+  unreadableTokens: number
   /** Credentials sealed to a key that is not here: only setting them again helps. */
   unreadable: Pick<CredentialRow, 'name' | 'scope' | 'scopeId'>[]
   retired: string[]
 }
 
 /**
- * Makes a new sealing key, waits until every live proxy holds it, has gateways seal to it, seals every credential
- * to it anew, and retires the others. Requests are served throughout. Interrupted anywhere, nothing is lost, and the
+ * Makes a new sealing key, waits until every live proxy holds it, has gateways seal to it, seals every credential and
+ * minted token to it anew, and retires the others. Requests are served throughout. Interrupted anywhere, nothing is lost, and the
  * next run goes on where this one ended. Throws `conflict` while another run changes keys, when this folder is not
  * the deployment's, and when a live proxy does not get the new key in time.
  */
@@ -131,11 +137,14 @@ function noKeys(dir: string): AppError {
   )
 }
 
-/** Files of keys that a run of before retired and could not remove: older than one in use, and not in use. */
+/** Files of keys that a run of before retired and could not remove: older than one in use, and nothing needs them. */
 async function removeRetired({ store, say }: RotateOptions, { sealing }: KeyFolder): Promise<void> {
   const inUse = new Set((await egressKeys(store.db)).map((key) => key.id))
+  const needed = await tokensByKey(store.db)
   const newest = Math.max(...sealing.filter((key) => inUse.has(key.id)).map((key) => key.number))
-  for (const key of sealing.filter(({ id, number }) => number < newest && !inUse.has(id))) {
+  for (const key of sealing.filter(
+    ({ id, number }) => number < newest && !inUse.has(id) && !needed.has(id),
+  )) {
     say(`removing the file of ${key.id}, which was retired`)
     await removeKey(key)
   }
@@ -168,6 +177,7 @@ async function resealAndRetire(options: RotateOptions, next: SealingKeyFile): Pr
   const { store, say, by, dir } = options
   const retired: string[] = []
   let resealed = 0
+  let tokens = 0
   let unreadable: Rotated['unreadable'] = []
   // A gateway may have sealed to an old key until it was retired: what it left is found by the next round.
   for (let round = 0; round < 10; round++) {
@@ -181,10 +191,13 @@ async function resealAndRetire(options: RotateOptions, next: SealingKeyFile): Pr
       say(`sealing ${row.name} (${row.scope}) to ${next.id}`)
       if (await reseal(options, row, next, old)) resealed += 1
     }
+    say(`sealing minted tokens to ${next.id}`)
+    const sealed = await resealTokens(store, next, old)
+    tokens += sealed.resealed
     let left = 0
     for (const { id } of await egressKeys(store.db)) {
       if (id === next.id) continue
-      if (rows.some((row) => row.keyId === id && !old.has(id))) continue
+      if (sealed.stuck.has(id) || rows.some((row) => row.keyId === id && !old.has(id))) continue
       say(`retiring ${id}`)
       if (!(await retire(store, id, by))) {
         left += 1
@@ -196,10 +209,17 @@ async function resealAndRetire(options: RotateOptions, next: SealingKeyFile): Pr
     }
     if (left === 0) {
       await notify(store.db, { kind: 'egress_keys' })
-      return { keyId: next.id, resealed, unreadable, retired }
+      const unreadableTokens = await countOthers(store, next.id)
+      return { keyId: next.id, resealed, tokens, unreadableTokens, unreadable, retired }
     }
   }
   throw new AppError('conflict', 'not finished: old keys are still being sealed to; run this again')
+}
+
+async function countOthers(store: Store, keyId: string): Promise<number> {
+  let count = 0
+  for (const [id, tokens] of await tokensByKey(store.db)) if (id !== keyId) count += tokens
+  return count
 }
 
 async function retire(store: Store, id: string, by: string): Promise<boolean> {

@@ -3,6 +3,7 @@ import type { Log, PrincipalId, Secret } from '../../../core/index.ts'
 import {
   appendEvents,
   closeMintClaim,
+  demandEgressKey,
   type MintClaim,
   putMintedToken,
   releaseMintClaim,
@@ -81,6 +82,7 @@ export function createSettlement(options: {
         const token = await sealToNewest(store, answer.token, (keyId) => tokenContext(sought.id, keyId))
         const rotated = await sealRotated(order, answer.refreshToken)
         return await store.db.transaction().execute(async (tx) => {
+          await demandEgressKey(tx, token.keyId)
           if (!(await releaseMintClaim(tx, claim))) return undefined
           if (rotated !== undefined && !(await rotateCredential(tx, rotated))) return undefined
           await putMintedToken(tx, { ...sought, ...token, renewMs, searchedMs })

@@ -75,6 +75,7 @@ export function createMintedTokens(options: {
   const known = new LRUCache<string, { lookedAt: number; all: readonly HeldToken[] }>({ max: 5_000 })
   // By the sealed text: each is opened once.
   const opened = new LRUCache<string, HeldToken | 'unreadable'>({ max: 10_000 })
+  const told = new LRUCache<string, true>({ max: 10_000 })
   const refused = new LRUCache<string, true>({ max: 10_000 })
   const looks = new Map<string, Promise<HeldTokens>>()
 
@@ -90,7 +91,14 @@ export function createMintedTokens(options: {
     const { id, keyId, sealed } = row
     const before = opened.get(sealed)
     const key = opening.get(keyId)
-    if (before === 'unreadable' || (before === undefined && key === undefined)) return undefined
+    if (before === 'unreadable') return undefined
+    if (before === undefined && key === undefined) {
+      // The key may yet come, so the next look tries again.
+      if (!told.has(sealed))
+        log.warn({ keyId }, 'the key of a minted token is not here: it is not searched for')
+      told.set(sealed, true)
+      return undefined
+    }
     try {
       const secret = before?.secret ?? (key && (await open(key, sealed, tokenContext(id, keyId))))
       if (secret === undefined) return undefined
@@ -101,7 +109,7 @@ export function createMintedTokens(options: {
       return token
     } catch (err) {
       opened.set(sealed, 'unreadable')
-      log.warn({ err }, 'a minted token does not open, another is minted')
+      log.warn({ err }, 'a minted token does not open: it is not searched for')
       return undefined
     }
   }
