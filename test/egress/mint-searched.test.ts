@@ -82,6 +82,31 @@ test('a token that a proxy of the version before has kept is masked', async () =
   for (const token of server.issued) expect(answer).not.toContain(token)
 })
 
+test('a sandbox that gets a 401 at will makes a token be renewed ever more seldom, down to every five minutes', async () => {
+  await using minting = await makeMintWorld()
+  const { server, world } = minting
+  const { ask } = await makeEcho(minting, (path) => (path === '/no' ? 401 : 200))
+  const second = 1 / 3_600
+  await ask('/')
+  /** Whether a 401 to a token of this age made another one be minted. */
+  const renews = async (age: number) => {
+    const before = server.issued.length
+    await pass(minting, age * second)
+    const proxy = await world.replica()
+    expect(await ask('/no', proxy)).toMatch(/^HTTP\/1\.1 401/)
+    expect(await ask('/', proxy)).toMatch(/^HTTP\/1\.1 200/)
+    return server.issued.length > before
+  }
+  for (const seconds of [30, 60, 120, 240, 300, 300]) {
+    expect(await renews(seconds - 15)).toBe(false)
+    expect(await renews(16)).toBe(true)
+  }
+  // An hour later that is forgotten.
+  await pass(minting, 1)
+  await ask('/', await world.replica())
+  expect(await renews(31)).toBe(true)
+}, 60_000)
+
 test('the token of another configuration of the same secret is not handed out', async () => {
   await using minting = await makeMintWorld()
   const { server, world } = minting

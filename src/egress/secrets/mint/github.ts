@@ -1,10 +1,8 @@
 import { createPrivateKey, sign } from 'node:crypto'
 import type { MintedSpec } from '../../../catalog/index.ts'
 import { isRecord, parseJson, type Secret } from '../../../core/index.ts'
-import { lifetimeOf } from './lifetime.ts'
+import { hourMs, lifetimeOf } from './lifetime.ts'
 import { asTokenText, type TokenAnswer, type TokenRequest } from './oauth.ts'
-
-const hourMs = 3_600_000
 
 type GithubSpec = Extract<MintedSpec, { kind: 'github_app' }>
 

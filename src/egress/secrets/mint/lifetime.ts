@@ -6,7 +6,7 @@ export interface Lifetime {
   searchedMs: number
 }
 
-const hourMs = 3_600_000
+export const hourMs = 3_600_000
 const dayMs = 24 * hourMs
 /** One that ends sooner is used that long all the same: or every request would ask for another. */
 const shortestUseMs = 1_000
@@ -24,4 +24,13 @@ export function lifetimeOf(statedMs: number | undefined): Lifetime {
 /** Renewed a little before it ends, so that none ends on its way: a fifth of a short life, a minute of a long one. */
 export function renewAfter({ usedMs }: Lifetime): number {
   return usedMs - Math.min(60_000, usedMs / 5)
+}
+
+/**
+ * How old a token must be to be renewed because of a 401, when `lately` were minted in the last hour, it among them.
+ * Whoever gets a 401 at will makes everybody who shares the token wait for another, and the server may count them: so
+ * it is half a minute at first, and five when that has not helped.
+ */
+export function refusableAfter(lately: number): number {
+  return Math.min(30_000 * 2 ** Math.max(0, lately - 1), 300_000)
 }

@@ -8,6 +8,7 @@ import {
   searchableTokens,
 } from '../../../store/index.ts'
 import { type OpeningKey, open, sealTo } from '../../../vault/index.ts'
+import { hourMs, refusableAfter } from './lifetime.ts'
 import type { Sought } from './recipe.ts'
 
 /** A minted token, opened. Times are of `performance.now()`. */
@@ -42,7 +43,7 @@ export interface MintedTokens {
   hold(token: Omit<HeldToken, 'name'>): HeldTokens & { fresh: HeldToken }
   /**
    * An upstream refused the token that was sealed so: it is not handed out again, from now on by this proxy, in a
-   * moment by all. Nothing when it is half a minute old or less: then it is not the token that is wrong.
+   * moment by all. Nothing when it is younger than `refusableAfter`: then it is not the token that is wrong.
    */
   rejected(sealed: string): void
 }
@@ -62,8 +63,6 @@ export async function sealToNewest(
   if (key === undefined) throw new Error('there is no key to seal to')
   return { keyId: key.id, sealed: await sealTo(key.publicKey, secret, contextOf(key.id)) }
 }
-
-const rejectedAfterMs = 30_000
 
 export function createMintedTokens(options: {
   store: Store
@@ -156,7 +155,9 @@ export function createMintedTokens(options: {
     rejected(sealed) {
       const token = opened.get(sealed)
       if (token === undefined || token === 'unreadable') return
-      if (refused.has(sealed) || performance.now() - token.mintedAt < rejectedAfterMs) return
+      const agoMs = ({ mintedAt }: HeldToken) => performance.now() - mintedAt
+      const lately = known.get(token.id)?.all.filter((each) => each.id === token.id && agoMs(each) < hourMs)
+      if (refused.has(sealed) || agoMs(token) < refusableAfter(lately?.length ?? 1)) return
       refused.set(sealed, true)
       retireMintedToken(store.db, token.id, sealed).catch((err: unknown) =>
         log.warn({ err }, 'other proxies could not be told of a refused token'),
