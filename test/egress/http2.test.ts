@@ -59,6 +59,20 @@ test('HTTP/2 on both sides: the credential is added, an echo of it masked in hea
   client.destroy()
 })
 
+test('HTTP/2: a field whose last byte is a space only to who reads it as a character arrives as it came', async () => {
+  await using world = await makeWorld()
+  await using up = await startHttp2Upstream(world.upstreamContext, (stream) => {
+    stream.respond({ ':status': 200 })
+    stream.end()
+  })
+  await world.setRules([rule(host, up.port)])
+  const client = await session(world, up.port)
+  const name = Buffer.from('voilà').toString('latin1')
+  expect(await ask(client, { ...fieldsFor(up.port), 'x-name': name })).toMatchObject({ status: 200 })
+  expect(up.seen[0]).toMatchObject({ 'x-name': name })
+  client.destroy()
+})
+
 test('an HTTP/2 client reaches an HTTP/1.1 upstream, and an HTTP/1.1 client one of HTTP/2', async () => {
   await using world = await makeWorld()
   const one = await world.upstream((req, res) => {

@@ -22,7 +22,7 @@ export function http2Fields(fields: readonly string[]): Http2Fields {
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] ?? ''
     const value = fields[i + 1] ?? ''
-    if (/[^\t\x20-\x7e\x80-\xff]/.test(value) || value !== value.trim()) wellFormed = false
+    if (/[^\t\x20-\x7e\x80-\xff]/.test(value) || /^[ \t]|[ \t]$/.test(value)) wellFormed = false
     if (name.startsWith(':')) {
       // They come first, each once, and there are no others.
       if (regular.length > 0 || pseudo.has(name) || !pseudoNames.has(name)) wellFormed = false
