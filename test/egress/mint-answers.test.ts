@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { readGithubAnswer } from '../../src/egress/secrets/mint/github.ts'
 import { readOAuthAnswer } from '../../src/egress/secrets/mint/oauth.ts'
 import { clientCredentials, type MintWorld, makeMintWorld, refreshGrant } from '../support/minting.ts'
 
@@ -133,4 +134,17 @@ test('a token comes with its error, too: the token is what counts', async () => 
   await minting.mint(clientCredentials)
   says(minting, { access_token: token, error: 'invalid_scope', expires_in: 60 })
   expect(await minting.ask()).toMatch(/^HTTP\/1\.1 200/)
+})
+
+test('a token of GitHub’s is searched for as long as it may be good, though this clock be hours before its own', () => {
+  const hour = 3_600_000
+  const body = JSON.stringify({ token: 'ghs_0123456789', expires_at: '2026-01-01T01:00:00Z' })
+  const life = (nowMs: number) => {
+    const answer = readGithubAnswer(201, body, nowMs)
+    return answer.kind === 'token' ? answer.lifetime : undefined
+  }
+  const minted = Date.UTC(2026, 0, 1)
+  expect(life(minted)).toEqual({ usedMs: hour, searchedMs: hour })
+  expect(life(minted + 2 * hour)).toEqual({ usedMs: 1_000, searchedMs: hour })
+  expect(life(minted - 2 * hour)).toEqual({ usedMs: hour, searchedMs: 3 * hour })
 })
