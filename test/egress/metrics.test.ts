@@ -112,6 +112,30 @@ test('what no record can be made of is counted: leases that cannot be checked, a
   expect(await world.events('egress.denied', 0)).toEqual([])
 })
 
+test('who asks once without a lease, as git does, is told to show it and only counted', async () => {
+  await using world = await makeWorld({ metrics: { host: '127.0.0.1', port: 0 } })
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([rule(host, up.port)])
+  const bare = (text: string) => text.replace(/Proxy-Authorization: .*\r\n/, '')
+  const plain = `GET http://${host}/ HTTP/1.1\r\nHost: ${host}\r\n\r\n`
+  for (let i = 0; i < 40; i += 1) {
+    const connected = bare(connectRequest(host, up.port, 'orders', world.lease))
+    const answer = await sayAndRead(await world.connect(), i % 2 === 0 ? connected : plain)
+    expect(answer).toMatch(/^HTTP\/1\.1 407 [\s\S]*proxy-authenticate: Basic/i)
+    expect(answer).toContain('"reason":"lease_missing","rule":"lease"')
+  }
+  // A wrong one is recorded as ever: the others have taken nothing of what is kept for it.
+  await sayAndRead(await world.connect(), connectRequest(host, up.port, 'orders', 'nobody-knows-this-lease'))
+  expect(await world.events('egress.denied', 1)).toMatchObject([
+    { data: { reason: 'lease_invalid', suppressed: 0 } },
+  ])
+  expect(world.logged().match(/egress decision/g)).toHaveLength(1)
+  const text = await (await fetch(`http://127.0.0.1:${world.egress.metricsPort}/metrics`)).text()
+  expect(
+    sample(text, 'toolcrib_egress_requests_total{source="",decision="denied",reason="lease_missing"}'),
+  ).toBe(40)
+})
+
 test('row 31: a sandbox does not reach the proxy’s metrics, though a rule names their address', async () => {
   await using world = await makeWorld({ metrics: { host: '127.0.0.1', port: 0 } })
   const port = world.egress.metricsPort ?? 0

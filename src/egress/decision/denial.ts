@@ -14,6 +14,7 @@ export type DenialReason =
 
 const others = {
   lease_invalid: [407, 'the sandbox is no longer known to the proxy; the next tool call starts a fresh one'],
+  lease_missing: [407, 'send the lease: `proxy-authorization` with the credentials of HTTPS_PROXY'],
   lease_elsewhere: [403, 'this lease belongs to a sandbox elsewhere and is good from there only'],
   parse_error: [400, 'the request is not well-formed HTTP/1.1'],
   head_timeout: [408, 'send the head of a request at once; it was not whole in time'],

@@ -13,7 +13,7 @@ export type CameFrom = (socket: Socket) => string | null
 /** Who asks the proxy itself: a sandbox by its lease, or whoever shows no good one. */
 export type Caller =
   | { ok: true; identity: Identity }
-  | { ok: false; why: 'stranger' | 'unavailable' }
+  | { ok: false; why: 'unnamed' | 'stranger' | 'unavailable' }
   | { ok: false; why: 'elsewhere'; identity: Identity }
 
 export async function identifyCaller(
@@ -23,6 +23,7 @@ export async function identifyCaller(
   // Before anything else: a socket that is closed meanwhile forgets its address.
   const from = deps.cameFrom(req.socket)
   const presented = headerValues(req.rawHeaders, 'proxy-authorization')
+  if (presented.length === 0) return { ok: false, why: 'unnamed' }
   if (presented.length > 1) return { ok: false, why: 'stranger' }
   try {
     const identity = await deps.leases.identify(presented[0])
@@ -36,7 +37,10 @@ export async function identifyCaller(
   }
 }
 
-/** What a caller without a good lease is answered; a stranger, and a lease out of its place, are recorded. */
+/**
+ * What a caller without a good lease is answered. A lease that is wrong or out of its place is recorded. None at all is
+ * only counted: programs such as git ask once without and name themselves when they are told to.
+ */
 export function refuseCaller(
   req: IncomingMessage,
   asked: Asked,
@@ -44,6 +48,7 @@ export function refuseCaller(
   denier: Denier,
 ): Denial {
   if (caller.why === 'unavailable') return denier.denyUnrecorded('leases_unavailable')
+  if (caller.why === 'unnamed') return denier.denyUnrecorded('lease_missing')
   if (caller.why === 'elsewhere') return denier.deny(caller.identity, asked, 'lease_elsewhere', 'lease')
   const presented = parseBasic(headerValues(req.rawHeaders, 'proxy-authorization')[0])
   return denier.denyStranger(asked, presented?.sourceId ?? '')

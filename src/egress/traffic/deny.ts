@@ -29,7 +29,7 @@ export interface Denier {
     rule: string,
     retryAfterSeconds?: number,
   ): Denial
-  /** The same for whoever shows no good lease; recorded at most 30 times a minute, the rest counted. */
+  /** The same for whoever shows a lease that is not good; recorded at most 30 times a minute, the rest counted. */
   denyStranger(asked: Asked, claimedSource: string): Denial
   /**
    * What is only counted: nobody can be told from it to record it of, or there is no database to record it in.
@@ -41,6 +41,7 @@ export interface Denier {
 /** Each with what decided. */
 const unrecorded = {
   head_timeout: 'request',
+  lease_missing: 'lease',
   leases_unavailable: 'lease',
   parse_error: 'request',
   proxy_failed: 'proxy',
