@@ -4,9 +4,9 @@ import type { Log } from './core/index.ts'
 import {
   createEgress,
   type EgressLimits,
-  generateEgressKeys,
   giveBackMemory,
   giveBackWhenQuiet,
+  keysToStartWith,
   selfTest,
 } from './egress/index.ts'
 import { readUpstreamCas } from './main-upstream-cas.ts'
@@ -23,7 +23,7 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
   ])
   await using store = openStore({ url, poolSize: config.file.database.pool_size, log })
   await demandMigrated(store.db)
-  const keys = await generateEgressKeys(egressKeysDir(config), Date.now())
+  const keys = await keysToStartWith(store, egressKeysDir(config), Date.now())
   await using _egress = await createEgress({
     store,
     keys,

@@ -3,6 +3,7 @@ import { shortTime, table } from './cli/index.ts'
 import { type Config, egressKeysDir } from './config.ts'
 import { type Log, shellWord } from './core/index.ts'
 import {
+  makeKeysForLost,
   overviewKeys,
   type RotateOptions,
   replaceLostCa,
@@ -83,11 +84,12 @@ export async function rotateKeys(config: Config, log: Log, asked: RotateCommand)
 }
 
 async function replaceLost(options: RotateOptions): Promise<Printed> {
+  await makeKeysForLost(options.store, options.dir, options.now)
   const sealing = await replaceLostKey(options)
   const ca = await replaceLostCa(options)
   return {
     json: { ...sealing, ...ca },
-    text: `${await saySealing(options.store, sealing)}Proxies sign with ${ca.caId}${sayUntrusting(ca.waitingFor)}.\n`,
+    text: `${await saySealing(options.store, sealing)}Proxies sign with ${ca.caId}${sayUntrusting(ca.sandboxes)}`,
   }
 }
 
@@ -119,16 +121,19 @@ function asGiven({ name, scope, scopeId }: Sealed['unreadable'][number], people:
   return `${name} --for ${isClear ? shellWord(called) : scopeId}`
 }
 
-function sayCa({ caId, retired, waitingFor }: Awaited<ReturnType<typeof rotateCa>>) {
-  if (waitingFor === 0)
+function sayCa({ caId, retired, sandboxes }: Awaited<ReturnType<typeof rotateCa>>) {
+  if (sandboxes.length === 0)
     return `Proxies sign with ${caId}; ${retired.length} ${retired.length === 1 ? 'CA' : 'CAs'} retired.\n`
   const [running, ended] =
-    waitingFor === 1 ? ['1 that runs does', 'it has'] : [`${waitingFor} that run do`, 'they have']
-  return `New sandboxes trust ${caId} too; ${running} not yet. Run this again when ${ended} ended: when idle, at \`sandbox.max_age\`, or by \`toolcrib runners stop\`.\n`
+    sandboxes.length === 1 ? ['1 that runs does', 'it has'] : [`${sandboxes.length} that run do`, 'they have']
+  return `New sandboxes trust ${caId} too; ${running} not yet. Run this again when ${ended} ended: when idle, at \`sandbox.max_age\`, or by\n${stopping(sandboxes)}`
 }
 
-function sayUntrusting(sandboxes: number): string {
-  if (sandboxes === 0) return ''
-  const [who, them] = sandboxes === 1 ? ['1 sandbox does', 'it'] : [`${sandboxes} sandboxes do`, 'them']
-  return `; ${who} not trust it: stop ${them} with \`toolcrib runners stop\``
+function sayUntrusting(sandboxes: string[]): string {
+  if (sandboxes.length === 0) return '.\n'
+  const [who, them] =
+    sandboxes.length === 1 ? ['1 sandbox does', 'it'] : [`${sandboxes.length} sandboxes do`, 'them']
+  return `; ${who} not trust it. Stop ${them} with\n${stopping(sandboxes)}`
 }
+
+const stopping = (sandboxes: string[]) => sandboxes.map((id) => `  toolcrib runners stop ${id}\n`).join('')

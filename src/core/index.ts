@@ -16,6 +16,7 @@ export {
   type EgressOutcome,
   type Outcome,
 } from './events.ts'
+export { refuseUnreadable } from './file-rights.ts'
 export {
   type AdminKeyId,
   type CallId,

@@ -6,8 +6,9 @@ import { demandAnswer, egressCas, listen, type Notice, notify } from '../store/i
 import { assemble } from './assemble.ts'
 import { createGuard, systemResolve } from './decision/guard.ts'
 import { createRuleLoader } from './decision/rules.ts'
-import { createAnnouncer, joinDeployment, signingCa } from './keys/announce.ts'
+import { createAnnouncer, signingCa } from './keys/announce.ts'
 import { createLeaves } from './keys/certificates.ts'
+import { joinDeployment } from './keys/join.ts'
 import { createInFlight } from './leases/in-flight.ts'
 import { createLeases, watchLeases } from './leases/leases.ts'
 import { createMetrics } from './records/metrics.ts'
@@ -208,7 +209,14 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     port = at.port
   }
   log.info(
-    { socket: unixSocketDir, tcpPort: port, metricsPort, keys: [...keys.opening.keys()], ca: signs },
+    {
+      replicaId: replica.id,
+      socket: unixSocketDir,
+      tcpPort: port,
+      metricsPort,
+      keys: [...keys.opening.keys()],
+      ca: signs,
+    },
     'egress proxy ready',
   )
 

@@ -9,6 +9,7 @@ export { giveBackMemory } from './economy/garbage.ts'
 export { giveBackWhenQuiet } from './economy/quiet.ts'
 export { createEgress } from './egress.ts'
 
+export { keysToStartWith, makeKeysForLost } from './keys/join.ts'
 export { generateEgressKeys, loadEgressKeys } from './keys/keys.ts'
 export { overviewKeys } from './keys/overview.ts'
 export { type RotateOptions, replaceLostKey, rotateSealingKey } from './keys/rotate.ts'

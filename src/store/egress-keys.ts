@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { sha256 } from '../core/index.ts'
+import { type RunnerId, sha256 } from '../core/index.ts'
 import type { Executor, Store } from './database.ts'
 import type { HeldKeys } from './schema.ts'
 import { tokensByKey } from './sealed-tokens.ts'
@@ -132,32 +132,38 @@ export async function retireEgressCa(db: Executor, id: string): Promise<void> {
   await db.deleteFrom('egress_cas').where('id', '=', id).execute()
 }
 
-/** Proxies whose heartbeat is younger than 30 s, and what each holds; null for one of an older version. */
+/**
+ * Proxies whose heartbeat is younger than 30 s, and what each holds; null for one of an older version. `name` is for
+ * people: the host, and the id too where it shares one.
+ */
 export async function liveHolders(
   db: Executor,
-): Promise<{ id: string; host: string; held: HeldKeys | null }[]> {
-  return await db
+): Promise<{ id: string; host: string; name: string; held: HeldKeys | null }[]> {
+  const rows = await db
     .selectFrom('replicas')
     .select(['id', 'host', 'egress_keys as held'])
     .where('kind', '=', 'egress')
     .where('heartbeat_at', '>', sql<Date>`now() - interval '30 seconds'`)
     .orderBy('started_at')
     .execute()
+  const isAlone = (host: string) => rows.filter((row) => row.host === host).length === 1
+  return rows.map((row) => ({ ...row, name: isAlone(row.host) ? row.host : `${row.host} (${row.id})` }))
 }
 
 /**
- * Sandboxes that may have been made before the CA was trusted. The margin is for one that was being made while the
- * CA's row was written.
+ * The runners of sandboxes that may have been made before the CA was trusted. The margin is for one that was being made
+ * while the CA's row was written.
  */
-export async function sandboxesOlderThanCa(db: Executor, caId: string): Promise<number> {
-  const { count } = await db
+export async function runnersOlderThanCa(db: Executor, caId: string): Promise<RunnerId[]> {
+  const rows = await db
     .selectFrom('runners')
     .innerJoin('egress_cas', (join) => join.on('egress_cas.id', '=', caId))
-    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .select('runners.id as id')
     .where('runners.state', 'not in', ['stopped', 'failed', 'deleted'])
     .where(sql<boolean>`runners.started_at < egress_cas.trusted_since + interval '10 seconds'`)
-    .executeTakeFirstOrThrow()
-  return count
+    .orderBy('runners.started_at')
+    .execute()
+  return rows.map(({ id }) => id)
 }
 
 /** Does `work` while no other process changes keys; undefined when one does. A killed process lets go by itself. */

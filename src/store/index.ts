@@ -67,7 +67,7 @@ export {
   publishFirstEgressKey,
   retireEgressCa,
   retireEgressKey,
-  sandboxesOlderThanCa,
+  runnersOlderThanCa,
   trustEgressCa,
   whileChangingKeys,
 } from './egress-keys.ts'

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
-import { AppError, type Log } from '../core/index.ts'
+import { AppError, type Log, refuseUnreadable } from '../core/index.ts'
 import { startEmbeddedPostgres } from './embedded/server.ts'
 import { demandReachable } from './reach.ts'
 
@@ -16,7 +16,8 @@ export interface OpenDatabase {
 /**
  * The database at `url`; when that is undefined, one that another process of ours runs
  * here, else an embedded one started now. The address of an embedded one is left in `database-url`, mode 0600.
- * Throws with what was given and the cure when it cannot be reached, and when there is none and it may not be made.
+ * Throws with what was given and the cure when it cannot be reached, when there is none and it may not be made, and when
+ * this user may not read its address.
  */
 export async function openDatabase(options: {
   url: string | undefined
@@ -31,7 +32,7 @@ export async function openDatabase(options: {
     return borrowed(options.url)
   }
   const note = join(stateDir, 'database-url')
-  const known = await readFile(note, 'utf8').catch(() => undefined)
+  const known = await readNote(note)
   if (known !== undefined && (await answers(known))) return borrowed(known)
   const folder = join(stateDir, 'postgres')
   if (!mayMake && !existsSync(folder))
@@ -62,12 +63,20 @@ export async function joinDatabase(options: { url: string | undefined; stateDir:
     await demandReachable(options.url)
     return options.url
   }
-  const note = await readFile(join(stateDir, 'database-url'), 'utf8').catch(() => undefined)
+  const note = await readNote(join(stateDir, 'database-url'))
   if (note !== undefined && (await answers(note))) return note
   throw new AppError(
     'unavailable',
     `no database runs in ${stateDir}: set DATABASE_URL, or start \`toolcrib serve\` first for the embedded one`,
   )
+}
+
+/** Where the embedded database answers; undefined when nobody has written it. */
+async function readNote(path: string): Promise<string | undefined> {
+  return await readFile(path, 'utf8').catch((cause: unknown) => {
+    refuseUnreadable(cause, path, 'toolcrib serve')
+    return undefined
+  })
 }
 
 const borrowed = (url: string): OpenDatabase => ({

@@ -1,15 +1,23 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { type PrincipalId, Secret, silentLog } from '../../src/core/index.ts'
+import { newId, type PrincipalId, type RunnerId, Secret, silentLog } from '../../src/core/index.ts'
 import { generateEgressKeys } from '../../src/egress/index.ts'
 import { readKeyFolder } from '../../src/egress/keys/key-folder.ts'
-import { egressKeys, publishFirstEgressKey, type Store, sealedCredentials } from '../../src/store/index.ts'
+import {
+  beat,
+  egressCas,
+  egressKeys,
+  publishFirstEgressKey,
+  type Store,
+  sealedCredentials,
+} from '../../src/store/index.ts'
 import { createVault, openCredential } from '../../src/vault/index.ts'
 import { testStore } from '../support/database.ts'
 
@@ -32,13 +40,15 @@ async function deployment(store: Store) {
       value: new Secret(`value of ${name}`),
       by: 'test',
     })
+  const run = (...args: string[]): ChildProcess =>
+    spawn(process.execPath, [entry, ...args, '--config', config], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env['PATH'], DATABASE_URL: store.url },
+    })
   return {
     dir,
-    start: (...args: string[]): ChildProcess =>
-      spawn(process.execPath, [entry, 'keys', ...args, '--config', config], {
-        stdio: ['ignore', 'pipe', 'pipe'],
-        env: { PATH: process.env['PATH'], DATABASE_URL: store.url },
-      }),
+    run,
+    start: (...args: string[]) => run('keys', ...args),
     async values() {
       const { sealing } = await readKeyFolder(dir)
       const keys = new Map(sealing.map((key) => [key.id, key.opening]))
@@ -133,11 +143,33 @@ test('after the key folder was lost each credential to set again is named as it 
     await vault.setCredential({ name: 'FIRST_KEY', scope: 'principal', scopeId: id, value, by: 'test' })
   }
   await rm(world.dir, { recursive: true })
-  await generateEgressKeys(world.dir, Date.now())
+  const id = 'run_old' as RunnerId
+  await store.db
+    .insertInto('runners')
+    .values({
+      id,
+      principal_id: 'prn_bob' as PrincipalId,
+      name: 'r',
+      home_name: 'r',
+      state: 'ready',
+      generation: 1,
+      sandbox_uid: 's',
+      address: 'a',
+    })
+    .execute()
+  await store.db
+    .updateTable('runners')
+    .set({ started_at: new Date(Date.now() - 60_000) })
+    .execute()
+  // A proxy that may not start leaves nothing that would have to be told from the keys later.
+  const refused = await endOf(world.run('egress'))
+  expect(refused.err).toContain('if it is lost, run `toolcrib keys rotate --lost`')
+  expect(existsSync(world.dir)).toBe(false)
   const { code, out } = await endOf(world.start('rotate', '--lost'))
   expect(code).toBe(0)
-  // No sandbox is left that would have to be stopped.
-  expect(out).toMatch(/^Proxies sign with ca_\w+\.$/m)
+  expect(out).toMatch(
+    /^Proxies sign with ca_\w+; 1 sandbox does not trust it\. Stop it with\n {2}toolcrib runners stop run_old$/m,
+  )
   expect(out.match(/(?<=credentials set ).*/g)?.toSorted()).toEqual(
     [
       "FIRST_KEY --for 'Maria Luz'",
@@ -149,4 +181,46 @@ test('after the key folder was lost each credential to set again is named as it 
       'THIRD_KEY',
     ].toSorted(),
   )
+})
+
+test('keys are not lost while a live proxy has them, and two proxies of one host are told apart', async () => {
+  await using store = await testStore()
+  const world = await deployment(store)
+  const [key] = await egressKeys(store.db)
+  const held = { opens: [key?.id ?? ''], cas: [], signs: '' }
+  const ids = [newId('rep'), newId('rep')] as const
+  for (const id of ids) await beat(store.db, { id, kind: 'egress', host: 'gateway-1', held })
+  await beat(store.db, { id: newId('rep'), kind: 'egress', host: 'gateway-2', held })
+  const listed = await endOf(world.start('list'))
+  expect(listed.out).toContain(`gateway-1 (${ids[0]}), gateway-1 (${ids[1]}), gateway-2\n`)
+  await rm(world.dir, { recursive: true })
+  const lost = await endOf(world.start('rotate', '--lost'))
+  expect(lost).toMatchObject({ code: 1, out: '' })
+  expect(lost.err).toContain(
+    `the key is not lost: the proxy gateway-1 (${ids[0]}) has it; copy its key folder`,
+  )
+  expect(existsSync(world.dir)).toBe(false)
+})
+
+test('a damaged CA is named with the way on, which works', async () => {
+  await using store = await testStore()
+  const world = await deployment(store)
+  const [before] = await egressCas(store.db)
+  const files = (await readdir(world.dir)).filter((name) => name.startsWith('ca-'))
+  const path = join(world.dir, files.find((name) => name.endsWith('.pem')) ?? '')
+  await writeFile(path, 'no certificate')
+  for (const args of [['list'], ['rotate', '--ca']]) {
+    const { code, err } = await endOf(world.start(...args))
+    expect(code).toBe(1)
+    expect(err).toMatch(
+      /^toolcrib: .* and .* are damaged or do not belong together; restore both from a backup, or move both away and run `toolcrib keys rotate --ca`\n$/,
+    )
+    expect(err).toContain(path)
+  }
+  for (const name of files) await rm(join(world.dir, name))
+  const { code, out } = await endOf(world.start('rotate', '--ca'))
+  expect([code, out]).toEqual([0, expect.stringMatching(/^Proxies sign with ca_\w+; 1 CA retired\.$/m)])
+  const after = await egressCas(store.db)
+  expect(after).toHaveLength(1)
+  expect(after[0]?.id).not.toBe(before?.id)
 })

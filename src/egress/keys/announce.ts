@@ -1,13 +1,5 @@
-import { AppError, type Log, type ReplicaId } from '../../core/index.ts'
-import {
-  beat,
-  type EgressCaRow,
-  egressCas,
-  egressKeys,
-  leaveReplicas,
-  publishFirstEgressKey,
-  type Store,
-} from '../../store/index.ts'
+import { type Log, type ReplicaId } from '../../core/index.ts'
+import { beat, type EgressCaRow, egressCas, leaveReplicas, type Store } from '../../store/index.ts'
 import type { Leaves } from './certificates.ts'
 import type { EgressKeys } from './keys.ts'
 
@@ -22,20 +14,6 @@ export interface Announcer {
    * then on nothing is announced. Rejects when the row cannot be written.
    */
   leave(): Promise<void>
-}
-
-/**
- * A deployment's first proxy makes its keys known. Every other must hold one of those: a proxy with a folder of its
- * own would take credentials that no other can open. Throws `conflict` when this one holds none.
- */
-export async function joinDeployment(store: Store, keys: EgressKeys): Promise<void> {
-  if (await publishFirstEgressKey(store.db, keys.newest())) return
-  const published = await egressKeys(store.db)
-  if (published.some((key) => keys.opening.has(key.id))) return
-  throw new AppError(
-    'conflict',
-    `this deployment's credentials are sealed to ${published.map((key) => key.id).join(', ')}, and the key folder of this proxy has none of them; copy the folder \`egress-keys\` of the proxy that has, restore it from a backup, or, if it is lost, run \`toolcrib keys rotate --lost\``,
-  )
 }
 
 /** Which of the CAs to sign with: the newest that may and is here, else the newest that is here. */

@@ -1,6 +1,6 @@
 import { chmod, link, mkdir, open as openFile, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AppError, Secret } from '../../core/index.ts'
+import { AppError, refuseUnreadable, Secret } from '../../core/index.ts'
 import { egressCaId } from '../../store/index.ts'
 import { generateSealingKey, importOpeningKey, type OpeningKey, sealingKeyId } from '../../vault/index.ts'
 import { type Authority, generateAuthority, importAuthority } from './authority.ts'
@@ -25,6 +25,9 @@ export interface KeyFolder {
   authorities: AuthorityFile[]
 }
 
+/** What runs as the owner of the folder. */
+const egressCommand = 'toolcrib egress'
+
 const sealingFile = /^sealing-(\d+)\.json$/
 /** The first CA of a folder has no number: so it was before they could be changed. */
 const caFile = /^ca(?:-(\d+))?\.pem$/
@@ -35,13 +38,27 @@ export async function makeKeyFolder(dir: string): Promise<void> {
   await chmod(dir, 0o700)
 }
 
-/** Reads all keys; throws when one is damaged, or others than its owner could read it. */
+/**
+ * Reads all keys; throws when one is damaged, or others than its owner could read it, `forbidden` when this user may
+ * not, and `not_found` when there is no folder.
+ */
 export async function readKeyFolder(dir: string): Promise<KeyFolder> {
-  const names = await readdir(dir).catch((cause: unknown) => {
-    throw new AppError('not_found', `there are no egress keys in ${dir}; start \`toolcrib egress\` once`, {
-      cause,
-    })
+  const folder = await findKeyFolder(dir)
+  if (folder !== undefined) return folder
+  throw new AppError('not_found', `there are no egress keys in ${dir}; start \`toolcrib egress\` once`)
+}
+
+/** The same, and undefined when there is no folder. */
+export async function findKeyFolder(dir: string): Promise<KeyFolder | undefined> {
+  const names = await readdir(dir).catch((cause: NodeJS.ErrnoException) => {
+    refuseUnreadable(cause, dir, egressCommand)
+    if (cause.code !== 'ENOENT') throw cause
+    return undefined
   })
+  return names === undefined ? undefined : await readKeys(dir, names)
+}
+
+async function readKeys(dir: string, names: string[]): Promise<KeyFolder> {
   const numbered = (form: RegExp) =>
     names
       .flatMap((name) => {
@@ -61,11 +78,15 @@ export async function readKeyFolder(dir: string): Promise<KeyFolder> {
   for (const { name, number } of numbered(caFile)) {
     const path = join(dir, name)
     const keyPath = path.replace(/\.pem$/, '.key')
-    const certificatePem = await readFile(path, 'utf8')
+    const certificatePem = await readText(path)
     const authority = await importAuthority(certificatePem, await readPrivate(keyPath)).catch(
       (cause: unknown) => {
         if (cause instanceof AppError) throw cause
-        throw new AppError('internal', `${keyPath} and ${path} do not belong together`, { cause })
+        // Without what the parser says: it helps nobody, and could quote what it read.
+        throw new AppError(
+          'internal',
+          `${keyPath} and ${path} are damaged or do not belong together; restore both from a backup, or move both away and run \`toolcrib keys rotate --ca\``,
+        )
       },
     )
     authorities.push({ number, files: [path, keyPath], id: egressCaId(certificatePem), authority })
@@ -114,6 +135,7 @@ function parseSealing(text: string, path: string): { publicKey: string; privateK
 
 async function readPrivate(path: string): Promise<string> {
   const facts = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    refuseUnreadable(cause, path, egressCommand)
     if (cause.code !== 'ENOENT') throw cause
     throw new AppError(
       'not_found',
@@ -126,7 +148,14 @@ async function readPrivate(path: string): Promise<string> {
       `${path} can be read by others than its owner; run \`chmod 600 ${path}\`, and change the keys if somebody did`,
     )
   }
-  return await readFile(path, 'utf8')
+  return await readText(path)
+}
+
+async function readText(path: string): Promise<string> {
+  return await readFile(path, 'utf8').catch((cause: unknown) => {
+    refuseUnreadable(cause, path, egressCommand)
+    throw cause
+  })
 }
 
 /** Never overwrites; appears whole or not at all, and is on the disk before this returns. */

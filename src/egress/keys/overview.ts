@@ -7,7 +7,7 @@ import {
   sealedCredentials,
   tokensByKey,
 } from '../../store/index.ts'
-import { type KeyFolder, readKeyFolder } from './key-folder.ts'
+import { findKeyFolder, type KeyFolder } from './key-folder.ts'
 
 export interface KeysOverview {
   sealing: {
@@ -20,7 +20,7 @@ export interface KeysOverview {
     tokens: number
     /** Whether its private half lies in the folder that was looked at. */
     here: boolean
-    /** Hosts of the live proxies that can open with it. */
+    /** The live proxies that can open with it: by host, and by id too where they share one. */
     heldBy: string[]
   }[]
   authorities: {
@@ -34,17 +34,20 @@ export interface KeysOverview {
   liveProxies: number
 }
 
-/** Every key of the deployment: what the database, the live proxies and the folder `dir` say of it. */
+/**
+ * Every key of the deployment: what the database, the live proxies and the folder `dir` say of it. Throws when there is
+ * a folder and it cannot be read: whoever reads that nothing is here may take keys for lost.
+ */
 export async function overviewKeys({ store, dir }: { store: Store; dir: string }): Promise<KeysOverview> {
   const nothing: KeyFolder = { sealing: [], authorities: [] }
-  const folder = await readKeyFolder(dir).catch(() => nothing)
+  const folder = (await findKeyFolder(dir)) ?? nothing
   const published = await egressKeys(store.db)
   const trusted = await egressCas(store.db)
   const holders = await liveHolders(store.db)
   const rows = await sealedCredentials(store.db)
   const tokens = await tokensByKey(store.db)
-  const hosts = (is: (held: NonNullable<(typeof holders)[number]['held']>) => boolean) =>
-    holders.filter(({ held }) => held !== null && is(held)).map(({ host }) => host)
+  const names = (is: (held: NonNullable<(typeof holders)[number]['held']>) => boolean) =>
+    holders.filter(({ held }) => held !== null && is(held)).map(({ name }) => name)
   const newestHere = Math.max(
     0,
     ...folder.sealing.filter(({ id }) => published.some((key) => key.id === id)).map((key) => key.number),
@@ -64,7 +67,7 @@ export async function overviewKeys({ store, dir }: { store: Store; dir: string }
         credentials: 0,
         tokens: tokens.get(id) ?? 0,
         here: true,
-        heldBy: hosts((held) => held.opens.includes(id)),
+        heldBy: names((held) => held.opens.includes(id)),
       })),
       ...published.map(({ id, createdAt }, at) => ({
         id,
@@ -73,7 +76,7 @@ export async function overviewKeys({ store, dir }: { store: Store; dir: string }
         credentials: rows.filter((row) => row.keyId === id).length,
         tokens: tokens.get(id) ?? 0,
         here: folder.sealing.some((key) => key.id === id),
-        heldBy: hosts((held) => held.opens.includes(id)),
+        heldBy: names((held) => held.opens.includes(id)),
       })),
     ],
     authorities: [
@@ -83,7 +86,7 @@ export async function overviewKeys({ store, dir }: { store: Store; dir: string }
         since: null,
         until: endOf(authority.certificatePem),
         here: true,
-        signedWithBy: hosts((held) => held.signs === id),
+        signedWithBy: names((held) => held.signs === id),
       })),
       ...trusted.map(({ id, certificate, trustedSince, signsSince }) => ({
         id,
@@ -91,7 +94,7 @@ export async function overviewKeys({ store, dir }: { store: Store; dir: string }
         since: signsSince ?? trustedSince,
         until: endOf(certificate),
         here: folder.authorities.some((ca) => ca.id === id),
-        signedWithBy: hosts((held) => held.signs === id),
+        signedWithBy: names((held) => held.signs === id),
       })),
     ],
     liveProxies: holders.length,

@@ -1,4 +1,4 @@
-import { AppError } from '../../core/index.ts'
+import { AppError, type RunnerId } from '../../core/index.ts'
 import {
   appendEvents,
   type EgressCaRow,
@@ -6,8 +6,8 @@ import {
   notify,
   promoteEgressCa,
   retireEgressCa,
+  runnersOlderThanCa,
   type Store,
-  sandboxesOlderThanCa,
   trustEgressCa,
 } from '../../store/index.ts'
 import { type AuthorityFile, addAuthority, readKeyFolder, removeKey } from './key-folder.ts'
@@ -16,8 +16,8 @@ import { alone, ownFolder, type RotateOptions, untilHeld } from './rotate.ts'
 export interface RotatedCa {
   caId: string
   retired: string[]
-  /** How many live sandboxes trust only the old CA; above 0 nothing is signed with the new one yet. */
-  waitingFor: number
+  /** The runners whose live sandboxes trust only the old CA; while there are any nothing is signed with the new one. */
+  sandboxes: RunnerId[]
 }
 
 /**
@@ -33,12 +33,12 @@ export async function rotateCa(options: RotateOptions): Promise<RotatedCa> {
     say(`new sandboxes trust ${next.id} as well`)
     await trust(options, next, false)
     await untilHeld(options, next.id, (held) => held.cas.includes(next.id))
-    const waitingFor = await sandboxesOlderThanCa(store.db, next.id)
-    if (waitingFor > 0) return { caId: next.id, retired: [], waitingFor }
+    const sandboxes = await runnersOlderThanCa(store.db, next.id)
+    if (sandboxes.length > 0) return { caId: next.id, retired: [], sandboxes }
     say(`proxies sign with ${next.id} from now on`)
     await promote(options, next.id)
     await untilHeld(options, next.id, (held) => held.signs === next.id)
-    return { caId: next.id, retired: await retireOthers(options, next.id), waitingFor: 0 }
+    return { caId: next.id, retired: await retireOthers(options, next.id), sandboxes: [] }
   })
 }
 
@@ -49,8 +49,8 @@ export async function replaceLostCa(options: RotateOptions): Promise<RotatedCa> 
     if (next === undefined) throw new AppError('not_found', `there is no CA in ${options.dir}`)
     options.say(`proxies sign with ${next.id} from now on`)
     await trust(options, next, true)
-    const waitingFor = await sandboxesOlderThanCa(options.store.db, next.id)
-    return { caId: next.id, retired: await retireOthers(options, next.id), waitingFor }
+    const sandboxes = await runnersOlderThanCa(options.store.db, next.id)
+    return { caId: next.id, retired: await retireOthers(options, next.id), sandboxes }
   })
 }
 
