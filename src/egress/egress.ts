@@ -153,6 +153,8 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     metricsPort = served.port
   }
 
+  // What fails is told by the announcer, and tried again at the next beat.
+  const announceAgain = () => void announcer.announce(now()).catch(() => undefined)
   const watch = watchLeases({
     leases,
     inUse: () => live.digests(),
@@ -165,9 +167,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   stack.use(notices)
   notices.on((notice) => {
     if (!concernsEgress.has(notice.kind)) return
-    if (notice.kind === 'egress_keys') {
-      announcer.announce(now()).catch((err: unknown) => log.warn({ err }, 'keys could not be announced'))
-    }
+    if (notice.kind === 'egress_keys') announceAgain()
     leases.invalidate()
     credentials.invalidate()
     if (notice.kind === 'credential') credentials.changed()
@@ -176,12 +176,12 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   })
 
   await announcer.announce(now())
-  const beating = setInterval(() => {
-    announcer.announce(now()).catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
-  }, beatMs)
+  const beating = setInterval(announceAgain, beatMs)
   stack.defer(async () => {
     clearInterval(beating)
-    await announcer.leave().catch((err: unknown) => log.warn({ err }, 'heartbeat failed'))
+    await announcer
+      .leave()
+      .catch((err: unknown) => log.warn({ err }, 'the end of this proxy could not be told'))
   })
 
   // So that the first tunnel to each host need not wait for it; a request loads them too.

@@ -1,5 +1,5 @@
 import { type FastifyInstance, fastify } from 'fastify'
-import { AppError, type Log, newId, toAppError } from '../core/index.ts'
+import { AppError, createTrouble, type Log, newId, toAppError } from '../core/index.ts'
 
 export interface HttpOptions {
   log: Log
@@ -9,7 +9,7 @@ export interface HttpOptions {
   requestTimeoutMs: number
   /** Addresses whose `X-Forwarded-*` headers are believed; none by default. */
   trustedProxies: string[]
-  /** What `/readyz` asks; it answers 503 with the reason when this throws. */
+  /** What `/readyz` asks; it answers 503 with the reason when this throws `unavailable`, and the log tells of each change. */
   ready: () => Promise<void>
 }
 
@@ -42,9 +42,23 @@ export function createHttpServer(options: HttpOptions): HttpServer {
     }),
   )
   server.get('/healthz', () => ({ ok: true }))
-  server.get('/readyz', async () => {
-    await options.ready()
-    return { ok: true }
+  // Whoever asks comes again every few seconds, and that we are not ready is an answer and no failure.
+  const unready = createTrouble(options.log, {
+    fails: 'not ready',
+    lasts: 'still not ready',
+    over: 'ready again',
+  })
+  server.get('/readyz', async (_request, reply) => {
+    try {
+      await options.ready()
+      unready.over('ready')
+      return { ok: true }
+    } catch (error) {
+      const known = toAppError(error)
+      if (known.code !== 'unavailable') throw error
+      unready.happened('ready', known.cause ?? known)
+      return reply.status(known.status).header('retry-after', '5').send({ error: known.toJSON() })
+    }
   })
   return server
 }

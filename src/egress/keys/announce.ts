@@ -1,4 +1,4 @@
-import { type Log, type ReplicaId } from '../../core/index.ts'
+import { createTrouble, type Log, type ReplicaId } from '../../core/index.ts'
 import { beat, type EgressCaRow, egressCas, leaveReplicas, type Store } from '../../store/index.ts'
 import type { Leaves } from './certificates.ts'
 import type { EgressKeys } from './keys.ts'
@@ -6,7 +6,8 @@ import type { EgressKeys } from './keys.ts'
 export interface Announcer {
   /**
    * Reads the folder and the database again, signs with the CA that they name, and tells all that in this proxy's
-   * row. What cannot be read leaves in use what is at hand. Rejects when the row cannot be written.
+   * row. What cannot be read leaves in use what is at hand. Rejects when the row cannot be written. What fails is told
+   * in the log, once and as long as it lasts, and so is that it works again.
    */
   announce(now: number): Promise<void>
   /**
@@ -33,6 +34,11 @@ export function createAnnouncer(options: {
 }): Announcer {
   const { store, keys, replica, log } = options
   let { signs } = options
+  const trouble = createTrouble(log, {
+    fails: 'keys cannot be read or told of; those at hand stay in use',
+    lasts: 'keys still cannot be read or told of; others may take this proxy for dead',
+    over: 'keys are read and told of again',
+  })
   let announcing = Promise.resolve()
   let left = false
 
@@ -41,19 +47,26 @@ export function createAnnouncer(options: {
       await keys.reload(now)
       const next = signingCa(await egressCas(store.db), keys.authorities)
       const authority = keys.authorities.get(next)
+      trouble.over('keys')
       if (authority === undefined || next === signs) return
       options.leaves.signWith(authority)
       signs = next
       log.info({ caId: signs }, 'leaves are signed under another CA')
     } catch (err) {
-      log.warn({ err }, 'keys cannot be read again; what is at hand stays in use')
+      trouble.happened('keys', err)
     }
   }
 
   async function announceOnce(now: number): Promise<void> {
     await refresh(now)
     const held = { opens: [...keys.opening.keys()], cas: [...keys.authorities.keys()], signs }
-    await beat(store.db, { ...replica, held })
+    try {
+      await beat(store.db, { ...replica, held })
+      trouble.over('heartbeat')
+    } catch (err) {
+      trouble.happened('heartbeat', err)
+      throw err
+    }
   }
 
   /** One after the other: what an earlier one found must not be written over what a later one did. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
-import { AppError, type Log, sha256 } from '../../core/index.ts'
+import { AppError, createTrouble, type Log, sha256 } from '../../core/index.ts'
 import { type LeaseFacts, liveLeases, type Store } from '../../store/index.ts'
 
 /** Who is asking: a lease that was good when last looked at, with the calls that were running then. */
@@ -23,11 +23,17 @@ export interface Leases {
 
 const secretForm = /^[\x21-\x7e]{16,512}$/
 
+/** Those of `store`; while it cannot be asked, that is told in the log, once and as long as it lasts. */
 export function createLeases(options: { store: Store; maxAgeMs: number; log: Log }): Leases {
   const known = new LRUCache<string, { at: number; facts: Identity }>({ max: 10_000 })
   let epoch = 0
   let waiting: Map<string, PromiseWithResolvers<LeaseFacts | undefined>> | undefined
   let closed = false
+  const trouble = createTrouble(options.log, {
+    fails: 'leases cannot be checked; nothing is let out',
+    lasts: 'leases still cannot be checked; nothing is let out',
+    over: 'leases can be checked again',
+  })
 
   // One statement under way at a time; who asks meanwhile shares the next one.
   const run = async () => {
@@ -39,6 +45,7 @@ export function createLeases(options: { store: Store; maxAgeMs: number; log: Log
       const asked = epoch
       try {
         const rows = await liveLeases(options.store.pool, [...batch.keys()])
+        trouble.over('leases')
         const found = new Map(rows.map((row) => [row.secretSha256, row]))
         const at = performance.now()
         for (const [digest, promise] of batch) {
@@ -49,6 +56,7 @@ export function createLeases(options: { store: Store; maxAgeMs: number; log: Log
           promise.resolve(facts)
         }
       } catch (cause) {
+        trouble.happened('leases', cause)
         const error = new AppError('unavailable', 'leases cannot be checked', { cause })
         for (const promise of batch.values()) promise.reject(error)
       }
@@ -108,7 +116,7 @@ export function parseBasic(header: string | undefined): { sourceId: string; leas
 
 /**
  * Looks again at every lease in use, at once after `nudge()` and at least every `intervalMs`: this is what ends
- * live tunnels when a right is withdrawn, notice or not. A look that fails changes nothing.
+ * live tunnels when a right is withdrawn, notice or not. A look that fails changes nothing; the leases tell of it.
  */
 export function watchLeases(options: {
   leases: Leases
@@ -128,8 +136,14 @@ export function watchLeases(options: {
       if (stopped.signal.aborted) return
       wake = new AbortController()
       await Promise.all(
-        options.inUse().map(async (digest) => options.seen(digest, await options.leases.look(digest))),
-      ).catch((err: unknown) => options.log.warn({ err }, 'leases in use could not be checked'))
+        options.inUse().map(async (digest) => {
+          const look = await options.leases.look(digest).then(
+            (facts) => ({ facts }),
+            () => undefined,
+          )
+          if (look !== undefined) options.seen(digest, look.facts)
+        }),
+      ).catch((err: unknown) => options.log.error({ err }, 'leases in use could not be looked after'))
     }
   })()
   return {

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http'
-import type { Log } from '../../core/index.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import { headOf } from '../inbound/http1.ts'
 import type { Inbound } from '../inbound/inbound.ts'
@@ -18,7 +17,6 @@ export function createForwardHandler(deps: {
   crowd: Crowd
   cameFrom: CameFrom
   exchange: (exchange: Exchange) => Promise<void>
-  log: Log
 }): (req: IncomingMessage, inbound: Inbound) => Promise<void> {
   return async (req, inbound) => {
     deps.crowd.spoke(req.socket)
