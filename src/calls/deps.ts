@@ -12,8 +12,8 @@ export interface CallsOptions {
   access: Pick<Access, 'ended'>
   catalog: Pick<CatalogKeeper, 'current' | 'latest'>
   runners: Pick<Runners, 'awake' | 'call' | 'find'>
-  /** Makes revocation faster than the poll; without it calls end half a second later. */
-  notices?: Pick<Notices, 'on'>
+  /** Makes revocation faster than the poll, and brings what is noted of a call; without it calls end half a second later. */
+  notices?: Pick<Notices, 'on' | 'caughtUp'>
   log: Log
   replicaId: ReplicaId
   clock?: Clock

@@ -87,6 +87,7 @@ export async function execute(
       async (answer) =>
         await flight.annotated(
           flight.answered(answer, { callId, sourceId: source.id, maxResultBytes: deps.maxResultBytes }),
+          async () => await deps.notices?.caughtUp(),
         ),
       (error: unknown) => flight.failed(callId, error, deps.log),
     )

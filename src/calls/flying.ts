@@ -6,8 +6,10 @@ import { type Ending, refused, withText } from './ending.ts'
 
 /** From the end of a call's right to run until its client is answered, whatever the sandbox does. */
 const answerAfterMs = 400
-/** How long an error waits for a note about it. */
+/** How long an error waits for a note that may still be on its way. */
 const noteMs = 20
+/** How long an error waits at most for the notices of its time, when the database is slow. */
+const heardMs = 1_000
 const mostNotes = 5
 
 /** What is known of a call while it is under way, and how that turns an answer into an ending. */
@@ -63,13 +65,15 @@ export class Flying {
   }
 
   /**
-   * An error with what was noted about its call, such as what the egress proxy refused. A note comes from another
-   * process and may be a moment behind the tool's own answer, so an error waits for it a little.
+   * An error with what was noted about its call, such as what the egress proxy refused. Notes come from another process,
+   * as notices. The proxy answers a refusal once its notice was sent, so all of them are here when `caughtUp` settles;
+   * those of a tunnel that it broke off without an answer may be a moment behind. Only errors wait.
    */
-  async annotated(ending: Ending): Promise<Ending> {
+  async annotated(ending: Ending, caughtUp: () => Promise<void>): Promise<Ending> {
     const { outcome, result } = ending
     if (outcome !== 'tool_error' && outcome !== 'failed') return ending
-    if (this.#notes.size === 0) await sleep(noteMs)
+    await sleep(noteMs)
+    await Promise.race([caughtUp(), sleep(heardMs, undefined, { ref: false })])
     if (this.#notes.size === 0 || !Array.isArray(result['content'])) return ending
     const notes = [...this.#notes].map((text) => ({ type: 'text', text }))
     return { ...ending, result: { ...result, content: [...(result['content'] as unknown[]), ...notes] } }

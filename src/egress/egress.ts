@@ -122,7 +122,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     recorder,
     metrics,
     tell: (callIds, sentence) =>
-      void notify(store.db, { kind: 'egress_denied', callIds, sentence }).catch((err: unknown) =>
+      notify(store.db, { kind: 'egress_denied', callIds, sentence }).catch((err: unknown) =>
         log.debug({ err }, 'a refusal could not be told to its call'),
       ),
     limits,

@@ -30,6 +30,11 @@ export async function notify(db: Executor, notice: Notice): Promise<void> {
 export interface Notices {
   /** Calls `handle` for every notice; returns the way to stop. */
   on(handle: (notice: Notice) => void): () => void
+  /**
+   * Settles when every notice that was committed before this call has been handled; at once while nobody listens. It
+   * asks the database, so whoever is waited for by people bounds it. Never rejects.
+   */
+  caughtUp(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -46,6 +51,20 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
     over: 'listening for notices works again',
   })
   let client: pg.Client | undefined
+  let listening: pg.Client | undefined
+  let asked = Promise.resolve()
+  let next: Promise<void> | undefined
+
+  // PostgreSQL hands a session the notices of its time before it says that the next query is done. Who asks while one
+  // question is under way shares the one after it.
+  const caughtUp = () => {
+    next ??= asked.then(async () => {
+      next = undefined
+      await listening?.query('SELECT 1').catch(() => undefined)
+    })
+    asked = next
+    return next
+  }
 
   const deliver = (payload: string | undefined) => {
     const notice = Notice.safeParse(parseJson(payload ?? ''))
@@ -76,8 +95,10 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
       await connection.connect()
       await connection.query(`LISTEN ${channel}`)
       trouble.over('listen')
+      listening = connection
       await closed
     } finally {
+      listening = undefined
       await connection.end().catch(() => undefined)
     }
   }
@@ -101,6 +122,7 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
       handlers.add(handle)
       return () => handlers.delete(handle)
     },
+    caughtUp,
     async [Symbol.asyncDispose]() {
       stop.abort()
       await client?.end().catch(() => undefined)

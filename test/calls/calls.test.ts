@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { AppError, digestJson } from '../../src/core/index.ts'
 import type { RunnerAnswer } from '../../src/runners/index.ts'
-import { answering, hanging, refusalText, world } from './world.ts'
+import { notify } from '../../src/store/index.ts'
+import { answering, hanging, life, refusalText, world } from './world.ts'
 
 test('a call reaches its source by remote name, and its result comes back with nothing added', async () => {
   await using w = await world()
@@ -243,6 +245,38 @@ test("a tool's own error passes as it is and is recorded as the tool's", async (
   w.script = answering({ type: 'result', result })
   expect((await w.call('demo_echo')).result).toEqual(result)
   expect(await w.events()).toMatchObject([{ data: { outcome: 'tool_error', code: null } }])
+})
+
+test('an error comes with all that was noted of its call until then, and a result with nothing', {
+  timeout: 60_000,
+}, async () => {
+  await using w = await world({ listens: true })
+  const rounds = 10
+  let isError = true
+  w.script = async ({ callId }, hooks) => {
+    await hooks.sending(life)
+    const note = async (sentence: string) =>
+      await notify(w.store.db, { kind: 'egress_denied', callIds: [callId], sentence })
+    await note('first')
+    // Long enough for the first to have come, which must not be taken for all.
+    await sleep(5)
+    await note('second')
+    return { type: 'result', result: { content: [{ type: 'text', text: 'no' }], isError } }
+  }
+  await expect
+    .poll(
+      async () =>
+        (await w.store.pool.query("SELECT 1 FROM pg_stat_activity WHERE query = 'LISTEN toolcrib'")).rowCount,
+    )
+    .toBe(1)
+  const texts = async () =>
+    ((await w.call('demo_echo')).result['content'] as { text: string }[]).map(({ text }) => text)
+  for (let i = 0; i < rounds; i += 1)
+    expect(new Set(await Promise.all([texts(), texts(), texts(), texts()]))).toEqual(
+      new Set([['no', 'first', 'second']]),
+    )
+  isError = false
+  expect(await texts()).toEqual(['no'])
 })
 
 test.each(['runner_busy', 'runner_starting', 'runner_failed', 'egress_not_enforced'] as const)(

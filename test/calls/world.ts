@@ -11,7 +11,7 @@ import {
   type TokenId,
 } from '../../src/core/index.ts'
 import type { RunnerAnswer, RunnerCall, RunnerCallHooks, Runners } from '../../src/runners/index.ts'
-import { beat, listEvents, type Notices, type Store } from '../../src/store/index.ts'
+import { beat, listEvents, listen, type Store } from '../../src/store/index.ts'
 import { testStore } from '../support/database.ts'
 
 /**
@@ -79,12 +79,14 @@ export const baseConfig: CatalogConfig = {
 
 export async function world(
   options: {
-    notices?: Pick<Notices, 'on'>
+    /** Hears the notices of others, as a gateway does. */
+    listens?: boolean
     tools?: { name: string }[]
     brokenPool?: () => Error | undefined
   } = {},
 ): Promise<World> {
   const store = await testStore()
+  const notices = options.listens === true ? listen(store, silentLog) : undefined
   const replicaId = newId('rep') as ReplicaId
   await beat(store.db, { id: replicaId, kind: 'gateway', host: 'test' })
   const principalId = newId('prn') as PrincipalId
@@ -138,7 +140,7 @@ export async function world(
     log: silentLog,
     replicaId,
     isolation: 'unshare',
-    ...(options.notices === undefined ? {} : { notices: options.notices }),
+    ...(notices === undefined ? {} : { notices }),
   })
   const hooks = (signal = new AbortController().signal): CallHooks => ({
     signal,
@@ -195,6 +197,7 @@ export async function world(
     },
     async [Symbol.asyncDispose]() {
       await calls[Symbol.asyncDispose]()
+      await notices?.[Symbol.asyncDispose]()
       await store[Symbol.asyncDispose]()
     },
   }

@@ -48,3 +48,44 @@ test('a refusal is told to the calls in flight of that source, with what to ask 
     },
   ])
 })
+
+test('what was refused is told before the program that asked reads of it, however many ask at once', {
+  timeout: 60_000,
+}, async () => {
+  await using world = await makeWorld()
+  await using notices = listen(world.store, silentLog)
+  const told = new Set<string>()
+  notices.on((notice) => {
+    if (notice.kind !== 'egress_denied') return
+    for (const callId of notice.callIds) told.add(`${callId} ${notice.sentence.split(' ')[5]}`)
+  })
+  const up = await world.upstream((_req, res) => res.end('never'))
+  await world.setRules([rule(host, up.port, { paths: ['/v1'] })])
+  const callId = await world.addCall()
+  // The proxy listens as well.
+  await until(
+    async () =>
+      (await world.store.pool.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")).rows
+        .length > 1,
+  )
+  const missed: string[] = []
+  const heard = async (url: string) => {
+    await notices.caughtUp()
+    if (!told.has(`${callId} ${url}`)) missed.push(url)
+  }
+  // A person's refusals are written down and told up to 300 in a minute.
+  const oneAfterTheOther = async (lane: number) => {
+    const socket = await world.tunnel(host, up.port)
+    for (let i = 0; i < 20; i += 1) {
+      const path = `/no/${lane}/${i}`
+      expect(await sayAndRead(socket, request(host, up.port, path))).toMatch(/^HTTP\/1\.1 403 /)
+      await heard(`https://${host}:${up.port}${path}`)
+      const name = `no-${lane}-${i}.example.com`
+      const connected = connectRequest(name, 443, 'orders', world.lease)
+      expect(await sayAndRead(await world.connect(), connected)).toMatch(/^HTTP\/1\.1 403 /)
+      await heard(`https://${name}`)
+    }
+  }
+  await Promise.all([0, 1, 2, 3, 4, 5, 6].map(oneAfterTheOther))
+  expect(missed).toEqual([])
+})

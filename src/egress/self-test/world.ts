@@ -114,7 +114,7 @@ export async function startProxy(
     }),
     recorder: wordsOnly(written),
     metrics: countsNothing,
-    tell: () => undefined,
+    tell: async () => undefined,
     limits: defaultLimits,
     now: Date.now,
     log: silentLog,

@@ -41,7 +41,7 @@ export interface ConnectDeps {
   log: Log
 }
 
-type Refuse = (reason: DenialReason, rule: string, retryAfterSeconds?: number) => void
+type Refuse = (reason: DenialReason, rule: string, retryAfterSeconds?: number) => Promise<void>
 
 /** Handles CONNECT: who asks, whether any rule leads there, and then TLS in the host's name. */
 export function createConnectHandler(
@@ -59,21 +59,24 @@ export function createConnectHandler(
     const { identity } = caller
     const canonical = connectTarget(headOf(req))
     const asked = canonical.ok ? { ...raw, ...canonical.destination } : raw
-    const refuse: Refuse = (reason, rule, retryAfterSeconds) =>
-      say(connectDenial(deps.denier.deny(identity, asked, reason, rule, retryAfterSeconds), asked))
+    const refuse: Refuse = async (reason, rule, retryAfterSeconds) => {
+      const refusal = deps.denier.deny(identity, asked, reason, rule, retryAfterSeconds)
+      await refusal.told
+      say(connectDenial(refusal, asked))
+    }
     const head = { method: 'CONNECT', target: req.url ?? '', rawHeaders: req.rawHeaders }
     const over = deps.allowance.begin(identity.principalId, headBytes(head))
-    if (over !== undefined) return refuse(over.reason, 'limit', over.retryAfterSeconds)
+    if (over !== undefined) return await refuse(over.reason, 'limit', over.retryAfterSeconds)
     const full = deps.crowd.named(socket, identity.principalId)
-    if (full !== undefined) return refuse(fullReason(full), 'limit')
-    if (!canonical.ok) return refuse(canonical.reason, 'request')
-    if (behind) return refuse('tunnel_behind_request', 'request')
-    if (early.length > 0) return refuse('tunnel_early_data', 'request')
+    if (full !== undefined) return await refuse(fullReason(full), 'limit')
+    if (!canonical.ok) return await refuse(canonical.reason, 'request')
+    if (behind) return await refuse('tunnel_behind_request', 'request')
+    if (early.length > 0) return await refuse('tunnel_early_data', 'request')
     const book = await deps.rulesAt(identity.catalogVersion)
     const decision = decideConnect(canonical.destination, rulesOf(book, identity.sourceId, deps.now()))
-    if (!decision.allow) return refuse(decision.reason, decision.rule)
+    if (!decision.allow) return await refuse(decision.reason, decision.rule)
     const place = deps.tunnels.take(identity.principalId)
-    if (typeof place === 'string') return refuse(fullReason(place), 'limit')
+    if (typeof place === 'string') return await refuse(fullReason(place), 'limit')
     const { destination } = canonical
     const { rule, matched } = decision
     if (matched.intercept)

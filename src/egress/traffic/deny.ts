@@ -17,6 +17,15 @@ import { type Asked, factsOf, toldAs } from './asked.ts'
 /** A notice has room for so many ids; more calls of one source at once are rare. */
 const mostCallsTold = 16
 
+/** How long a refused program waits at most until its calls were told. */
+const tellMs = 1_000
+
+/** A refusal to answer with, once `told`: then a result that the refusal leads to finds its sentence waiting. */
+export interface Refusal extends Denial {
+  /** Settles when whoever runs these calls can read of it, or when that takes too long; never rejects. */
+  told: Promise<void>
+}
+
 export interface Denier {
   /**
    * Records a refusal, joined to the calls running at this moment, and says what to answer. Of one person at most
@@ -28,7 +37,7 @@ export interface Denier {
     reason: DenialReason,
     rule: string,
     retryAfterSeconds?: number,
-  ): Denial
+  ): Refusal
   /** The same for whoever shows a lease that is not good; recorded at most 30 times a minute, the rest counted. */
   denyStranger(asked: Asked, claimedSource: string): Denial
   /**
@@ -51,18 +60,22 @@ export function createDenier(options: {
   leases: Leases
   recorder: Recorder
   metrics: Metrics
-  /** Says to whoever runs these calls what was refused, so that their results can. */
-  tell: (callIds: CallId[], sentence: string) => void
+  /**
+   * Says to whoever runs these calls what was refused, so that their results can; settles when they can read it, and
+   * never rejects.
+   */
+  tell: (callIds: CallId[], sentence: string) => Promise<void>
   log: Log
 }): Denier {
   // A program that tries again and again is told once.
-  const told = new LRUCache<string, true>({ max: 1_000, ttl: 10_000 })
-  const tellOnce = (callIds: CallId[], sentence: string) => {
+  const told = new LRUCache<string, Promise<void>>({ max: 1_000, ttl: 10_000 })
+  const tellOnce = async (callIds: CallId[], sentence: string): Promise<void> => {
     const few = callIds.slice(0, mostCallsTold)
+    if (few.length === 0) return
     const key = [...few, sentence].join(' ')
-    if (few.length === 0 || told.has(key)) return
-    told.set(key, true)
-    options.tell(few, sentence)
+    const telling = told.get(key) ?? options.tell(few, sentence)
+    told.set(key, telling, { noUpdateTTL: true })
+    await telling
   }
   const strangers = createMeter(30)
   const people = new LRUCache<string, ReturnType<typeof createMeter>>({ max: 10_000 })
@@ -85,17 +98,17 @@ export function createDenier(options: {
         ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
       }
       const suppressed = meterOf(principalId).pass()
-      if (suppressed === undefined) return denial
+      if (suppressed === undefined) return { ...denial, told: Promise.resolve() }
       const counted = suppressed === 0 ? {} : { suppressed }
       const data = { ...factsOf(identity, asked, rule), reason, ...counted }
-      options.leases
+      const telling = options.leases
         .look(identity.secretSha256)
         .then(
           (facts) => facts?.callIds ?? [],
           () => [],
         )
-        .then((callIds) => {
-          tellOnce(callIds, denialSentence(denial, toldAs(asked)))
+        .then(async (callIds) => {
+          const telling = tellOnce(callIds, denialSentence(denial, toldAs(asked)))
           const [only] = callIds
           const joined = callIds.length === 1 && only !== undefined ? { callId: only } : {}
           options.recorder.denied({
@@ -104,9 +117,10 @@ export function createDenier(options: {
             ...joined,
             data: { ...data, callIds },
           })
+          await telling
         })
         .catch((err: unknown) => options.log.error({ err, reason }, 'a refusal could not be recorded'))
-      return denial
+      return { ...denial, told: atMost(telling, tellMs) }
     },
     denyStranger(asked, claimedSource) {
       options.metrics.denied(undefined, 'lease_invalid')
@@ -135,3 +149,14 @@ export function createDenier(options: {
 }
 
 const nobody = { runnerId: '', generation: 0 } as Identity
+
+/** Settles with `work`, or after `ms`. */
+function atMost(work: Promise<void>, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const limit = setTimeout(resolve, ms)
+    void work.finally(() => {
+      clearTimeout(limit)
+      resolve()
+    })
+  })
+}

@@ -61,34 +61,37 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
 
   return async ({ inbound, identity, canonical, scheme }) => {
     const asked: Asked = canonical.ok ? canonical.tuple : askedRaw(inbound, scheme)
-    const refuse = (reason: DenialReason, rule: string, retryAfterSeconds?: number) =>
-      answerDenial(inbound, deps.denier.deny(identity, asked, reason, rule, retryAfterSeconds), asked)
+    const refuse = async (reason: DenialReason, rule: string, retryAfterSeconds?: number) => {
+      const refusal = deps.denier.deny(identity, asked, reason, rule, retryAfterSeconds)
+      await refusal.told
+      answerDenial(inbound, refusal, asked)
+    }
 
     const over = deps.allowance.begin(identity.principalId, headBytes(inbound))
-    if (over !== undefined) return refuse(over.reason, 'limit', over.retryAfterSeconds)
-    if (!canonical.ok) return refuse(canonical.reason, 'request')
+    if (over !== undefined) return await refuse(over.reason, 'limit', over.retryAfterSeconds)
+    if (!canonical.ok) return await refuse(canonical.reason, 'request')
     const place = deps.requests.take(identity.principalId)
-    if (place === 'principal') return refuse('too_many_requests', 'limit')
-    if (place === 'total') return refuse('proxy_overloaded', 'limit')
+    if (place === 'principal') return await refuse('too_many_requests', 'limit')
+    if (place === 'total') return await refuse('proxy_overloaded', 'limit')
     try {
-      if (!deps.recorder.healthy(identity.principalId)) return refuse('records_unavailable', 'record')
+      if (!deps.recorder.healthy(identity.principalId)) return await refuse('records_unavailable', 'record')
       const { tuple } = canonical
       const finding = deps.stubs.find(tuple, identity)
       const stub = finding === undefined ? undefined : await finding
       if (stub !== undefined) return await deps.stubs.answer(inbound, stub, tuple, identity)
       const verdict = await judge(tuple, identity, false)
-      if (!verdict.allow) return refuse(verdict.reason, verdict.rule)
+      if (!verdict.allow) return await refuse(verdict.reason, verdict.rule)
       const holding = holdForOutgoing(deps.hold, deps.bodyLimit, verdict, inbound, tuple, identity)
       const held = holding instanceof Promise ? await holding : holding
       if (held === 'client_closed') return
-      if (typeof held === 'string') return refuse(held, verdict.rule)
-      if (held !== undefined && 'ok' in held) return refuse(held.reason, ruleOf(verdict.rule, held))
+      if (typeof held === 'string') return await refuse(held, verdict.rule)
+      if (held !== undefined && 'ok' in held) return await refuse(held.reason, ruleOf(verdict.rule, held))
       try {
         // A body may have been long in coming: what holds is what is decided now.
         const now = held === undefined ? verdict : await judge(tuple, identity, true)
-        if (!now.allow) return refuse(now.reason, now.rule)
+        if (!now.allow) return await refuse(now.reason, now.rule)
         const composed = compose(now, held, inbound, tuple)
-        if (!composed.ok) return refuse(composed.reason, ruleOf(now.rule, composed))
+        if (!composed.ok) return await refuse(composed.reason, ruleOf(now.rule, composed))
         if (inbound.answer.gone()) return
         const { outgoing } = composed
         await new Delivery(deps, { inbound, identity, tuple, verdict: now, outgoing }).run()
@@ -97,7 +100,7 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       }
     } catch (err) {
       deps.log.error({ err, sourceId: identity.sourceId }, 'egress request failed')
-      refuse(toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed', 'proxy')
+      await refuse(toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed', 'proxy')
     } finally {
       place()
     }

@@ -30,7 +30,9 @@ export function createForwardHandler(deps: {
     if (full !== undefined) {
       const asked = askedRaw(inbound, 'http')
       const reason = full === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
-      return answerDenial(inbound, deps.denier.deny(identity, asked, reason, 'limit'), asked, true)
+      const refusal = deps.denier.deny(identity, asked, reason, 'limit')
+      await refusal.told
+      return answerDenial(inbound, refusal, asked, true)
     }
     await deps.exchange({ inbound, identity, canonical: forwardTarget(headOf(req)), scheme: 'http' })
   }

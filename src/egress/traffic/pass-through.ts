@@ -41,7 +41,7 @@ export interface PassedTunnel {
   matched: EgressRule
   asked: Asked
   /** Refuses in answer to the CONNECT. */
-  refuse: (reason: DenialReason, rule: string) => void
+  refuse: (reason: DenialReason, rule: string) => Promise<void>
   /** Gives its place among the tunnels back. */
   leave: () => void
 }
@@ -56,9 +56,9 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
     const { socket, identity, destination, rule, matched, asked, refuse } = tunnel
     socket.once('close', tunnel.leave)
     if (socket.destroyed) return tunnel.leave()
-    if (!deps.recorder.healthy(identity.principalId)) return refuse('records_unavailable', 'record')
+    if (!deps.recorder.healthy(identity.principalId)) return await refuse('records_unavailable', 'record')
     const guarded = await deps.guard.check(destination, matched, identity.principalId)
-    if (!guarded.ok) return refuse(guarded.reason, guarded.by === 'limit' ? 'limit' : rule)
+    if (!guarded.ok) return await refuse(guarded.reason, guarded.by === 'limit' ? 'limit' : rule)
     if (socket.destroyed) return
     socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
     const hello = await firstMessage(socket, destination.host, deps.handshakeTimeoutMs)
