@@ -1,5 +1,5 @@
 import type { Access, Principal } from './access/index.ts'
-import { bad, type Check, check, good, type Verdict } from './app-doctor.ts'
+import { bad, type Check, check, good, type Verdict } from './app-doctor-check.ts'
 import type { CatalogKeeper } from './catalog/index.ts'
 import type { Runners, RunnerView } from './runners/index.ts'
 import { egressKeys, lastCall, listRunnerEvents, type Store } from './store/index.ts'

@@ -1,16 +1,11 @@
 import { constants } from 'node:fs'
 import { access, statfs } from 'node:fs/promises'
+import { bad, type Check, check, good } from './app-doctor-check.ts'
+import { keyChecks } from './app-doctor-keys.ts'
 import type { CatalogKeeper } from './catalog/index.ts'
 import type { Config } from './config.ts'
 import { detectIsolation, type RunnerDriver } from './runners/index.ts'
 import { egressKeys, liveReplicas, pendingMigrations, type Store } from './store/index.ts'
-
-export interface Check {
-  name: string
-  ok: boolean
-  detail: string
-  cure: string | null
-}
 
 /** What a person would check by hand, in the order in which it breaks. Each answers, whatever is broken. */
 export function doctorChecks(parts: {
@@ -42,6 +37,7 @@ export function doctorChecks(parts: {
         return key === undefined ? bad('no egress proxy has published a key') : good(`newest key ${key.id}`)
       },
     ),
+    ...keyChecks({ store, catalog }),
     check('isolation', 'docs/guides/sandboxes.md says how to get it', async () => {
       const { works, refused } = await detectIsolation()
       const why = refused.map((one) => `${one.isolation} would not: ${one.reason} ${one.cure}`).join(' ')
@@ -113,15 +109,4 @@ function startEgress({ databaseUrl }: Config): string {
   return databaseUrl === undefined
     ? `${cure}. If it runs, restart it: the embedded database may have moved to another port`
     : cure
-}
-
-export type Verdict = { ok: boolean; detail: string }
-export const good = (detail: string): Verdict => ({ ok: true, detail })
-export const bad = (detail: string): Verdict => ({ ok: false, detail })
-
-export function check(name: string, cure: string, look: () => Promise<Verdict>): () => Promise<Check> {
-  return async () => {
-    const verdict = await look().catch(() => bad('could not be checked'))
-    return { name, ...verdict, cure: verdict.ok ? null : cure }
-  }
 }

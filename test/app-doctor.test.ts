@@ -1,8 +1,15 @@
-import { expect, test } from 'vitest'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
 import { doctorChecks } from '../src/app-doctor.ts'
 import { createCatalog } from '../src/catalog/index.ts'
 import { parseConfig } from '../src/config.ts'
-import { silentLog } from '../src/core/index.ts'
+import { newId, Secret, silentLog } from '../src/core/index.ts'
+import { generateEgressKeys } from '../src/egress/index.ts'
+import { generateAuthority } from '../src/egress/keys/authority.ts'
+import { beat, publishFirstEgressKey, trustEgressCa } from '../src/store/index.ts'
+import { createVault } from '../src/vault/index.ts'
 import { testStore } from './support/database.ts'
 import { ScriptedMachine } from './support/scripted-driver.ts'
 
@@ -48,4 +55,104 @@ test('where no proxy lives the doctor says to restart one, where the database ma
   }
   expect((await ask({}))?.cure).toContain('restart it: the embedded database may have moved')
   expect((await ask({ DATABASE_URL: store.url }))?.cure).not.toContain('restart')
+})
+
+test('the doctor names credentials that are set nowhere or that no proxy can open, with the commands that help', async () => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  const driver = new ScriptedMachine().driver()
+  const config = parseConfig(
+    JSON.stringify({
+      sources: {
+        orders: {
+          kind: 'stdio',
+          command: 'node',
+          egress: [
+            {
+              host: 'api.example.com',
+              methods: ['GET'],
+              paths: ['/'],
+              inject: [{ credential: 'ORDERS_KEY', into: 'header:authorization', format: 'Bearer {value}' }],
+              client_certificate: 'ORDERS_CERT',
+            },
+            {
+              host: 'minted.example.com',
+              methods: ['GET'],
+              paths: ['/'],
+              inject: [{ credential: 'MINTED', into: 'header:authorization', format: 'Bearer {value}' }],
+            },
+          ],
+          minted: {
+            MINTED: {
+              kind: 'oauth_client_credentials',
+              token_url: 'https://auth.example.com/token',
+              client_id: 'MINT_ID',
+              client_secret: 'MINT_SECRET',
+            },
+          },
+        },
+      },
+    }),
+    { environment: {}, baseDir: '/nowhere', name: 'toolcrib.yaml' },
+  )
+  const { sources } = config.file
+  await catalog.apply({ sources, toolkits: {}, rules: [] }, 'test')
+  const ask = async () => {
+    const checks = doctorChecks({ store, config, driver, catalog })
+    return (await Promise.all(checks.map((check) => check()))).find(({ name }) => name === 'credentials')
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-doctor-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const key = (await generateEgressKeys(folder, Date.now())).newest()
+  await publishFirstEgressKey(store.db, key)
+  const proxy = { id: newId('rep'), kind: 'egress', host: 'h' } as const
+  await beat(store.db, { ...proxy, held: { opens: [key.id], cas: [], signs: '' } })
+  const vault = createVault({ store, log: silentLog })
+  const set = async (name: string) =>
+    await vault.setCredential({
+      name,
+      scope: 'global',
+      scopeId: '',
+      value: new Secret(`a value of ${name}`),
+      by: 'test',
+    })
+  await set('ORDERS_KEY')
+  expect(await ask()).toEqual({
+    name: 'credentials',
+    ok: false,
+    detail: 'ORDERS_CERT of orders is not set; MINT_SECRET of orders is not set',
+    cure: '`toolcrib credentials set ORDERS_CERT`, `toolcrib credentials set MINT_SECRET`',
+  })
+  for (const name of ['ORDERS_CERT', 'MINT_SECRET']) await set(name)
+  expect(await ask()).toMatchObject({ ok: true, detail: '3 set, none missing' })
+  await store.db.deleteFrom('credentials').where('name', '=', 'MINT_SECRET').execute()
+  await beat(store.db, { ...proxy, held: { opens: ['another'], cas: [], signs: '' } })
+  const lost = await ask()
+  expect(lost?.detail).toBe(
+    [
+      'MINT_SECRET of orders is not set',
+      ...['ORDERS_CERT', 'ORDERS_KEY'].map((name) => `${name} is sealed to ${key.id}, which no proxy has`),
+    ].join('; '),
+  )
+  expect(lost?.cure).toBe(
+    'restore the folder `egress-keys` from a backup, or `toolcrib credentials set MINT_SECRET`, `toolcrib credentials set ORDERS_CERT`, `toolcrib credentials set ORDERS_KEY`',
+  )
+})
+
+test.each([
+  [20, false],
+  [-1, false],
+  [90, true],
+])('the doctor knows a CA that ends in %i days', async (days, ok) => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  const driver = new ScriptedMachine().driver()
+  const lifeMs = 3650 * 86_400_000
+  const made = await generateAuthority(Date.now() - lifeMs + days * 86_400_000 + 3_600_000)
+  await trustEgressCa(store.db, { certificate: made.certificatePem, signs: true })
+  const checks = doctorChecks({ store, config: configOf(), driver, catalog })
+  const found = (await Promise.all(checks.map((check) => check()))).find(
+    ({ name }) => name === 'certificate authority',
+  )
+  expect(found).toMatchObject({ ok, cure: ok ? null : expect.stringContaining('toolcrib keys rotate --ca') })
 })

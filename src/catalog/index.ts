@@ -42,6 +42,7 @@ export { mintedOnly } from './minted-only.ts'
 export { canonicalPath, type PathRefusal } from './paths.ts'
 export { sourceProblems } from './source-problems.ts'
 export { type SourceSpec, sourceSpec } from './source-spec.ts'
+export { storedNames } from './stored-names.ts'
 
 export {
   type Catalog,

@@ -1,5 +1,5 @@
-import { mintInputs, signInputs } from './minted.ts'
-import type { SourceSpec } from './source-spec.ts'
+import { mintInputs } from './minted.ts'
+import { storedNames } from './stored-names.ts'
 import type { Source } from './types.ts'
 
 /**
@@ -17,14 +17,4 @@ export function mintedOnly(
     return spec === undefined ? [] : mintInputs(spec)
   })
   return inputs.length === 0 ? undefined : [...new Set(inputs)]
-}
-
-/** Every credential that a source has read from the vault. */
-function storedNames({ egress, minted }: SourceSpec): string[] {
-  const ofRules = egress.flatMap(({ inject, sign, client_certificate: shown }) => [
-    ...inject.map(({ credential }) => credential).filter((credential) => !Object.hasOwn(minted, credential)),
-    ...(sign === undefined ? [] : signInputs(sign)),
-    ...(shown === undefined ? [] : [shown]),
-  ])
-  return [...ofRules, ...Object.values(minted).flatMap(mintInputs)]
 }
