@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { AppError, digestJson } from '../../src/core/index.ts'
 import type { RunnerAnswer } from '../../src/runners/index.ts'
 import { notify } from '../../src/store/index.ts'
+import { untilListening } from '../support/listeners.ts'
 import { answering, hanging, life, refusalText, world } from './world.ts'
 
 test('a call reaches its source by remote name, and its result comes back with nothing added', async () => {
@@ -263,18 +264,12 @@ test('an error comes with all that was noted of its call until then, and a resul
     await note('second')
     return { type: 'result', result: { content: [{ type: 'text', text: 'no' }], isError } }
   }
-  await expect
-    .poll(
-      async () =>
-        (await w.store.pool.query("SELECT 1 FROM pg_stat_activity WHERE query = 'LISTEN toolcrib'")).rowCount,
-    )
-    .toBe(1)
+  await untilListening(w.store, 1)
   const texts = async () =>
     ((await w.call('demo_echo')).result['content'] as { text: string }[]).map(({ text }) => text)
   for (let i = 0; i < rounds; i += 1)
-    expect(new Set(await Promise.all([texts(), texts(), texts(), texts()]))).toEqual(
-      new Set([['no', 'first', 'second']]),
-    )
+    for (const read of await Promise.all([texts(), texts(), texts(), texts()]))
+      expect(read).toEqual(['no', 'first', 'second'])
   isError = false
   expect(await texts()).toEqual(['no'])
 })

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { silentLog } from '../../src/core/index.ts'
 import { listen, type Notice } from '../../src/store/index.ts'
 import { connectRequest, makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
+import { untilListening } from '../support/listeners.ts'
 import { until } from '../support/until.ts'
 
 const host = 'orders.example.com'
@@ -22,12 +23,8 @@ test('a refusal is told to the calls in flight of that source, with what to ask 
     const answer = await sayAndRead(socket, request(host, up.port, '/v2?key=s3cr3t'))
     expect(answer).toMatch(/^HTTP\/1\.1 403 /)
   }
-  // Until the listener is connected, notices pass it by; the proxy tells the same thing once in ten seconds.
-  await until(
-    async () =>
-      (await world.store.pool.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")).rows
-        .length > 0,
-  )
+  // Until the listener is connected, notices pass it by; the proxy listens too, and tells the same thing once in ten seconds.
+  await untilListening(world.store, 2)
   await refused()
   await until(() => told.length > 0)
   await refused()
@@ -63,11 +60,7 @@ test('what was refused is told before the program that asked reads of it, howeve
   await world.setRules([rule(host, up.port, { paths: ['/v1'] })])
   const callId = await world.addCall()
   // The proxy listens as well.
-  await until(
-    async () =>
-      (await world.store.pool.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")).rows
-        .length > 1,
-  )
+  await untilListening(world.store, 2)
   const missed: string[] = []
   const heard = async (url: string) => {
     await notices.caughtUp()

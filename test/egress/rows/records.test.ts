@@ -14,6 +14,7 @@ import {
   theSecret,
   type World,
 } from '../../support/egress-world.ts'
+import { untilListening } from '../../support/listeners.ts'
 import { until } from '../../support/until.ts'
 
 /** What is written down of attacks: every one, without their own words, and never so much that it drowns the rest. */
@@ -78,11 +79,8 @@ test('row 41: the command that a refusal has an admin paste is one command, what
   })
   const { up, say } = await armed(world, (_req, res) => res.end('never'), { paths: ['/v1'] })
   await world.addCall()
-  await until(
-    async () =>
-      (await world.store.pool.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")).rows
-        .length > 0,
-  )
+  // The proxy listens as well.
+  await untilListening(world.store, 2)
   const paths = [
     '/x&echo$IFS/owned',
     '/$(echo$IFS/owned)',
