@@ -1,5 +1,5 @@
 import { createAccess, createAdminKeys } from './access/index.ts'
-import { acceptMovedPorts, applyConfig } from './app-apply.ts'
+import { acceptMovedPorts, applyAtStart } from './app-apply.ts'
 import { startBackground } from './app-background.ts'
 import { openGround } from './app-ground.ts'
 import { deriveKey, localPepper } from './app-keys.ts'
@@ -76,7 +76,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     const adminKeys = open.use(createAdminKeys({ store, log }))
     const firstAdminKey = await adminKeys.ensureFirst()
     const catalog = createCatalog({ store, log })
-    if (await applyConfig(catalog, file, 'configuration file')) log.info({}, 'configuration applied')
+    await applyAtStart(catalog, config, log)
     const vault = createVault({ store, log })
 
     const { driver, runners, caCertificate } = await openSandboxes(open, ground, {

@@ -9,6 +9,8 @@ import { AppError, digestJson, Secret } from './core/index.ts'
 /** Everything set from outside: the file, and what must not stand in a file. */
 export interface Config {
   readonly file: ConfigFile
+  /** The file with its whole path, and what was found there. */
+  readonly origin: { path: string; found: 'settings' | 'nothing' | 'no file' }
   /** Where relative paths of the file start: the folder it lies in. */
   readonly baseDir: string
   readonly stateDir: string
@@ -54,13 +56,27 @@ export function readConfig(environment: Environment, path?: string): Config {
   })
 }
 
-/** `readConfig` without the file system, but for secrets in `*_FILE`. */
+/**
+ * For what takes the absence of a source as a wish. Throws `invalid_input` where nobody wrote down anything, with where
+ * it looked; `cure` is what else would work, before the other file that may be meant.
+ */
+export function demandWritten({ origin: { path, found } }: Config, cure?: string): void {
+  if (found === 'settings') return
+  const what =
+    found === 'nothing'
+      ? `nothing is set in the configuration ${path}`
+      : `there is no configuration file ${path}`
+  const name = 'name yours by --config or TOOLCRIB_CONFIG'
+  throw new AppError('invalid_input', `${what}; ${cure === undefined ? name : `${name}, or ${cure}`}`)
+}
+
+/** `readConfig` without the file system, but for secrets in `*_FILE`; `text` is undefined where there is no file. */
 export function parseConfig(
-  text: string,
+  text: string | undefined,
   from: { environment: Environment; baseDir: string; name: string },
 ): Config {
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true })
+  const document = parseDocument(text ?? '', { lineCounter: lines, uniqueKeys: true })
   const problems = document.errors.map(
     (error) => `line ${error.linePos?.[0].line ?? '?'}: ${error.message.split('\n')[0]}`,
   )
@@ -91,6 +107,10 @@ export function parseConfig(
   }
   return {
     file: parsed.data,
+    origin: {
+      path: resolve(from.name),
+      found: text === undefined ? 'no file' : saysNothing(value) ? 'nothing' : 'settings',
+    },
     baseDir: from.baseDir,
     stateDir: resolve(from.baseDir, parsed.data.state_dir),
     digest: digestJson(value),
@@ -100,12 +120,16 @@ export function parseConfig(
   }
 }
 
-/** The text of a configuration file; empty for one that is not there and need not be. */
-export function readConfigText(path: string, mustExist: boolean): string {
+function saysNothing(value: unknown): boolean {
+  return value !== null && typeof value === 'object' && Object.keys(value).length === 0
+}
+
+/** The text of a configuration file; undefined for one that is not there and need not be. */
+export function readConfigText(path: string, mustExist: boolean): string | undefined {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    if (!mustExist && (error as NodeJS.ErrnoException).code === 'ENOENT') return ''
+    if (!mustExist && (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw new AppError(
       'invalid_input',
       `cannot read the configuration ${path}; give --config or TOOLCRIB_CONFIG a readable file`,

@@ -49,11 +49,10 @@ export function addServers(program: Command, version: string): void {
     )
     .action(async (source: string, method: string, url: string, _options: object, command: Command) => {
       const { allowEgress, configuration, devSample } = await import('./main-egress-rules.ts')
-      const { config, isDev } = await startOrDev(
-        command.optsWithGlobals<{ config?: string }>().config,
-        'egress',
-      )
-      process.stdout.write(allowEgress(config, isDev ? devSample : configuration, { source, method, url }))
+      const given = command.optsWithGlobals<{ config?: string }>()
+      const { config, isDev } = await startOrDev(given.config, 'egress')
+      const file = isDev ? devSample : configuration(given.config)
+      process.stdout.write(allowEgress(config, file, { source, method, url }))
     })
   egress
     .command('suggest')
@@ -69,7 +68,7 @@ export function addServers(program: Command, version: string): void {
       const { configuration, devSample, suggestEgress } = await import('./main-egress-rules.ts')
       const given = command.optsWithGlobals<{ config?: string; days: number }>()
       const { config, log, isDev } = await startOrDev(given.config, 'egress')
-      const file = isDev ? devSample : configuration
+      const file = isDev ? devSample : configuration(given.config)
       process.stdout.write(await suggestEgress(config, log, file, { source, days: given.days }))
     })
 }

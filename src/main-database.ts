@@ -1,8 +1,8 @@
 import { hostname, userInfo } from 'node:os'
 import { createAdminKeys } from './access/index.ts'
-import { applyConfig } from './app-apply.ts'
+import { applyConfig, demandLiveRules } from './app-apply.ts'
 import { createCatalog } from './catalog/index.ts'
-import type { Config } from './config.ts'
+import { type Config, demandWritten } from './config.ts'
 import { type AdminKeyId, type Log, type Secret } from './core/index.ts'
 import { readUpstreamCas } from './main-upstream-cas.ts'
 import { demandMigrated, migrate, openDatabase, openStore, type Store } from './store/index.ts'
@@ -14,7 +14,9 @@ export async function migrateDatabase(config: Config, log: Log): Promise<string>
   return applied.length === 0 ? 'nothing to do\n' : `applied ${applied.join(', ')}\n`
 }
 
+/** Throws `invalid_input` where no configuration is written: it would remove everything, and nobody said so. */
 export async function apply(config: Config, log: Log): Promise<string> {
+  demandWritten(config, removeAll)
   const changed = await withStore(config, log, async (store) => {
     await demandMigrated(store.db)
     return await applyConfig(createCatalog({ store, log }), config.file, 'toolcrib apply')
@@ -22,9 +24,13 @@ export async function apply(config: Config, log: Log): Promise<string> {
   return changed ? 'applied; every gateway follows on its next request\n' : 'nothing to change\n'
 }
 
+const removeAll = 'write `sources: {}` there to remove every source, toolkit and rule'
+
 /** `apply --check`: what can be told without the database. Throws with what is wrong. */
 export function checkConfig(config: Config): string {
+  demandWritten(config, removeAll)
   readUpstreamCas(config)
+  demandLiveRules(config.file)
   return 'the configuration is valid\n'
 }
 

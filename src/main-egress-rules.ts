@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
-import type { Config } from './config.ts'
-import { AppError, type Log } from './core/index.ts'
+import { type Config, demandWritten } from './config.ts'
+import { AppError, type Log, shellWord } from './core/index.ts'
 import { type ProposedRule, proposeRule, suggestRules } from './egress/index.ts'
 import { withStore } from './main-database.ts'
 import { demandMigrated, unnamedRequests } from './store/index.ts'
@@ -10,7 +10,12 @@ export interface RuleFile {
   file: string
   take: string
 }
-export const configuration: RuleFile = { file: 'the configuration', take: 'run `toolcrib apply`' }
+/** The file that `--config` named, or the one that every command reads. */
+export function configuration(named: string | undefined): RuleFile {
+  return named === undefined
+    ? { file: 'the configuration', take: 'run `toolcrib apply`' }
+    : { file: named, take: `run \`toolcrib apply --config ${shellWord(named)}\`` }
+}
 /** `npm run dev` applies its sample when it starts, and nothing else does. */
 export const devSample: RuleFile = { file: 'toolcrib.dev.yaml', take: 'start `npm run dev` again' }
 
@@ -72,6 +77,7 @@ function sourceOf(config: Config, id: string) {
   const { sources } = config.file
   const source = sources[id]
   if (source !== undefined) return source
+  demandWritten(config)
   const known = Object.keys(sources).join(', ')
   throw new AppError(
     'invalid_input',

@@ -2,14 +2,21 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, inject, onTestFinished, test } from 'vitest'
+import { applyAtStart, applyConfig } from '../src/app-apply.ts'
+import { createCatalog } from '../src/catalog/index.ts'
 import { parseConfig } from '../src/config.ts'
 import { silentLog } from '../src/core/index.ts'
 import { generateAuthority } from '../src/egress/keys/authority.ts'
 import { apply, checkConfig } from '../src/main-database.ts'
+import { allowEgress, configuration } from '../src/main-egress-rules.ts'
+import { testStore } from './support/database.ts'
+
+const read = (text: string | undefined) =>
+  parseConfig(text, { environment: {}, baseDir: '/srv', name: '/srv/toolcrib.yaml' })
 
 test('a configuration is not applied to a database that was not migrated, and the cure is named', async () => {
   const environment = { DATABASE_URL: inject('databaseUrl') }
-  const config = parseConfig('', { environment, baseDir: '/nowhere', name: 'toolcrib.yaml' })
+  const config = parseConfig('sources: {}', { environment, baseDir: '/nowhere', name: 'toolcrib.yaml' })
   await expect(apply(config, silentLog)).rejects.toThrow(
     /^the database is older than this version \(0001-init.*\); run `toolcrib migrate` first$/,
   )
@@ -34,5 +41,54 @@ test('a check names every file of certificate authorities that is not there, hol
       `  - ${dir}/key.pem holds no certificate; it is to hold one or more in PEM`,
       `  - ${dir}/cut.pem holds a certificate that is damaged; get it anew`,
     ].join('\n'),
+  )
+})
+
+test('nothing is applied or called valid where no configuration is written, and the sentence says where it looked', async () => {
+  const cure =
+    'name yours by --config or TOOLCRIB_CONFIG, or write `sources: {}` there to remove every source, toolkit and rule'
+  for (const [text, what] of [
+    [undefined, 'there is no configuration file /srv/toolcrib.yaml'],
+    ['', 'nothing is set in the configuration /srv/toolcrib.yaml'],
+    ['# sources:\n', 'nothing is set in the configuration /srv/toolcrib.yaml'],
+    ['{}', 'nothing is set in the configuration /srv/toolcrib.yaml'],
+  ] as const) {
+    await expect(apply(read(text), silentLog)).rejects.toThrow(`${what}; ${cure}`)
+    expect(() => checkConfig(read(text))).toThrow(`${what}; ${cure}`)
+  }
+  expect(checkConfig(read('sources: {}'))).toBe('the configuration is valid\n')
+})
+
+test('a gateway that starts where no configuration is written removes nothing, and one told to removes all', async () => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  await applyConfig(catalog, read('sources: { orders: { kind: stdio, command: x } }').file, 'test')
+  for (const text of [undefined, '']) await applyAtStart(catalog, read(text), silentLog)
+  expect((await catalog.latest()).sources.get('orders')?.enabled).toBe(true)
+  await applyAtStart(catalog, read('sources: {}'), silentLog)
+  expect((await catalog.latest()).sources.get('orders')?.enabled).toBe(false)
+})
+
+test('a check refuses the patterns of unknown sources, as applying does', () => {
+  const text =
+    'sources: { orders: { kind: stdio, command: x } }\npolicy: { rules: [{ tools: nosuch.*, do: block }, { tools: orders.any, do: block }] }\ntoolkits: { k: { title: K, tools: [zip.*] } }'
+  expect(() => checkConfig(read(text))).toThrow(
+    [
+      'the configuration has rules that can match nothing:',
+      '  - rules[0].tools: "nosuch.*" matches nothing: there is no source "nosuch"; sources: orders',
+      '  - toolkits.k.tools[0]: "zip.*" matches nothing: there is no source "zip"; sources: orders',
+    ].join('\n'),
+  )
+})
+
+test('the rule for a refused request says how to apply the file that was named, or that there is none', () => {
+  const asked = { source: 'orders', method: 'GET', url: 'https://api.example.com/' }
+  const config = read('sources: { orders: { kind: stdio, command: x } }')
+  expect(allowEgress(config, configuration('/srv/my tools.yaml'), asked)).toContain(
+    "# Add to /srv/my tools.yaml, then run `toolcrib apply --config '/srv/my tools.yaml'`:",
+  )
+  expect(allowEgress(config, configuration(undefined), asked)).toContain('then run `toolcrib apply`:')
+  expect(() => allowEgress(read(undefined), configuration(undefined), asked)).toThrow(
+    'there is no configuration file /srv/toolcrib.yaml; name yours by --config or TOOLCRIB_CONFIG',
   )
 })
