@@ -1,7 +1,7 @@
 import { stringify } from 'yaml'
 import { type Config, demandWritten } from './config.ts'
 import { AppError, type Log, shellWord } from './core/index.ts'
-import { type ProposedRule, proposeRule, suggestRules } from './egress/index.ts'
+import { type ProposedAs, proposeRule, suggestRules } from './egress/index.ts'
 import { withStore } from './main-database.ts'
 import { demandMigrated, unnamedRequests } from './store/index.ts'
 
@@ -28,7 +28,7 @@ export function allowEgress(
   const proposal = proposeRule(asked.method, asked.url, sourceOf(config, asked.source).egress)
   if ('allowedBy' in proposal)
     return `${proposal.allowedBy} of the source ${asked.source} allows this already; if it is still refused, ${rules.take}.\n`
-  return toAdd(rules, asked.source, [proposal.rule])
+  return toAdd(rules, asked.source, [proposal])
 }
 
 /** `toolcrib egress suggest`: the rules for all that a source asked for in the last days and none names. */
@@ -46,31 +46,38 @@ export async function suggestEgress(
   const { rules, tunnels, impossible } = suggestRules(observed, egress)
   const notes = [
     ...rules.map(
-      ({ rule, times }) => `# ${times} x ${rule.host}: look at what is asked before you allow it.`,
+      ({ rule, times }) => `# ${times} x ${addressOf(rule)}: look at what is asked before you allow it.`,
     ),
     ...tunnels.map(
       ({ host, port, times }) =>
         `# ${times} x a tunnel to ${host}:${port} was refused: what would have been asked is learnt by \`egress_warn_until\`.`,
     ),
-    ...impossible.map(({ method, host, path }) => `# No rule can allow ${method} ${host}${path}.`),
+    ...impossible.map((seen) => `# No rule can allow ${seen.method} ${addressOf(seen)}${seen.path}.`),
   ]
   if (notes.length === 0)
     return `The rules of ${asked.source} name all that it asked for in the last ${asked.days} days.\n`
   const text = notes.join('\n')
-  return rules.length === 0
-    ? `${text}\n`
-    : `${text}\n${toAdd(
-        file,
-        asked.source,
-        rules.map(({ rule }) => rule),
-      )}`
+  return rules.length === 0 ? `${text}\n` : `${text}\n${toAdd(file, asked.source, rules)}`
 }
 
-function toAdd({ file, take }: RuleFile, source: string, rules: ProposedRule[]): string {
-  const text = stringify({ sources: { [source]: { egress: rules } } })
+/** Scheme, host and port in full: one host may be asked by two of them, and each is a rule of its own. */
+function addressOf(place: { scheme?: string | undefined; host: string; port?: number | undefined }): string {
+  const { scheme = 'https', host, port = scheme === 'https' ? 443 : 80 } = place
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+function toAdd({ file, take }: RuleFile, source: string, proposed: ProposedAs[]): string {
+  const text = stringify({ sources: { [source]: { egress: proposed.map(({ rule }) => rule) } } })
+  const bare = proposed.flatMap(({ rule, without = [] }) =>
+    without.length === 0
+      ? []
+      : [
+          `# Other rules of ${rule.host} use ${without.join(', ')}; this one sends no credential unless you write it in.\n`,
+        ],
+  )
   // What was accepted is a tool and where it may send data.
   const accept = `# The tools of ${source} then wait to be accepted again: toolcrib tools list, toolcrib tools accept.`
-  return `# Add to ${file}, then ${take}:\n${accept}\n${text}`
+  return `# Add to ${file}, then ${take}:\n${accept}\n${bare.join('')}${text}`
 }
 
 function sourceOf(config: Config, id: string) {

@@ -8,7 +8,6 @@ import { parseConfig } from '../src/config.ts'
 import { silentLog } from '../src/core/index.ts'
 import { generateAuthority } from '../src/egress/keys/authority.ts'
 import { apply, checkConfig } from '../src/main-database.ts'
-import { allowEgress, configuration } from '../src/main-egress-rules.ts'
 import { testStore } from './support/database.ts'
 
 const read = (text: string | undefined) =>
@@ -78,17 +77,5 @@ test('a check refuses the patterns of unknown sources, as applying does', () => 
       '  - rules[0].tools: "nosuch.*" matches nothing: there is no source "nosuch"; sources: orders',
       '  - toolkits.k.tools[0]: "zip.*" matches nothing: there is no source "zip"; sources: orders',
     ].join('\n'),
-  )
-})
-
-test('the rule for a refused request says how to apply the file that was named, or that there is none', () => {
-  const asked = { source: 'orders', method: 'GET', url: 'https://api.example.com/' }
-  const config = read('sources: { orders: { kind: stdio, command: x } }')
-  expect(allowEgress(config, configuration('/srv/my tools.yaml'), asked)).toContain(
-    "# Add to /srv/my tools.yaml, then run `toolcrib apply --config '/srv/my tools.yaml'`:",
-  )
-  expect(allowEgress(config, configuration(undefined), asked)).toContain('then run `toolcrib apply`:')
-  expect(() => allowEgress(read(undefined), configuration(undefined), asked)).toThrow(
-    'there is no configuration file /srv/toolcrib.yaml; name yours by --config or TOOLCRIB_CONFIG',
   )
 })

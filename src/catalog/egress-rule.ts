@@ -26,7 +26,14 @@ function pathProblem(prefix: string): string | undefined {
       ? 'use printable ASCII, and percent-encode the rest; a path has no fragment'
       : 'no request is let through whose path servers could read in two ways: write no dot segments, "//", "\\\\", ";" or encoded separators'
   if (canonical.query !== '') return 'leave out the query: rules match paths only'
+  if (prefix.includes('*'))
+    return `a path is a prefix, without wildcards: write ${beforeWildcard(prefix)}, which covers all below it; where an asterisk itself is meant, write %2A`
   return canonical.path === prefix ? undefined : `write it as requests have it: ${canonical.path}`
+}
+
+/** `/v1` of `/v1/*`. */
+function beforeWildcard(prefix: string): string {
+  return prefix.slice(0, prefix.lastIndexOf('/', prefix.indexOf('*'))) || '/'
 }
 
 function hostProblem(host: string): string | undefined {

@@ -39,7 +39,7 @@ export {
   signInputs,
 } from './minted.ts'
 export { mintedOnly } from './minted-only.ts'
-export { canonicalPath, type PathRefusal } from './paths.ts'
+export { canonicalPath, type PathRefusal, ruledPath } from './paths.ts'
 export { sourceProblems } from './source-problems.ts'
 export { type SourceSpec, sourceSpec } from './source-spec.ts'
 export { storedNames } from './stored-names.ts'

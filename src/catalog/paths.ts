@@ -38,6 +38,14 @@ export function canonicalPath(target: string): CanonicalPath {
   return { ok: true, path, query }
 }
 
+/**
+ * A canonical path in the spelling that it is held against rules in: an asterisk as `%2A`, for in a rule a bare one would
+ * be taken for a wildcard, which there is none of.
+ */
+export function ruledPath(path: string): string {
+  return path.includes('*') ? path.replaceAll('*', '%2A') : path
+}
+
 function isUtf8(path: string): boolean {
   try {
     decodeURIComponent(path)

@@ -41,6 +41,9 @@ test.each([
   ['/a%2Fb', 'in two ways'],
   ['/a;b', 'in two ways'],
   ['/%61', 'write it as requests have it: /a'],
+  ['/v1/*', 'a path is a prefix, without wildcards: write /v1, which covers'],
+  ['/v1*/x', 'write /, which covers all below it; where an asterisk itself is meant, write %2A'],
+  ['/**', 'write /, which covers'],
   ['/%c3%bc', 'write it as requests have it: /%C3%BC'],
 ])('the path %s is refused when it is written: no request could come to it', (path, cure) => {
   expect(problems([{ ...rule, paths: ['/', path] }])).toEqual([expect.stringContaining(cure)])

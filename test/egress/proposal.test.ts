@@ -59,3 +59,49 @@ test('a refused tunnel to an address is learnt from nothing: no rule can allow i
     impossible: [address],
   })
 })
+
+const pinned = egressRule.parse({
+  host: 'in.example.com',
+  port: 443,
+  address: '10.0.0.5',
+  methods: ['GET'],
+  paths: ['/v1'],
+  inject: [{ credential: 'ORDERS_KEY', into: 'header:x-api-key' }],
+  sign: {
+    kind: 'aws_sigv4',
+    access_key_id: 'AWS_ID',
+    secret_access_key: 'AWS_SECRET',
+    regions: ['a'],
+    services: ['s3'],
+  },
+})
+const printed = {
+  rule: { host: 'in.example.com', port: 443, address: '10.0.0.5', methods: ['DELETE'], paths: ['/v1/x'] },
+  without: ['ORDERS_KEY', 'AWS_ID', 'AWS_SECRET'],
+}
+
+test('the address of a host and port holds for every rule that is proposed there, and its credentials are told of', () => {
+  expect(proposeRule('DELETE', 'https://in.example.com/v1/x', [...known, pinned])).toEqual(printed)
+  const seen = {
+    scheme: 'https',
+    host: 'in.example.com',
+    port: 443,
+    method: 'DELETE',
+    path: '/v1/x',
+    times: 3,
+  }
+  expect(suggestRules([seen], [...known, pinned]).rules).toEqual([{ ...printed, times: 3 }])
+  expect(proposeRule('GET', 'https://in.example.com:8443/v1', [pinned])).toEqual({
+    rule: { host: 'in.example.com', port: 8443, methods: ['GET'], paths: ['/v1'] },
+  })
+})
+
+test('an asterisk in what was asked is itself in the rule, which lets that through and nothing else', () => {
+  const url = 'https://api.example.com/logs-*/_search'
+  const asterisk = { host: 'api.example.com', methods: ['GET'], paths: ['/logs-%2A/_search'] }
+  expect(proposeRule('GET', url, known)).toEqual({ rule: asterisk })
+  const rules = [egressRule.parse(asterisk)]
+  for (const same of [url, url.replace('*', '%2a')])
+    expect(proposeRule('GET', same, rules)).toEqual({ allowedBy: 'egress[0]' })
+  expect(proposeRule('GET', url.replace('*', '2026'), rules)).toHaveProperty('rule')
+})

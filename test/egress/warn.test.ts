@@ -40,11 +40,34 @@ test('in warn mode what no rule names goes out without a credential, is recorded
   expect(observed).toMatchObject([
     { scheme: 'https', host, port: up.port, method: 'GET', path: '/other/1', times: 1 },
   ])
+  const suggested = { host, port: up.port, address: '127.0.0.1', methods: ['GET'], paths: ['/other/1'] }
   expect(suggestRules(observed, [egressRule.parse(known)])).toEqual({
-    rules: [{ rule: { host, port: up.port, methods: ['GET'], paths: ['/other/1'] }, times: 1 }],
+    rules: [{ rule: suggested, without: ['ORDERS_KEY'], times: 1 }],
     tunnels: [],
     impossible: [],
   })
+  await world.setRules([known, suggested])
+  const after = await world.tunnel(host, up.port)
+  expect(await sayAndRead(after, request(host, up.port, '/other/1'))).toMatch(/had none/)
+  expect(await sayAndRead(after, request(host, up.port, '/other/2'))).toContain('path_not_allowed')
+})
+
+test('an asterisk in a path is learnt as itself, and the learnt rule lets it out', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((req, res) => res.end(`got ${req.url}`))
+  const known = rule(host, up.port, { paths: ['/v1'], methods: ['GET'] })
+  await world.setRules([known], 'orders', soon())
+  expect(await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/logs-*/x'))).toContain(
+    'got /logs-*/x',
+  )
+  await world.events('egress.would_deny', 1)
+  const observed = await unnamedRequests(world.store.db, 'orders', 1)
+  const { rules } = suggestRules(observed, [egressRule.parse(known)])
+  expect(rules).toMatchObject([{ rule: { paths: ['/logs-%2A/x'] } }])
+  await world.setRules([known, ...rules.map((each) => each.rule)])
+  const socket = await world.tunnel(host, up.port)
+  expect(await sayAndRead(socket, request(host, up.port, '/logs-*/x'))).toContain('got /logs-*/x')
+  expect(await sayAndRead(socket, request(host, up.port, '/logs-a/x'))).toContain('path_not_allowed')
 })
 
 test('warn mode lets nothing in: inside addresses, addresses as hosts and ambiguous requests stay refused', async () => {

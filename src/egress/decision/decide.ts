@@ -1,4 +1,4 @@
-import type { EgressRule } from '../../catalog/index.ts'
+import { type EgressRule, ruledPath } from '../../catalog/index.ts'
 import type { Destination, Tuple } from '../request/tuple.ts'
 
 /** What no rule names, in the order in which a rule is held against a request. */
@@ -22,6 +22,14 @@ export function rulePort(rule: EgressRule): number {
   return rule.port ?? (rule.scheme === 'https' ? 443 : 80)
 }
 
+/** The rules for one host and port, whatever their scheme. */
+export function rulesAt(
+  { host, port }: Pick<Tuple, 'host' | 'port'>,
+  rules: readonly EgressRule[],
+): EgressRule[] {
+  return rules.filter((rule) => rule.host === host && rulePort(rule) === port)
+}
+
 /** Whether `path` is `prefix` or lies under it, on segment borders: `/v1` covers `/v1/x`, never `/v10`. */
 export function underPrefix(path: string, prefix: string): boolean {
   if (!path.startsWith(prefix)) return false
@@ -36,6 +44,7 @@ export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decisi
   let best: { rule: EgressRule; index: number; length: number } | undefined
   // How near the nearest rule came, so that the refusal says the one thing that is missing.
   let near = 0
+  const path = ruledPath(tuple.path)
   for (let index = 0; index < rules.length; index += 1) {
     const rule = rules[index]
     if (rule?.host !== tuple.host) continue
@@ -47,7 +56,7 @@ export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decisi
     if (!(rule.methods as readonly string[]).includes(tuple.method)) continue
     near = Math.max(near, 4)
     for (const prefix of rule.paths) {
-      if (underPrefix(tuple.path, prefix) && prefix.length > (best?.length ?? 0)) {
+      if (underPrefix(path, prefix) && prefix.length > (best?.length ?? 0)) {
         best = { rule, index, length: prefix.length }
       }
     }

@@ -1,14 +1,27 @@
-import { canonicalPath, type EgressRule, egressRule, sourceProblems } from '../../catalog/index.ts'
+import {
+  canonicalPath,
+  type EgressRule,
+  egressRule,
+  ruledPath,
+  signInputs,
+  sourceProblems,
+} from '../../catalog/index.ts'
 import { AppError } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { webSocketMethod } from '../request/websocket.ts'
-import { decideEgress, rulePort, underPrefix } from './decide.ts'
+import { decideEgress, rulePort, rulesAt, underPrefix } from './decide.ts'
 
 /** The rule that would let a request through, as a person writes it: without what goes without saying. */
 export type ProposedRule = Partial<EgressRule> & Pick<EgressRule, 'host' | 'methods' | 'paths'>
 
-export type Proposal = { allowedBy: string } | { rule: ProposedRule }
+export interface ProposedAs {
+  rule: ProposedRule
+  /** What other rules of that host and port send or sign with, and this one does not: whether it should is a person's. */
+  without?: string[]
+}
+
+export type Proposal = { allowedBy: string } | ProposedAs
 
 /**
  * What to add to `rules` so that `method url` is let through, or which of them does already. Throws `invalid_input`
@@ -18,9 +31,9 @@ export function proposeRule(method: string, url: string, rules: readonly EgressR
   const tuple = wanted(method, url)
   const allowedBy = allowing(tuple, rules)
   if (allowedBy !== undefined) return { allowedBy }
-  const rule = shortRule(tuple, [{ ...tuple, times: 1 }])
-  const problem = problemOf(rule, rules)
-  if (problem === undefined) return { rule }
+  const proposed = shortRule(tuple, [{ ...tuple, times: 1 }], rules)
+  const problem = problemOf(proposed.rule, rules)
+  if (problem === undefined) return proposed
   throw new AppError('invalid_input', `no rule can allow ${method} ${url}: ${problem}`)
 }
 
@@ -31,7 +44,7 @@ export interface Observed extends Pick<Tuple, 'host' | 'port' | 'method' | 'path
 }
 
 export interface Suggestion {
-  rules: { rule: ProposedRule; times: number }[]
+  rules: (ProposedAs & { times: number })[]
   /** Hosts to which only a tunnel was asked for, and refused: what would have been asked inside is not known. */
   tunnels: { host: string; port: number; times: number }[]
   /** What no rule can allow, such as an address in place of a name. */
@@ -55,14 +68,14 @@ export function suggestRules(observed: readonly Observed[], rules: readonly Egre
     const times = seen.reduce((sum, one) => sum + one.times, 0)
     const { host, port } = first
     if (requests.length === 0) {
-      const anything = shortRule(first, [{ ...first, method: 'GET', path: '/' }])
-      if (rules.some((rule) => rule.host === host && rulePort(rule) === port)) continue
-      if (problemOf(anything, rules) === undefined) suggestion.tunnels.push({ host, port, times })
+      const anything = shortRule(first, [{ ...first, method: 'GET', path: '/' }], rules)
+      if (rulesAt(first, rules).length > 0) continue
+      if (problemOf(anything.rule, rules) === undefined) suggestion.tunnels.push({ host, port, times })
       else suggestion.impossible.push(...seen)
       continue
     }
-    const rule = shortRule(first, requests)
-    if (problemOf(rule, rules) === undefined) suggestion.rules.push({ rule, times })
+    const proposed = shortRule(first, requests, rules)
+    if (problemOf(proposed.rule, rules) === undefined) suggestion.rules.push({ ...proposed, times })
     else suggestion.impossible.push(...requests)
   }
   return suggestion
@@ -102,15 +115,30 @@ function problemOf(rule: ProposedRule, rules: readonly EgressRule[]): string | u
 function shortRule(
   { scheme, host, port }: Pick<Observed, 'scheme' | 'host' | 'port'>,
   requests: readonly Observed[],
-): ProposedRule {
+  rules: readonly EgressRule[],
+): ProposedAs {
+  const beside = rulesAt({ host, port }, rules)
+  // Where the host is holds for its port, as it does in warn mode; who one is there holds for what a rule names.
+  const address = beside.find((rule) => rule.address !== undefined)?.address
+  const without = [...new Set(beside.flatMap(credentialsOf))]
   const usual = port === (scheme === 'https' ? 443 : 80)
-  return {
+  const rule = {
     ...(scheme === 'https' ? {} : { scheme: 'http' as const }),
     host,
-    ...(usual ? {} : { port }),
+    ...(usual && address === undefined ? {} : { port }),
+    ...(address === undefined ? {} : { address }),
     methods: [...new Set(requests.map(({ method }) => method))].sort() as EgressRule['methods'],
-    paths: shortPaths(requests.map(({ path }) => path)),
+    paths: shortPaths(requests.map(({ path }) => ruledPath(path))),
   }
+  return { rule, ...(without.length === 0 ? {} : { without }) }
+}
+
+function credentialsOf({ inject, sign, client_certificate: shown }: EgressRule): string[] {
+  return [
+    ...inject.map(({ credential }) => credential),
+    ...(sign === undefined ? [] : signInputs(sign)),
+    ...(shown === undefined ? [] : [shown]),
+  ]
 }
 
 /** At most `mostPaths` prefixes that cover all of `paths`, as long as they can be. */

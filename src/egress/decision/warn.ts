@@ -1,6 +1,6 @@
-import { type EgressRule, egressRule } from '../../catalog/index.ts'
+import { type EgressRule, egressRule, ruledPath } from '../../catalog/index.ts'
 import type { Destination, Tuple } from '../request/tuple.ts'
-import { type Decision, decideEgress, decideTunnel, notAllowed, rulePort } from './decide.ts'
+import { type Decision, decideEgress, decideTunnel, notAllowed, rulesAt } from './decide.ts'
 
 /** The rules of one source, and whether it is in warn mode. */
 export interface SourceRules {
@@ -31,13 +31,13 @@ function warnInstead(
   rules: readonly EgressRule[],
 ): Decision {
   if (!notAllowed.some((reason) => reason === refused.reason)) return refused
-  const near = rules.find((rule) => rule.host === asked.host && rulePort(rule) === asked.port)
+  const near = rulesAt(asked, rules).find(({ address }) => address !== undefined)
   const { data } = egressRule.safeParse({
     scheme: asked.scheme,
     host: asked.host,
     port: asked.port,
     methods: [asked.method],
-    paths: [asked.path],
+    paths: [ruledPath(asked.path)],
     ...(near?.address === undefined ? {} : { address: near.address }),
   })
   if (data === undefined) return refused
