@@ -31,6 +31,17 @@ const shownPath = z
       `a sandbox has its own ${String(input)} or something below it; name the folders in it that tools need`,
   })
 
+/** What has a name that people type; a bad name hides nothing of what stands below it. */
+const named = <Value extends z.ZodType>(value: Value) =>
+  z.record(z.string(), value).superRefine(
+    (entries, context) => {
+      for (const name of Object.keys(entries))
+        for (const { message } of slug.safeParse(name).error?.issues ?? [])
+          context.addIssue({ code: 'custom', path: [name], message })
+    },
+    { when: ({ value: entries }) => entries !== null && typeof entries === 'object' },
+  )
+
 const count = z.number().int().min(1).max(1_000_000_000)
 const port = z.number().int().min(0).max(65535)
 
@@ -95,10 +106,10 @@ export const configFile = z.strictObject({
       tunnel_idle_seconds: count.default(60),
     }),
   }),
-  sources: z.record(slug, sourceSpec).default({}),
-  toolkits: z
-    .record(slug, z.strictObject({ title: z.string().min(1).max(80), tools: z.array(z.string()).min(1) }))
-    .default({}),
+  sources: named(sourceSpec).default({}),
+  toolkits: named(
+    z.strictObject({ title: z.string().min(1).max(80), tools: z.array(z.string()).min(1) }),
+  ).default({}),
   policy: section({
     rules: z
       .array(

@@ -78,7 +78,8 @@ export function parseConfig(
   const lines = new LineCounter()
   const document = parseDocument(text ?? '', { lineCounter: lines, uniqueKeys: true })
   const problems = document.errors.map(
-    (error) => `line ${error.linePos?.[0].line ?? '?'}: ${error.message.split('\n')[0]}`,
+    ({ code, message, linePos }) =>
+      `line ${linePos?.[0].line ?? '?'}: ${code === 'MULTIPLE_DOCS' ? oneDocument : message.split('\n')[0]}`,
   )
   const value = (problems.length === 0 ? (document.toJS() as unknown) : undefined) ?? {}
   const parsed = configFile.safeParse(value)
@@ -140,12 +141,16 @@ export function readConfigText(path: string, mustExist: boolean): string | undef
   }
 }
 
+const oneDocument = 'a second document begins here; one file is one document, so take out the line `---`'
+
 /** One problem as a line: where, what, and what would work. */
 function explain(issue: z.core.$ZodIssue): string {
   const place = issue.path.length === 0 ? 'top level' : issue.path.map(String).join('.')
   if (issue.code === 'unrecognized_keys') {
     return `${place}: unknown key ${issue.keys.map((key) => `"${key}"`).join(', ')}; toolcrib.example.yaml lists every key`
   }
+  if (issue.code === 'invalid_key')
+    return `${place}: this name cannot be used; ${issue.issues.map(({ message }) => message).join(' and ')}`
   return `${place}: ${issue.message}`
 }
 

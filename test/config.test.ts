@@ -57,6 +57,37 @@ test('every problem is told at once, with its place and what would work', () => 
   )
 })
 
+const problems = (text: string) => {
+  try {
+    read(text)
+    return []
+  } catch (error) {
+    return (error as Error).message.split('\n').slice(1)
+  }
+}
+
+test('a bad name hides nothing below it, and every name that cannot be used is told with what can', () => {
+  const rule = '{ host: a.example.com, methods: [GET], paths: [/], address: 10.0.0.5 }'
+  const text = (name: string) =>
+    `sources: { ${name}: { kind: stdio, command: x, environment: { 1A: x }, egress: [${rule}] } }`
+  const address = (name: string) =>
+    `  - sources.${name}.egress.0.address: name the \`port\` too: an exception is one address and one port`
+  const environment = (name: string) =>
+    `  - sources.${name}.environment.1A: this name cannot be used; use letters, digits and underscores, no digit first`
+  expect(problems(text('orders'))).toEqual([environment('orders'), address('orders')])
+  expect(problems(text('My_Orders'))).toEqual([
+    environment('My_Orders'),
+    address('My_Orders'),
+    '  - sources.My_Orders: use 1-40 of a-z, 0-9 and inner hyphens',
+  ])
+})
+
+test('a second document in the file is told with its line and the way out', () => {
+  expect(problems('listen: { port: 1 }\n---\nsources: {}\n')).toEqual([
+    '  - line 2: a second document begins here; one file is one document, so take out the line `---`',
+  ])
+})
+
 test.each(['/', '/tmp', '/opt', '/home', '/opt/tools/', 'opt'])(
   'a folder that would take the sandbox’s own away, or is no plain path, is not shown to tools: %s',
   (path) => {

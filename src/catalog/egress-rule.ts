@@ -8,7 +8,15 @@ import { signSpec } from './minted.ts'
 import { canonicalPath } from './paths.ts'
 
 /** `WEBSOCKET` is what opens a WebSocket: on the wire a GET, but a pipe both ways, which no rule for GET means. */
-const httpMethod = z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'WEBSOCKET'])
+const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'WEBSOCKET'] as const
+const httpMethod = z.enum(methods, {
+  error: ({ input }) => {
+    const meant = methods.find((method) => method === String(input).toUpperCase())
+    return meant === undefined
+      ? `use ${methods.slice(0, -1).join(', ')} or ${methods.at(-1)}`
+      : `write ${meant}`
+  },
+})
 /** In the one spelling of a path that requests are brought to: a prefix in another would match none of them. */
 const pathPrefix = z
   .string()

@@ -66,7 +66,12 @@ export const mintedSpec = z.discriminatedUnion('kind', [
     repositories: z
       .array(z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, 'use names without the owner'))
       .default([]),
-    permissions: z.record(z.string().regex(/^[a-z_]+$/), z.enum(['read', 'write', 'admin'])).default({}),
+    permissions: z
+      .record(
+        z.string().regex(/^[a-z_]+$/, 'use a name of GitHub’s such as contents'),
+        z.enum(['read', 'write', 'admin']),
+      )
+      .default({}),
   }),
 ])
 export type MintedSpec = z.infer<typeof mintedSpec>

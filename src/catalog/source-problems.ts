@@ -2,10 +2,10 @@ import { type Binding, parseSlot, slotsOverlap } from './binding.ts'
 import type { EgressRule } from './egress-rule.ts'
 import { type MintedSpecs, mintInputs, mintUrl, signedHeaders, signInputs } from './minted.ts'
 
-/** The parts of a source that can be at odds. */
+/** The parts of a source that can be at odds. One that is wrong by itself is undefined, and may have been anything. */
 export interface SourceParts {
-  egress: EgressRule[]
-  minted: MintedSpecs
+  egress: readonly (EgressRule | undefined)[]
+  minted: MintedSpecs | undefined
   environment: Record<string, string>
 }
 
@@ -16,25 +16,36 @@ export interface Problem {
 }
 
 /** What is wrong with parts of a source that are right each for itself. */
-export function sourceProblems(source: SourceParts): Problem[] {
-  const { egress } = source
+export function sourceProblems({ egress, minted = {}, environment }: SourceParts): Problem[] {
+  const rules = egress.flatMap((rule, index) => (rule === undefined ? [] : [{ rule, index }]))
   return [
-    ...placeholderProblems(source),
-    ...mintedProblems(source),
-    ...prefixProblems(source),
-    ...deadRules(source),
-    ...halfIntercepted(source),
-    ...mintedUnseen(source),
-    ...egress.flatMap((rule, index) =>
-      ruleProblems(rule, source).map(({ path, message }) => ({ path: ['egress', index, ...path], message })),
+    // What is missing may stand in a rule that cannot be read.
+    ...(rules.length < egress.length
+      ? []
+      : [...placeholderProblems(rules, environment), ...uninjected(rules, minted)]),
+    ...mintedProblems(minted),
+    ...prefixProblems(rules),
+    ...deadRules(rules),
+    ...halfIntercepted(rules),
+    ...mintedUnseen(rules, minted),
+    ...rules.flatMap(({ rule, index }) =>
+      ruleProblems(rule, minted).map(({ path, message }) => ({ path: ['egress', index, ...path], message })),
     ),
   ]
 }
 
+/** A rule and where it stands in the file. */
+interface Placed {
+  rule: EgressRule
+  index: number
+}
+
 /** A stand-in in the environment that no rule would ever replace. */
-function placeholderProblems({ egress, environment }: SourceParts): Problem[] {
+function placeholderProblems(rules: readonly Placed[], environment: Record<string, string>): Problem[] {
   const standIns = new Set(
-    egress.flatMap(({ inject }) => inject.filter((each) => each.placeholder).map((each) => each.credential)),
+    rules.flatMap(({ rule }) =>
+      rule.inject.filter((each) => each.placeholder).map((each) => each.credential),
+    ),
   )
   return Object.entries(environment).flatMap(([name, value]) =>
     [...value.matchAll(/\$\{placeholder:([^}]*)\}/g)]
@@ -47,10 +58,10 @@ function placeholderProblems({ egress, environment }: SourceParts): Problem[] {
 }
 
 /** One person has one stand-in for a credential of a source; with two beginnings only one rule would know it. */
-function prefixProblems({ egress }: SourceParts): Problem[] {
+function prefixProblems(rules: readonly Placed[]): Problem[] {
   const first = new Map<string, string>()
-  return egress.flatMap(({ inject }, index) =>
-    inject.flatMap(({ credential, placeholder, prefix }, at) => {
+  return rules.flatMap(({ rule, index }) =>
+    rule.inject.flatMap(({ credential, placeholder, prefix }, at) => {
       if (!placeholder) return []
       const other = first.get(credential) ?? prefix
       first.set(credential, other)
@@ -66,20 +77,20 @@ function portOf({ scheme, port }: EgressRule): number {
 }
 
 /** A tunnel is opened before anybody knows what will be asked in it: it is intercepted or it is not. */
-function halfIntercepted({ egress }: SourceParts): Problem[] {
-  return egress.flatMap((rule, index) => {
+function halfIntercepted(rules: readonly Placed[]): Problem[] {
+  return rules.flatMap(({ rule, index }) => {
     if (rule.intercept) return []
     const same = (other: EgressRule) => other.host === rule.host && portOf(other) === portOf(rule)
-    const other = egress.findIndex((each, at) => same(each) && (each.intercept || at < index))
-    if (other === -1) return []
-    const message = `egress[${other}] is for the same host and port; without interception there is one rule for both`
+    const other = rules.find((each) => same(each.rule) && (each.rule.intercept || each.index < index))
+    if (other === undefined) return []
+    const message = `egress[${other.index}] is for the same host and port; without interception there is one rule for both`
     return [{ path: ['egress', index, 'intercept'], message }]
   })
 }
 
 /** The stub that stands for a token endpoint is answered inside of a tunnel that the proxy ends, and nowhere else. */
-function mintedUnseen({ egress, minted }: SourceParts): Problem[] {
-  return egress.flatMap((rule, index) => {
+function mintedUnseen(rules: readonly Placed[], minted: MintedSpecs): Problem[] {
+  return rules.flatMap(({ rule, index }) => {
     if (rule.intercept) return []
     const names = Object.keys(minted).filter((name) => {
       const spec = minted[name]
@@ -94,9 +105,9 @@ function mintedUnseen({ egress, minted }: SourceParts): Problem[] {
 }
 
 /** Rules that no request can come to, because an earlier one has each of their methods and paths. */
-function deadRules({ egress }: SourceParts): Problem[] {
+function deadRules(rules: readonly Placed[]): Problem[] {
   const taken = new Map<string, number>()
-  return egress.flatMap((rule, index) => {
+  return rules.flatMap(({ rule, index }) => {
     const { scheme, host, methods, paths } = rule
     const port = portOf(rule)
     const asked = methods.flatMap((method) =>
@@ -115,19 +126,18 @@ function deadRules({ egress }: SourceParts): Problem[] {
   })
 }
 
-function mintedProblems({ egress, minted }: SourceParts): Problem[] {
-  const injected = new Set(egress.flatMap(({ inject }) => inject.map(({ credential }) => credential)))
-  return Object.entries(minted).flatMap(([name, spec]) => [
-    ...mustBeStored(mintInputs(spec), minted).map((message) => ({ path: ['minted', name], message })),
-    ...(injected.has(name)
-      ? []
-      : [
-          {
-            path: ['minted', name],
-            message: 'no rule injects it; name it as the `credential` of one, or leave it out',
-          },
-        ]),
-  ])
+function mintedProblems(minted: MintedSpecs): Problem[] {
+  return Object.entries(minted).flatMap(([name, spec]) =>
+    mustBeStored(mintInputs(spec), minted).map((message) => ({ path: ['minted', name], message })),
+  )
+}
+
+function uninjected(rules: readonly Placed[], minted: MintedSpecs): Problem[] {
+  const injected = new Set(rules.flatMap(({ rule }) => rule.inject.map(({ credential }) => credential)))
+  const message = 'no rule injects it; name it as the `credential` of one, or leave it out'
+  return Object.keys(minted)
+    .filter((name) => !injected.has(name))
+    .map((name) => ({ path: ['minted', name], message }))
 }
 
 const bodyless: ReadonlySet<string> = new Set(['GET', 'HEAD', 'WEBSOCKET'])
@@ -145,7 +155,7 @@ function blindProblems(rule: EgressRule): Problem[] {
   return problems
 }
 
-function ruleProblems(rule: EgressRule, { minted }: SourceParts): Problem[] {
+function ruleProblems(rule: EgressRule, minted: MintedSpecs): Problem[] {
   const { scheme, sign, client_certificate, address, port, inject, methods } = rule
   const problems: Problem[] = rule.intercept ? [] : blindProblems(rule)
   if (rule.intercept && methods.length === 0)

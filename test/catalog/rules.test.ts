@@ -210,3 +210,27 @@ test('a host that gives out the tokens of a minted credential is not let through
     ),
   ).toEqual([expect.stringContaining('egress.1.intercept: the token of TOKEN')])
 })
+
+test('what is wrong with one rule hides nothing of the others, and nothing is concluded from what it may have meant', () => {
+  const found = problems(
+    [
+      { ...rule, methods: ['get'], inject: [{ credential: 'ONE', into: 'header:x-a', placeholder: true }] },
+      { ...rule, paths: ['/a'], address: '10.0.0.5' },
+      { ...rule, host: 'b.example.com', scheme: 'http', inject: [{ credential: 'K', into: 'basic' }] },
+      { ...rule, paths: ['/a'] },
+    ],
+    { environment: { 'A B': 'x', KEY: '${placeholder:ONE}' }, timeout_seconds: 0 },
+  )
+  expect(found.map((line) => line.replace(/^(\S+) .*?(;.*)?$/, '$1'))).toEqual([
+    'environment.A',
+    'egress.0.methods.0:',
+    'timeout_seconds:',
+    'egress.3:',
+    'egress.1.address:',
+    'egress.2.inject:',
+  ])
+  expect(found).toContain('egress.0.methods.0: write GET')
+  expect(problems([{ ...rule, methods: ['TRACE'] }])).toEqual([
+    'egress.0.methods.0: use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS or WEBSOCKET',
+  ])
+})
