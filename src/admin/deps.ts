@@ -1,5 +1,5 @@
 import type { Access, AdminKeys, Principal } from '../access/index.ts'
-import type { Tool } from '../catalog/index.ts'
+import type { Tool, ToolReview } from '../catalog/index.ts'
 import type { Log, Secret } from '../core/index.ts'
 import type { Runners } from '../runners/index.ts'
 import type { EventFilter, StoredEvent } from '../store/index.ts'
@@ -46,7 +46,7 @@ export interface AdminDeps {
   adminKeys: Pick<AdminKeys, 'create' | 'list' | 'revoke' | 'verify'>
   runners: Pick<Runners, 'list' | 'stop'>
   catalog: {
-    listTools(): Promise<Tool[]>
+    listTools(): Promise<Pick<ToolReview, keyof Tool | 'changes'>[]>
     /** Makes this very definition callable; `conflict` when discovery has found another one since. */
     acceptTool(alias: string, definitionDigest: string, by: string): Promise<void>
     setToolEnabled(alias: string, enabled: boolean, by: string): Promise<void>

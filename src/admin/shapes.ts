@@ -87,6 +87,15 @@ export const tool = z.object({
   definition: z.record(z.string(), z.unknown()),
   definitionDigest: z.string(),
   acceptedDigest: z.string().nullable(),
+  changes: z
+    .array(
+      z.object({
+        path: z.string().describe('`/definition/…` of the tool, `/destination/…` of where it may send data.'),
+        before: z.unknown().optional(),
+        after: z.unknown().optional(),
+      }),
+    )
+    .describe('From what was accepted, or from nothing, to what would be; empty when it is the same.'),
 })
 
 export const credential = z.object({

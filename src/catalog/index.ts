@@ -40,6 +40,7 @@ export {
 } from './minted.ts'
 export { mintedOnly } from './minted-only.ts'
 export { canonicalPath, type PathRefusal, ruledPath } from './paths.ts'
+export type { ToolReview } from './review.ts'
 export { sourceProblems } from './source-problems.ts'
 export { type SourceSpec, sourceSpec } from './source-spec.ts'
 export { storedNames } from './stored-names.ts'

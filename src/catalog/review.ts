@@ -35,8 +35,10 @@ export interface ToolReview {
 }
 
 export async function reviewTools(store: Pick<Store, 'db'>): Promise<ToolReview[]> {
+  // In this order: what is shown may be newer than its digest, which is then not accepted, and never older.
+  const tools = await listTools(store.db)
   const egress = new Map((await listSources(store.db)).map((source) => [source.id, source.spec['egress']]))
-  return (await listTools(store.db)).map((tool) => toReview(tool, egress.get(tool.sourceId)))
+  return tools.map((tool) => toReview(tool, egress.get(tool.sourceId)))
 }
 
 function toReview(tool: StoredTool, egress: unknown): ToolReview {

@@ -93,6 +93,37 @@ test('people, runners and tools are listed and changed', async () => {
   })
 })
 
+test('before a tool is accepted, all that changed since it was last is shown, and where a new one may send data', async () => {
+  await using t = await setUp()
+  const [, sum, fetched] = t.tools
+  sum?.changes.push(
+    { path: '/definition/description', before: 'adds', after: 'adds\u001b[2J' },
+    { path: '/destination/0/paths/0', before: '/v1', after: '/' },
+    { path: '/destination/1', after: { host: 'b.example.com' } },
+    { path: '/destination/2', before: { host: 'c.example.com' } },
+  )
+  fetched?.changes.push(
+    { path: '/definition/name', after: 'fetch' },
+    { path: '/destination/0', after: { host: 'a.example.com' } },
+  )
+  expect((await t.run('tools list')).out).toContain(
+    'its definition and where it may send data changed since it was accepted\n',
+  )
+  expect((await t.run('tools accept sample_sum')).err.split('\n').slice(1)).toEqual([
+    'Since it was accepted:',
+    '  ~ /definition/description: "adds" is now "adds\\u001b[2J"',
+    '  ~ /destination/0/paths/0: "/v1" is now "/"',
+    '  + /destination/1: {"host":"b.example.com"}',
+    '  - /destination/2: {"host":"c.example.com"}',
+    '',
+  ])
+  expect((await t.run('tools accept sample_fetch')).err.split('\n').slice(1)).toEqual([
+    'It may send data to:',
+    '  + /destination/0: {"host":"a.example.com"}',
+    '',
+  ])
+})
+
 test('a credential comes from standard input, less one line break, and is never shown', async () => {
   await using t = await setUp()
   const set = await t.run('credentials set ORDERS_KEY', { input: 'sk-live-1\n' })

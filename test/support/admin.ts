@@ -7,7 +7,7 @@ import {
   openApiDocument,
   registerAdmin,
 } from '../../src/admin/index.ts'
-import type { Tool } from '../../src/catalog/index.ts'
+import type { Tool, ToolReview } from '../../src/catalog/index.ts'
 import { AppError, newId, type PrincipalId, type Secret, silentLog } from '../../src/core/index.ts'
 import { createHttpServer } from '../../src/http/index.ts'
 import type { RunnerView } from '../../src/runners/index.ts'
@@ -149,7 +149,11 @@ function runnerOf(principalId: PrincipalId, principalName: string): RunnerView {
   }
 }
 
-function toolOf(name: string, definitionDigest: string, acceptedDigest: string | null): Tool {
+function toolOf(
+  name: string,
+  definitionDigest: string,
+  acceptedDigest: string | null,
+): Pick<ToolReview, keyof Tool | 'changes'> {
   return {
     alias: `sample_${name}`,
     sourceId: 'sample',
@@ -159,5 +163,6 @@ function toolOf(name: string, definitionDigest: string, acceptedDigest: string |
     definitionDigest,
     available: true,
     enabled: true,
+    changes: [],
   }
 }

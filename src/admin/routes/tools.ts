@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import type { Tool } from '../../catalog/index.ts'
 import { AppError } from '../../core/index.ts'
 import type { AdminDeps } from '../deps.ts'
 import { type Route, route } from '../route.ts'
@@ -59,7 +58,9 @@ async function requireTool({ catalog }: AdminDeps, alias: string): Promise<z.inp
   )
 }
 
-function viewTool(found: Tool): z.input<typeof tool> {
+function viewTool(
+  found: Awaited<ReturnType<AdminDeps['catalog']['listTools']>>[number],
+): z.input<typeof tool> {
   const accepted = found.acceptedDigest === found.definitionDigest
   return {
     ...found,

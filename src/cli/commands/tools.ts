@@ -15,6 +15,9 @@ const tool = z.looseObject({
   callable: z.boolean(),
   definition: z.record(z.string(), z.unknown()),
   definitionDigest: z.string(),
+  changes: z.array(
+    z.looseObject({ path: z.string(), before: z.unknown().optional(), after: z.unknown().optional() }),
+  ),
 })
 const tools = z.looseObject({ tools: z.array(tool) })
 
@@ -54,6 +57,7 @@ export function addTools(program: Command, io: CliIo): void {
     const found = (await session.get('/tools', tools)).tools.find((row) => row.alias === alias)
     if (found === undefined) throw new CliFailure('failed', `There is no tool ${JSON.stringify(alias)}.`)
     session.say(plainText(JSON.stringify(found.definition)))
+    for (const line of differenceOf(found)) session.say(plainText(line))
     const definitionDigest = text(session.options.digest) ?? found.definitionDigest
     const answer = await session.post(at`/tools/${alias}/accept`, { definitionDigest }, tool)
     session.show(
@@ -81,5 +85,29 @@ function because(row: z.output<typeof tool>): string | null {
   if (row.callable) return null
   if (!row.enabled) return 'it is disabled'
   if (!row.available) return 'its source no longer has it'
-  return row.review === 'new' ? 'nobody has accepted it' : 'it changed since it was accepted'
+  if (row.review === 'new') return 'nobody has accepted it'
+  const [definition, destination] = [row.changes.some(isOfDefinition), !row.changes.every(isOfDefinition)]
+  const what = [...(definition ? ['its definition'] : []), ...(destination ? ['where it may send data'] : [])]
+  return `${what.length === 0 ? 'it' : what.join(' and ')} changed since it was accepted`
+}
+
+type Row = z.output<typeof tool>
+
+function isOfDefinition({ path }: Row['changes'][number]): boolean {
+  return path.startsWith('/definition')
+}
+
+/** What a person must look at beside the definition: where a new tool may send data, and all that changed of another. */
+function differenceOf({ review, changes }: Row): string[] {
+  const isNew = review === 'new'
+  const shown = isNew ? changes.filter((change) => !isOfDefinition(change)) : changes
+  if (isNew && shown.length === 0) return ['It may send data nowhere.']
+  if (shown.length === 0) return []
+  return [isNew ? 'It may send data to:' : 'Since it was accepted:', ...shown.map(changeLine)]
+}
+
+function changeLine({ path, before, after }: Row['changes'][number]): string {
+  if (before === undefined) return `  + ${path}: ${JSON.stringify(after)}`
+  if (after === undefined) return `  - ${path}: ${JSON.stringify(before)}`
+  return `  ~ ${path}: ${JSON.stringify(before)} is now ${JSON.stringify(after)}`
 }
