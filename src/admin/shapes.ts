@@ -90,7 +90,11 @@ export const tool = z.object({
   changes: z
     .array(
       z.object({
-        path: z.string().describe('`/definition/…` of the tool, `/destination/…` of where it may send data.'),
+        path: z
+          .string()
+          .describe(
+            '`/definition/…` of the tool, `/destination/…` of where it may send data, `/anywhere` in warn mode.',
+          ),
         before: z.unknown().optional(),
         after: z.unknown().optional(),
       }),

@@ -1,5 +1,6 @@
 import { digestJson } from '../core/index.ts'
 import {
+  acceptFoundDefinition,
   appendEvents,
   bumpCatalog,
   disableOtherSources,
@@ -12,7 +13,7 @@ import {
   type Store,
   updateToolFacts,
 } from '../store/index.ts'
-import { definitionDigest } from './definition.ts'
+import { definitionDigest, destinationDigest, type Reach } from './definition.ts'
 import type { SourceSpec } from './source-spec.ts'
 import type { Catalog } from './types.ts'
 
@@ -51,15 +52,19 @@ async function applySources(db: Executor, config: CatalogConfig): Promise<void> 
   for (const [id, spec] of Object.entries(config.sources)) {
     await putSource(db, { id, spec, specDigest: digestJson(spec) })
     const old = before.get(id)
-    if (old !== undefined && digestJson(old.spec['egress']) !== digestJson(spec.egress))
-      await moveDestination(db, id, spec)
+    if (old !== undefined && destinationDigest(old.spec) !== destinationDigest(spec))
+      await moveDestination(db, id, old.spec, spec)
   }
 }
 
 /** A tool that may now send data elsewhere is another tool: its digest changes, and somebody must accept it. */
-async function moveDestination(db: Executor, sourceId: string, spec: SourceSpec): Promise<void> {
+async function moveDestination(db: Executor, sourceId: string, old: Reach, spec: SourceSpec): Promise<void> {
+  // Whoever accepted warn mode accepted these rules with it, and the end of it takes something away only.
+  const onlyEnds = destinationDigest({ egress: old.egress }) === destinationDigest(spec)
   for (const tool of await listTools(db, sourceId)) {
-    const digest = definitionDigest(tool.definition, spec.egress)
+    const digest = definitionDigest(tool.definition, spec)
     await updateToolFacts(db, { ...tool, definitionDigest: digest })
+    if (onlyEnds && tool.acceptedDigest === tool.definitionDigest)
+      await acceptFoundDefinition(db, { alias: tool.alias, digest, egress: spec.egress })
   }
 }

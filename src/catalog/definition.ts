@@ -1,6 +1,5 @@
 import { AppError, deeperThan, digestJson } from '../core/index.ts'
 import type { ToolDefinition } from '../wire/index.ts'
-import type { EgressRule } from './egress-rule.ts'
 import { withoutHeaderAnnotations } from './header-annotations.ts'
 
 const limits = { tools: 500, bytes: 2 * 1024 * 1024, definitionBytes: 128 * 1024, depth: 64, name: 128 }
@@ -38,9 +37,24 @@ export function readDefinitions(listed: readonly ToolDefinition[]): FoundDefinit
   return { found, refused }
 }
 
+/** Where a source may send data. In warn mode that is anywhere for a time, which is accepted as such, whatever the time. */
+export interface Reach {
+  egress?: unknown
+  egress_warn_until?: unknown
+}
+
+export function isAnywhere(source: Reach): boolean {
+  return source.egress_warn_until !== undefined
+}
+
+export function destinationDigest(source: Reach): string {
+  const egress = source.egress ?? []
+  return digestJson(isAnywhere(source) ? { anywhere: true, egress } : egress)
+}
+
 /** Stands for everything that a person accepts: the whole definition and where the source may send data. */
-export function definitionDigest(definition: object, egress: readonly EgressRule[]): string {
-  return digestJson({ definition, destination: digestJson(egress) })
+export function definitionDigest(definition: object, source: Reach): string {
+  return digestJson({ definition, destination: destinationDigest(source) })
 }
 
 function problemOf(tool: ToolDefinition): string | undefined {

@@ -112,7 +112,7 @@ async function storeFacts(
   const known = new Map(before.map((tool) => [tool.remoteName, tool]))
   const taken = new Set(await takenAliases(db))
   for (const definition of found) {
-    const digest = definitionDigest(definition, spec.egress)
+    const digest = definitionDigest(definition, spec)
     const old = known.get(definition.name)
     if (old === undefined) {
       const alias = aliasFor(sourceId, definition.name, taken)

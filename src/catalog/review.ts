@@ -12,6 +12,7 @@ import {
   type StoredTool,
   setToolEnabled,
 } from '../store/index.ts'
+import { definitionDigest, isAnywhere, type Reach } from './definition.ts'
 import { type Change, differences } from './diff.ts'
 import { sourceSpec } from './source-spec.ts'
 
@@ -28,7 +29,7 @@ export interface ToolReview {
   /** Hand it back to accept exactly this definition. */
   definitionDigest: string
   acceptedDigest: string | null
-  /** From the accepted to the found: `/definition/…` for the tool, `/destination/…` for where its source may send. */
+  /** From the accepted to the found: `/definition/…` for the tool, `/destination/…` for where its source may send, `/anywhere` for warn mode. */
   changes: Change[]
   firstSeenAt: Date
   changedAt: Date
@@ -37,12 +38,13 @@ export interface ToolReview {
 export async function reviewTools(store: Pick<Store, 'db'>): Promise<ToolReview[]> {
   // In this order: what is shown may be newer than its digest, which is then not accepted, and never older.
   const tools = await listTools(store.db)
-  const egress = new Map((await listSources(store.db)).map((source) => [source.id, source.spec['egress']]))
-  return tools.map((tool) => toReview(tool, egress.get(tool.sourceId)))
+  const specs = new Map((await listSources(store.db)).map((source) => [source.id, source.spec]))
+  return tools.map((tool) => toReview(tool, specs.get(tool.sourceId) ?? {}))
 }
 
-function toReview(tool: StoredTool, egress: unknown): ToolReview {
+function toReview(tool: StoredTool, spec: Reach): ToolReview {
   const { acceptedDefinition, acceptedEgress, ...shown } = tool
+  const accepted = { egress: acceptedEgress ?? [], egress_warn_until: 'accepted' }
   const unchanged = tool.acceptedDigest === tool.definitionDigest
   return {
     ...shown,
@@ -50,8 +52,13 @@ function toReview(tool: StoredTool, egress: unknown): ToolReview {
     changes: unchanged
       ? []
       : differences(
-          { definition: acceptedDefinition ?? {}, destination: acceptedEgress ?? [] },
-          { definition: tool.definition, destination: egress ?? [] },
+          {
+            definition: acceptedDefinition ?? {},
+            destination: accepted.egress,
+            // Only the digest tells whether it was warn mode that was accepted.
+            anywhere: tool.acceptedDigest === definitionDigest(acceptedDefinition ?? {}, accepted),
+          },
+          { definition: tool.definition, destination: spec.egress ?? [], anywhere: isAnywhere(spec) },
         ),
   }
 }

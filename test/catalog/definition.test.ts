@@ -66,14 +66,14 @@ test('x-mcp-header annotations are taken out of the input schema, a property of 
 
 test('the digest changes with any member of the definition and with the destination, not with the order', () => {
   const egress = [egressRule.parse({ host: 'a.example.com', methods: ['GET'], paths: ['/'] })]
-  const base = definitionDigest({ name: 'a', description: 'd' }, egress)
-  expect(definitionDigest({ description: 'd', name: 'a' }, egress)).toBe(base)
+  const base = definitionDigest({ name: 'a', description: 'd' }, { egress })
+  expect(definitionDigest({ description: 'd', name: 'a' }, { egress })).toBe(base)
   const elsewhere = [egressRule.parse({ host: 'b.example.com', methods: ['GET'], paths: ['/'] })]
   const others = [
-    definitionDigest({ name: 'a', description: 'e' }, egress),
-    definitionDigest({ name: 'a', description: 'd', annotations: { readOnlyHint: true } }, egress),
-    definitionDigest({ name: 'a', description: 'd' }, elsewhere),
-    definitionDigest({ name: 'a', description: 'd' }, []),
+    definitionDigest({ name: 'a', description: 'e' }, { egress }),
+    definitionDigest({ name: 'a', description: 'd', annotations: { readOnlyHint: true } }, { egress }),
+    definitionDigest({ name: 'a', description: 'd' }, { egress: elsewhere }),
+    definitionDigest({ name: 'a', description: 'd' }, { egress: [] }),
   ]
   expect(new Set([base, ...others]).size).toBe(5)
 })

@@ -104,6 +104,52 @@ test('a changed definition is shown as a difference and accepted by its digest o
   await expect(catalog.acceptTool('nothing', 'x', 'dana')).rejects.toMatchObject({ code: 'not_found' })
 })
 
+test('warn mode must be accepted, whatever its end is; taken out again it need not be', async () => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  const look = async () => (await catalog.listTools()).map(({ review, changes }) => ({ review, changes }))
+  const apply = async (change: object) =>
+    await catalog.apply(config({ sources: { orders: spec(change) } }), 'file')
+  const egress = [{ host: 'api.example.com', methods: ['GET'], paths: ['/v1'] }]
+  const warn = (day: number) => ({ egress, egress_warn_until: `2026-12-0${day}T00:00:00Z` })
+  await apply({ egress })
+  await catalog.discover('orders', async () => [tool('list')])
+  const accepted = [{ review: 'accepted', changes: [] }]
+  expect(await look()).toEqual(accepted)
+
+  await apply(warn(1))
+  expect(await look()).toEqual([
+    { review: 'changed', changes: [{ path: '/anywhere', before: false, after: true }] },
+  ])
+  await apply({ egress })
+  expect(await look()).toEqual(accepted)
+
+  await apply(warn(1))
+  const [found] = await catalog.listTools()
+  await catalog.acceptTool('orders_list', found?.definitionDigest ?? '', 'dana')
+  await apply(warn(2))
+  expect(await look()).toEqual(accepted)
+  await catalog.discover('orders', async () => [tool('list')])
+  expect(await look()).toEqual(accepted)
+  await apply({ egress })
+  expect(await look()).toEqual(accepted)
+  await apply(warn(3))
+  expect(await look()).toMatchObject([{ review: 'changed' }])
+
+  const [again] = await catalog.listTools()
+  await catalog.acceptTool('orders_list', again?.definitionDigest ?? '', 'dana')
+  await apply({ egress: [{ ...egress[0], paths: ['/v1', '/v2'] }] })
+  expect(await look()).toMatchObject([
+    {
+      review: 'changed',
+      changes: [
+        { path: '/destination/0/paths/1', after: '/v2' },
+        { path: '/anywhere', before: true, after: false },
+      ],
+    },
+  ])
+})
+
 test('a moved destination makes every tool of the source unreviewed, at once, with the move shown', async () => {
   await using store = await testStore()
   const catalog = createCatalog({ store, log: silentLog })
