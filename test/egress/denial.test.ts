@@ -23,6 +23,9 @@ test('a credential at fault is named to the person too, with the command that st
   expect(help({ reason: 'credential_missing', rule: 'egress[5] ORDERS_KEY' })).toBe(
     'ask an admin: toolcrib credentials set ORDERS_KEY',
   )
+  expect(help({ reason: 'credential_missing', rule: 'egress[5] AWS_SECRET for prn_1' })).toBe(
+    'ask an admin: toolcrib credentials set AWS_SECRET --for prn_1',
+  )
   expect(help({ reason: 'credential_unreadable', rule: 'warn ORDERS_KEY' })).toBe(
     'ask an admin to set ORDERS_KEY again; a private key is for signing and client certificates only',
   )
@@ -39,4 +42,13 @@ test('no command is named for a host that no rule can name: an address, or a nam
     expect(help({ host })).toMatch(
       /^reach the host by its full name.*no rule can allow a name without a dot$/,
     )
+})
+
+test('a name that does not resolve is looked for in the rules only where a rule has it', () => {
+  expect(help({ reason: 'name_unresolved', rule: 'egress[0]' })).toBe(
+    'the host does not resolve; check its name in the source’s egress rules',
+  )
+  expect(help({ reason: 'name_unresolved', rule: 'warn' })).toBe(
+    'the host does not resolve; no rule names it (warn mode), so check the address that was asked for',
+  )
 })

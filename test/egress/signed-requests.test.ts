@@ -183,7 +183,10 @@ test('keys belong together: a person’s half of a pair is not completed by ever
   const bob = await s3.world.addLease({})
   await set(s3.world, { AWS_ID: 'AKIABOBBOBBOB' }, bob.principalId)
   await new Promise((resolve) => setTimeout(resolve, 600))
-  expect(await s3.ask('/k', [], 'GET', '', bob.lease)).toContain('"reason":"credential_missing"')
+  const refused = await s3.ask('/k', [], 'GET', '', bob.lease)
+  expect(refused).toContain('"reason":"credential_missing"')
+  // Everybody's is set: it is his own that is missing.
+  expect(refused).toContain(`toolcrib credentials set AWS_SECRET --for ${bob.principalId}"`)
   expect(await s3.ask('/k')).toMatch(/200[^]*signed/)
 })
 

@@ -188,10 +188,14 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
   const { reason, rule, source } = denial
   // The person reads this without the rule beside it.
   const [, ...credentials] = rule.split(' ')
-  if (reason === 'credential_missing')
-    return `${others[reason][1]}: toolcrib credentials set ${credentials.map(shellWord).join(' ')}`
+  if (reason === 'credential_missing') {
+    const words = credentials.map((word) => (word === 'for' ? '--for' : shellWord(word)))
+    return `${others[reason][1]}: toolcrib credentials set ${words.join(' ')}`
+  }
   if (reason === 'credential_unreadable')
     return `${others[reason][1]} to set ${credentials.join(' and ')} again; a private key is for signing and client certificates only`
+  if (reason === 'name_unresolved' && rule.startsWith('warn'))
+    return 'the host does not resolve; no rule names it (warn mode), so check the address that was asked for'
   const known = others[reason as keyof typeof others]
   if (known !== undefined) return known[1]
   if (reason.endsWith('_not_allowed')) {

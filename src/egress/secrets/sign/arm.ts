@@ -24,7 +24,11 @@ export async function armSigner(
   const values = new Map<string, Secret>()
   for (const [i, credential] of names.entries()) {
     const row = chosen[i]
-    if (row?.scope !== scope) return { ok: false, reason: 'credential_missing', credential }
+    if (row?.scope !== scope) {
+      // Everybody's may well be set: what is missing beside a personal one is this person's own.
+      const missing = scope === 'principal' ? `${credential} for ${principalId}` : credential
+      return { ok: false, reason: 'credential_missing', credential: missing }
+    }
     try {
       values.set(credential, await openRow(row))
     } catch {
