@@ -128,6 +128,43 @@ export interface EgressOutcome {
 
 export type EventKind = keyof Kinds
 
+/** Every kind there is; the compiler sees that none is left out. */
+export const eventKinds = Object.keys({
+  'principal.created': true,
+  'principal.deactivated': true,
+  'principal.reactivated': true,
+  'token.issued': true,
+  'token.reissued': true,
+  'token.rotated': true,
+  'token.revoked': true,
+  'token.refused': true,
+  'call.finished': true,
+  'runner.changed': true,
+  'egress.allowed': true,
+  'egress.would_deny': true,
+  'egress.finished': true,
+  'egress.denied': true,
+  'source.discovered': true,
+  'source.discovery_failed': true,
+  'tool.reviewed': true,
+  'tool.enabled': true,
+  'credential.set': true,
+  'credential.removed': true,
+  'credential.resealed': true,
+  'egress_key.published': true,
+  'egress_key.retired': true,
+  'egress_ca.trusted': true,
+  'egress_ca.signs': true,
+  'egress_ca.retired': true,
+  'credential.minted': true,
+  'credential.mint_failed': true,
+  'admin_key.created': true,
+  'admin_key.revoked': true,
+  'admin.refused': true,
+  'config.applied': true,
+  'slack.refused': true,
+} satisfies Record<EventKind, true>) as EventKind[]
+
 /** One audited fact: append-only, recorded on error paths too, never with a secret or the contents of a call. */
 export type AuditEvent = {
   [Kind in EventKind]: {

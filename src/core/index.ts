@@ -14,6 +14,7 @@ export {
   type AuditEvent,
   type CredentialUse,
   type EgressOutcome,
+  eventKinds,
   type Outcome,
 } from './events.ts'
 export { refuseUnreadable } from './file-rights.ts'

@@ -199,6 +199,11 @@ test('audit filters and pages', async () => {
   await using t = await setUp()
   await t.run('tokens issue --for alice')
   await t.run('tokens issue --for bob')
+  const typo = await t.run('audit --kind egress.denid')
+  expect(typo.code).toBe(2)
+  expect(typo.err).toMatch(
+    /there is no kind "egress\.denid"; there are principal\.created, .*egress\.denied, /,
+  )
   const page = await t.run('audit --person alice --kind token.issued --limit 1')
   expect(page.out).toMatch(/token\.issued +Alice +tok_\w+ +- +\{"by":"admin key first"/)
   const first = await t.run('audit --limit 2')

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { CallId } from '../../core/index.ts'
+import { type CallId, eventKinds } from '../../core/index.ts'
 import { findPerson } from '../person.ts'
 import { type Route, route } from '../route.ts'
 import { event, idText, personName } from '../shapes.ts'
@@ -12,6 +12,13 @@ const whole = (max: number) =>
     .transform(Number)
     .refine((value) => value <= max, `use at most ${max}`)
 
+const eventKind = z
+  .string()
+  .max(60)
+  .refine((kind) => eventKinds.some((known) => known === kind), {
+    error: ({ input }) => `there is no kind ${JSON.stringify(input)}; there are ${eventKinds.join(', ')}`,
+  })
+
 export const auditRoutes: Route[] = [
   route({
     method: 'GET',
@@ -22,7 +29,7 @@ export const auditRoutes: Route[] = [
     query: z.strictObject({
       person: personName.optional(),
       call: idText.optional(),
-      kind: z.string().max(60).optional(),
+      kind: eventKind.optional(),
       before: whole(Number.MAX_SAFE_INTEGER).optional(),
       limit: whole(500).default(100),
     }),
