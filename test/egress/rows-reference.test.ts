@@ -8,7 +8,9 @@ function rowsByFile(): Map<string, Set<number>> {
   const files = globSync(`${folder}/*.test.ts`).toSorted()
   return new Map(
     files.map((file) => {
-      const titles = readFileSync(file, 'utf8').matchAll(/['`]rows? (\d+)(?: and (\d+))?: /g)
+      const titles = readFileSync(file, 'utf8').matchAll(
+        /['`](?:invariant \d+: )?rows? (\d+)(?: and (\d+))?: /g,
+      )
       const rows = [...titles].flatMap(([, row, other]) => (other === undefined ? [row] : [row, other]))
       return [file.slice(folder.length + 1, -'.test.ts'.length), new Set(rows.map(Number))]
     }),

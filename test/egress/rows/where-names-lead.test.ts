@@ -3,6 +3,8 @@ import { expect, test } from 'vitest'
 import { silentLog } from '../../../src/core/index.ts'
 import { createGuard } from '../../../src/egress/decision/guard.ts'
 import type { Dial } from '../../../src/egress/index.ts'
+import { pairsOf } from '../../../src/egress/request/fields.ts'
+import { systemDial } from '../../../src/egress/upstream/dial.ts'
 import { clientHello } from '../../support/client-hello.ts'
 import {
   basic,
@@ -18,7 +20,7 @@ import {
 import { startNameServer } from '../../support/name-server.ts'
 import { addressesByClass } from './addresses.ts'
 
-/** Where names lead, and what is dialled of it. Nothing here is dialled but loopback: the dialer only writes down. */
+/** Where names lead, and what is dialled of it. Nothing here is dialled but loopback: other dialers only write down. */
 const dialsNothing: Dial = () => Promise.reject(new Error('this dialer connects nowhere'))
 const outside = '93.184.215.14'
 const open = (host: string) => ({ host, methods: ['GET'], paths: ['/'] })
@@ -26,7 +28,7 @@ const open = (host: string) => ({ host, methods: ['GET'], paths: ['/'] })
 const ask = async (world: World, host: string, port = 443) =>
   await sayAndRead(await world.tunnel(host, port), request(host, port, '/'))
 
-test('row 31: a name that leads to any address that is not global unicast is refused with its class, undialled', async () => {
+test('invariant 3: row 31: a name that leads to any address that is not global unicast is refused with its class, undialled', async () => {
   await using world = await makeWorld({ dial: dialsNothing })
   const cases = Object.entries(addressesByClass).flatMap(([name, addresses]) =>
     addresses.map((address, index) => ({
@@ -153,21 +155,42 @@ test('row 31: an address written as the host is nobody’s to allow', async () =
   expect(world.dialled).toEqual([])
 })
 
-test('invariant 3: the address that was judged is the one that is dialled, once, with the host as SNI and Host', async () => {
-  await using world = await makeWorld({ dial: dialsNothing })
-  const host = 'api.example.com'
-  let lookups = 0
-  world.names.get = (name) => {
-    lookups += 1
-    return name === host ? [outside] : undefined
-  }
-  await world.setRules([open(host)])
-  const answer = await ask(world, host)
-  expect(answer).toContain('upstream_unreachable')
-  expect(answer).not.toContain('93.184')
-  expect(world.dialled).toEqual([{ address: outside, port: 443 }])
-  expect(lookups).toBe(1)
-})
+test.each(['https', 'http'])(
+  'invariant 3: the address that was judged is the one that is dialled, once, with the host as SNI and Host, and recorded, by %s',
+  async (scheme) => {
+    await using world = await makeWorld({ dial: (to) => systemDial({ ...to, address: '127.0.0.1' }) })
+    const host = 'api.example.com'
+    const up = await world.upstream((_req, res) => res.end('reached'), scheme as 'http' | 'https')
+    let lookups = 0
+    world.names.get = (name) => {
+      lookups += 1
+      return name === host ? [outside] : undefined
+    }
+    await world.setRules([{ ...open(host), scheme, port: up.port }])
+    // Spelt otherwise by its client: what goes out is the tuple's, not the client's.
+    const spelt = `API.Example.com:${up.port}`
+    const answer =
+      scheme === 'https'
+        ? await sayAndRead(await world.tunnel(host, up.port), `GET /a?x=1 HTTP/1.1\r\nHost: ${spelt}\r\n\r\n`)
+        : await sayAndRead(
+            await world.connect(),
+            `GET http://${spelt}/a?x=1 HTTP/1.1\r\nHost: ${spelt}\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`,
+          )
+    expect(answer).toContain('reached')
+    expect(answer).not.toContain('93.184')
+    expect(world.dialled).toEqual([{ address: outside, port: up.port }])
+    expect(lookups).toBe(1)
+    expect(up.seen).toMatchObject([
+      { method: 'GET', url: '/a?x=1', servername: scheme === 'https' ? host : '' },
+    ])
+    const hosts = pairsOf(up.seen[0]?.rawHeaders ?? []).filter(([name]) => name.toLowerCase() === 'host')
+    expect(hosts.map(([, value]) => value)).toEqual([`${host}:${up.port}`])
+    const events = await world.events('egress.allowed')
+    expect(events.map(({ data }) => data)).toMatchObject([
+      { scheme, host, port: up.port, method: 'GET', path: '/a', addressClass: 'public' },
+    ])
+  },
+)
 
 test('row 31: the record says to an address of which class a request was let out, and never to which', async () => {
   await using world = await makeWorld({ refusedRanges: ['34.118.224.0/20'], dial: dialsNothing })
@@ -195,7 +218,7 @@ test('row 31: the record says to an address of which class a request was let out
   expect(JSON.stringify(events)).not.toMatch(/\b(?:10\.1|34\.118|93\.184|127\.0)\./)
 })
 
-test('row 32: of several judged addresses at most four are dialled, in order, and no other', async () => {
+test('invariant 3: row 32: of several judged addresses at most four are dialled, in order, and no other', async () => {
   await using world = await makeWorld({ dial: dialsNothing })
   const addresses = [1, 2, 3, 4, 5].map((last) => `93.184.215.${last}`)
   world.names.set('many.example.com', addresses)
@@ -204,7 +227,7 @@ test('row 32: of several judged addresses at most four are dialled, in order, an
   expect(world.dialled).toEqual(addresses.slice(0, 4).map((address) => ({ address, port: 443 })))
 })
 
-test('row 32: one inside address among the answers refuses them all, and the refusal tells no address', async () => {
+test('invariant 3: row 32: one inside address among the answers refuses them all, and the refusal tells no address', async () => {
   await using world = await makeWorld({ dial: dialsNothing })
   const answers: Record<string, [string[], string]> = {
     'mixed.example.com': [[outside, '10.0.0.7'], 'address_private'],
@@ -245,7 +268,7 @@ test('row 32: an alias that leads inside is refused, asked of a name server by r
   expect(world.dialled).toEqual([{ address: outside, port: 443 }])
 })
 
-test('row 32: a name that changes between two looks is dialled where it was judged, and refused once it leads inside', async () => {
+test('invariant 3: row 32: a name that changes between two looks is dialled where it was judged, and refused once it leads inside', async () => {
   await using server = await startNameServer()
   await using world = await makeWorld({ resolve: server.resolve, dial: dialsNothing })
   const host = 'flips.example.com'
