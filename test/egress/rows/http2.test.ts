@@ -58,6 +58,15 @@ const bad: [string, (port: number) => [string, string][]][] = [
     (p) => [...good(p).slice(0, 2), [':authority', `evil@${host}:${p}`], [':path', '/']],
   ],
   ['a host beside :authority that differs', (p) => [...good(p), ['host', 'evil.example.com']]],
+  [
+    'an :authority of elsewhere beside a good host',
+    (p) => [
+      ...good(p).map(([name, value]): [string, string] =>
+        name === ':authority' ? [name, 'evil.example.com'] : [name, value],
+      ),
+      ['host', `${host}:${p}`],
+    ],
+  ],
   ['two hosts', (p) => [...good(p), ['host', `${host}:${p}`], ['host', `${host}:${p}`]]],
   [
     'CONNECT',
@@ -84,6 +93,22 @@ test.each(bad)('row 25: a request with %s reaches nothing', async (_, fields) =>
   expect(up.seen).toEqual([])
   expect(world.dialled).toEqual([])
 })
+
+test.each(['GET', 'HEAD'])(
+  'row 25: a %s with DATA, its length told or not, reaches nothing',
+  async (method) => {
+    await using world = await makeWorld()
+    await using up = await upstream(world)
+    const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+    const fields = { ...Object.fromEntries(pseudoHeaders(host, up.port, method)) }
+    expect(await ask(client, fields, 'body')).toMatchObject({ status: 400 })
+    expect(await ask(client, { ...fields, 'content-length': 4 }, 'body')).toMatchObject({ status: 400 })
+    const denied = await world.events('egress.denied', 2)
+    expect(denied.map(({ data }) => data['reason'])).toEqual(['body_forbidden', 'body_forbidden'])
+    expect(up.seen).toEqual([])
+    client.destroy()
+  },
+)
 
 test('row 25: a WebSocket over HTTP/2 is not offered, and whoever asks for one by :protocol has the stream reset, and after fifty the tunnel ended', async () => {
   await using world = await makeWorld()
