@@ -4,24 +4,36 @@ import { createBudget } from '../../src/egress/bounds/budget.ts'
 
 test('in no window does anybody spend more than the size and what came back meanwhile, nor all together', () => {
   const step = fc.record({
-    who: fc.constantFrom('a', 'b', 'c'),
+    // So many that the total is used up before each has had their own.
+    who: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
     amount: fc.integer({ min: 1, max: 5 }),
-    pauseMs: fc.integer({ min: 0, max: 300 }),
+    pauseMs: fc.integer({ min: 0, max: 50 }),
   })
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 200, size: 'max' }), (steps) => {
       let now = 0
       const budget = createBudget({ perPrincipal: 20, total: 40, windowMs: 1_000, now: () => now })
-      const spent = { a: 0, b: 0, c: 0 }
+      const spent: Record<string, number> = {}
+      const allSpent = () => Object.values(spent).reduce((sum, each) => sum + each, 0)
       for (const { who, amount, pauseMs } of steps) {
         now += pauseMs
-        const refused = budget.spend(who as 'a', amount)
+        const refused = budget.spend(who, amount)
         expect(refused?.waitSeconds ?? 1).toBeGreaterThan(0)
-        if (refused === undefined) spent[who as 'a'] += amount
+        if (refused === undefined) spent[who] = (spent[who] ?? 0) + amount
         // The last thing that was begun may overdraw.
-        expect(spent[who as 'a']).toBeLessThanOrEqual(20 + (now * 20) / 1_000 + 5)
-        expect(spent.a + spent.b + spent.c).toBeLessThanOrEqual(40 + (now * 40) / 1_000 + 5)
+        expect(spent[who] ?? 0).toBeLessThanOrEqual(20 + (now * 20) / 1_000 + 5)
+        expect(allSpent()).toBeLessThanOrEqual(40 + (now * 40) / 1_000 + 5)
       }
     }),
   )
+})
+
+test('with the total used up another person is refused by it, until it has come back', () => {
+  let now = 0
+  const budget = createBudget({ perPrincipal: 20, total: 40, windowMs: 60_000, now: () => now })
+  for (const who of ['a', 'b']) expect(budget.spend(who, 20)).toBeUndefined()
+  expect(budget.spend('c', 1)).toEqual({ by: 'total', waitSeconds: 2 })
+  expect(budget.spend('a', 1)).toEqual({ by: 'principal', waitSeconds: 3 })
+  now += 2_000
+  expect(budget.spend('c', 1)).toBeUndefined()
 })

@@ -1,0 +1,57 @@
+import { EventEmitter } from 'node:events'
+import { PassThrough } from 'node:stream'
+import { expect, test } from 'vitest'
+import type { Inbound } from '../../src/egress/inbound/inbound.ts'
+import { createBodyHold } from '../../src/egress/traffic/held.ts'
+
+/** A request whose body is written by hand; all of it that a hold looks at. */
+function upload() {
+  const body = new PassThrough()
+  const closing = new EventEmitter()
+  const inbound = {
+    content: { body, length: undefined },
+    proceed: () => undefined,
+    answer: { gone: () => false, onClosed: (listener: () => void) => closing.once('closed', listener) },
+  } as unknown as Inbound
+  return { body, inbound, leave: () => closing.emit('closed') }
+}
+
+const ended = (bytes: number): Inbound => {
+  const { body, inbound } = upload()
+  body.end(Buffer.alloc(bytes))
+  return inbound
+}
+
+test('bodies of one person take a quarter of the room at most, and those of others still find theirs', async () => {
+  const hold = createBodyHold({ totalBytes: 400 })
+  const first = await hold.hold(ended(60), 1_000, 'alice')
+  if (typeof first === 'string') throw new Error(first)
+  expect(await hold.hold(ended(41), 1_000, 'alice')).toBe('proxy_overloaded')
+  expect(await hold.hold(ended(41), 1_000, 'bob')).toHaveProperty('bytes')
+  // What was refused has left nothing behind.
+  expect(await hold.hold(ended(40), 1_000, 'alice')).toHaveProperty('bytes')
+  expect(await hold.hold(ended(1), 1_000, 'alice')).toBe('proxy_overloaded')
+  first.release()
+  expect(await hold.hold(ended(60), 1_000, 'alice')).toHaveProperty('bytes')
+})
+
+test('bodies of everybody take all of the room at most', async () => {
+  const hold = createBodyHold({ totalBytes: 400 })
+  for (const who of ['a', 'b', 'c', 'd'])
+    expect(await hold.hold(ended(who === 'd' ? 99 : 100), 1_000, who)).toHaveProperty('bytes')
+  expect(await hold.hold(ended(2), 1_000, 'e')).toBe('proxy_overloaded')
+  expect(await hold.hold(ended(1), 1_000, 'e')).toHaveProperty('bytes')
+})
+
+test('a body that is too large, or whose rest never comes, gives its room back', async () => {
+  const hold = createBodyHold({ totalBytes: 400 })
+  expect(await hold.hold(ended(51), 50, 'alice')).toBe('body_too_large')
+  const left = upload()
+  const waiting = hold.hold(left.inbound, 1_000, 'alice')
+  left.body.write(Buffer.alloc(90))
+  await expect.poll(() => left.body.readableLength).toBe(0)
+  expect(await hold.hold(ended(11), 1_000, 'alice')).toBe('proxy_overloaded')
+  left.leave()
+  expect(await waiting).toBe('client_closed')
+  expect(await hold.hold(ended(100), 1_000, 'alice')).toHaveProperty('bytes')
+})
