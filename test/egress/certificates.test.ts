@@ -253,6 +253,33 @@ test('when rules change, so does what the issuing certificate may vouch for; a h
   expect(await issuers.for(many[999] ?? '', many)).not.toBe(one)
 })
 
+test('a host that no rule names has an issuing certificate for itself alone, of another key, until the root changes', async () => {
+  const root = await newRoot()
+  const issuers = createIssuers({ authority: root, now: () => Date.now() })
+  const named = await issuers.for('api.orders.test', hosts)
+  const [first, same] = await Promise.all([issuers.for('odd.test'), issuers.for('odd.test')])
+  expect(same).toBe(first)
+  const other = await issuers.for('other.test')
+  expect(new Set([named.key, first.key, other.key]).size).toBe(3)
+  const constraints = Buffer.from(first.certificate.getExtension('2.5.29.30')?.value ?? new ArrayBuffer(0))
+  expect(constraints.includes('odd.test')).toBe(true)
+  expect(first.certificate.getExtension('2.5.29.30')?.critical).toBe(true)
+  const forged = await forge(first, [{ type: 'dns', value: 'other.test' }])
+  await using clients = await tlsClients()
+  const ca = root.certificatePem
+  for (const [context, host, verdict] of [
+    [(await forge(first, [{ type: 'dns', value: 'odd.test' }])).context, 'odd.test', /^accepted/],
+    [forged.context, 'other.test', /^refused/],
+  ] as const) {
+    await using server = await serve(context)
+    expect(await clients[0]?.verdict({ host, port: server.port, ca })).toMatch(verdict)
+  }
+  // Rules are still held to: what they do not name is not signed for as if they did.
+  await expect(issuers.for('odd.test', hosts)).rejects.toThrow('no rule')
+  issuers.signWith(await newRoot())
+  expect(await issuers.for('odd.test')).not.toBe(first)
+})
+
 test('a root of before there were issuing certificates signs leaves itself', async () => {
   const keys = await webcrypto.subtle.generateKey(curve, false, ['sign', 'verify'])
   const certificate = await X509CertificateGenerator.createSelfSigned({

@@ -1,3 +1,5 @@
+import { X509Certificate } from 'node:crypto'
+import type { TLSSocket } from 'node:tls'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type EgressRule, egressRule } from '../../src/catalog/index.ts'
@@ -127,4 +129,23 @@ test('the rules suggested let through all that was seen, and nothing of another 
       expect(alike || !allowed(other)).toBe(true)
     }),
   )
+})
+
+test('in warn mode the certificates of a host that no rule names are good for it alone, and there are none once it is over', async () => {
+  await using world = await makeWorld()
+  const known = rule(host, 8443)
+  await world.setRules([known], 'orders', soon())
+  const odd = 'anything.example.net'
+  const issuerOf = (socket: TLSSocket) =>
+    new X509Certificate(socket.getPeerCertificate(true).issuerCertificate.raw)
+  const issuer = issuerOf(await world.tunnel(odd, 8443))
+  expect(issuer.ca).toBe(true)
+  // Name constraints (2.5.29.30), as DER writes them.
+  expect(issuer.raw.includes(Buffer.from('0603551d1e', 'hex'))).toBe(true)
+  expect([issuer.raw.includes(odd), issuer.raw.includes(host)]).toEqual([true, false])
+  const named = issuerOf(await world.tunnel(host, 8443))
+  expect([named.raw.includes(odd), named.raw.includes(host)]).toEqual([false, true])
+  await world.setRules([known])
+  await expect(world.tunnel(odd, 8443)).rejects.toThrow('host_not_allowed')
+  expect(issuerOf(await world.tunnel(host, 8443)).serialNumber).toBe(named.serialNumber)
 })

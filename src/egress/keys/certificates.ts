@@ -22,8 +22,8 @@ export { type Authority, generateAuthority, importAuthority } from './authority.
 export interface Leaves {
   /**
    * The TLS context that shows a certificate for `host`; signed once a host and day, however many ask at once.
-   * `permitted`: every host that rules name, which is all that its issuing certificate may vouch for; left out,
-   * that one is not constrained. Throws when `host` is none of them.
+   * `permitted`: every host that rules name, which is all that its issuing certificate may vouch for; throws when
+   * `host` is none of them. Left out, that one may vouch for this host alone.
    */
   contextFor(host: string, permitted?: readonly string[]): Promise<SecureContext>
   /** Makes what the first tunnels to the hosts that rules name will need, one after the other; at most so many. */

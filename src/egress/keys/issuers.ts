@@ -1,4 +1,5 @@
 import { randomBytes, webcrypto } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import type { Log } from '../../core/index.ts'
 import { type Authority, authorityKeyId, curve, day, serial, signing } from './authority.ts'
 import { nameConstraints, permits } from './name-constraints.ts'
@@ -27,9 +28,9 @@ export interface Issuer {
 export interface Issuers {
   /**
    * The one that may sign for `host`: bound to `permitted`, the hosts that rules name now, and to no more when
-   * those change. Throws when `host` is none of them.
+   * those change; throws when `host` is none of them. Without `permitted`: one for this host alone, kept for an hour.
    */
-  for(host: string, permitted: readonly string[] | undefined): Promise<Issuer>
+  for(host: string, permitted?: readonly string[]): Promise<Issuer>
   /** Signs with another root from now on. */
   signWith(authority: Authority): void
 }
@@ -37,8 +38,16 @@ export interface Issuers {
 const lifetimeMs = 7 * day
 /** So that the certificate, which goes out in every handshake, stays below 2 KiB. */
 const hostsEach = 40
-/** The group of the one that may sign for anything. */
-const unconstrained = -1
+/** Of those for one host alone so many are kept, so long: a sandbox may ask for any host, and warn mode ends. */
+const mostAlone = 200
+const aloneMs = 3_600_000
+
+/** Where issuers are kept: for each group of hosts, or for each host. */
+interface Kept<K> {
+  get(key: K): Promise<Issuer> | undefined
+  set(key: K, issuer: Promise<Issuer>): unknown
+  delete(key: K): unknown
+}
 
 /**
  * Issuing certificates: seven days, one kind of use, nothing below them but leaves, and name constraints. One for
@@ -55,6 +64,7 @@ export function createIssuers(options: {
   let hosts: readonly string[] | undefined
   let sorted: string[] = []
   let groups = new Map<number, Promise<Issuer>>()
+  const alone = new LRUCache<string, Promise<Issuer>>({ max: mostAlone, ttl: aloneMs, ttlAutopurge: true })
 
   const use = (permitted: readonly string[]) => {
     if (permitted === hosts) return
@@ -66,48 +76,46 @@ export function createIssuers(options: {
     groups = new Map()
   }
 
+  const current = async <K>(into: Kept<K>, key: K, constrained: readonly string[]): Promise<Issuer> => {
+    const kept = into.get(key)
+    const held = await kept?.catch(() => undefined)
+    if (held !== undefined && now() < held.renewAt) return held
+    // Whoever else saw the same end waits for the same successor.
+    let next = into.get(key)
+    if (next === undefined || next === kept) {
+      next = issue(authority, now(), constrained)
+      into.set(key, next)
+    }
+    try {
+      return await next
+    } catch (err) {
+      if (into.get(key) === next) into.delete(key)
+      if (held === undefined || kept === undefined || now() > held.notAfter - day) throw err
+      options.log?.error({ err }, 'issuing certificate cannot be renewed')
+      into.set(key, kept)
+      return held
+    }
+  }
+
   return {
     async for(host, permitted) {
-      if (permitted !== undefined) use(permitted)
-      const at =
-        permitted === undefined ? unconstrained * hostsEach : sorted.findIndex((one) => permits(one, host))
-      if (permitted !== undefined && at === -1) throw new Error(`no rule names ${host}`)
+      if (permitted === undefined) return await current(alone, host, [host])
+      use(permitted)
+      const at = sorted.findIndex((one) => permits(one, host))
+      if (at === -1) throw new Error(`no rule names ${host}`)
       const group = Math.floor(at / hostsEach)
-      const constrained =
-        permitted === undefined ? undefined : sorted.slice(group * hostsEach, (group + 1) * hostsEach)
-      const into = groups
-      const kept = into.get(group)
-      const current = await kept?.catch(() => undefined)
-      if (current !== undefined && now() < current.renewAt) return current
-      // Whoever else saw the same end waits for the same successor.
-      let next = into.get(group)
-      if (next === undefined || next === kept) {
-        next = issue(authority, now(), constrained)
-        into.set(group, next)
-      }
-      try {
-        return await next
-      } catch (err) {
-        if (into.get(group) === next) into.delete(group)
-        if (current === undefined || kept === undefined || now() > current.notAfter - day) throw err
-        options.log?.error({ err }, 'issuing certificate cannot be renewed')
-        into.set(group, kept)
-        return current
-      }
+      return await current(groups, group, sorted.slice(group * hostsEach, (group + 1) * hostsEach))
     },
     signWith(other) {
       if (other.certificatePem === authority.certificatePem) return
       authority = other
       groups = new Map()
+      alone.clear()
     },
   }
 }
 
-async function issue(
-  authority: Authority,
-  now: number,
-  permitted: readonly string[] | undefined,
-): Promise<Issuer> {
+async function issue(authority: Authority, now: number, permitted: readonly string[]): Promise<Issuer> {
   const root = new X509Certificate(authority.certificatePem)
   const until = (notAfter: number) => ({ notAfter, renewAt: now + (notAfter - now) / 2 })
   // Roots of before there were issuing certificates may have no CA below them: those sign leaves themselves.
@@ -130,7 +138,7 @@ async function issue(
       new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
       authorityKeyId(root),
-      ...(permitted === undefined ? [] : [nameConstraints(permitted)]),
+      nameConstraints(permitted),
     ],
   })
   return { certificate, chainPem: certificate.toString('pem'), key: keys.privateKey, ...until(notAfter) }

@@ -99,7 +99,7 @@ async function open(
   const { socket, identity, destination, asked, leave: place } = options
   let leave: (() => void) | undefined
   try {
-    // What warn mode lets out no rule names, and so no issuing certificate bound to the rules vouches for it.
+    // What warn mode lets out no rule names: the issuing certificates of the rules do not vouch for it, and it has its own.
     const permitted = options.book.hosts.includes(destination.host) ? options.book.hosts : undefined
     const context = await deps.leaves.contextFor(destination.host, permitted)
     if (socket.destroyed) return place()
