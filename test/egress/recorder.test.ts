@@ -11,7 +11,11 @@ import { testStore } from '../support/database.ts'
 
 const delayMs = 50
 
-function recorderOf(store: Store, log: Log = silentLog) {
+function recorderOf(
+  store: Store,
+  log: Log = silentLog,
+  bounds: { maxQueued?: number; maxQueuedPerPrincipal?: number } = {},
+) {
   return createRecorder({
     store,
     inFlight: createInFlight({ store, lookMaxAgeMs: 500, log: silentLog }),
@@ -21,6 +25,7 @@ function recorderOf(store: Store, log: Log = silentLog) {
     patienceMs: 5_000,
     maxQueued: 20_000,
     maxQueuedPerPrincipal: 20_000,
+    ...bounds,
   })
 }
 
@@ -147,4 +152,25 @@ test('a request has one line, with how it ended, whether its row was written bef
     { kind: 'egress.allowed', data: expect.objectContaining({ path: '/short', outcome }) as object },
     { kind: 'egress.finished', data: expect.objectContaining(outcome) as object },
   ])
+})
+
+test('nothing is let out of a person, or of anybody, of whom too many records wait, until they are written', async () => {
+  await using store = await testStore()
+  const recorder = recorderOf(store, silentLog, { maxQueued: 5, maxQueuedPerPrincipal: 2 })
+  const [alice, bob] = [newId('prn'), newId('prn')]
+  const refuse = (principalId: typeof alice) => recorder.denied({ ...refusal(), principalId })
+  const healthy = () => [alice, bob].map((who) => recorder.healthy(who))
+  // With the table away they stay in the queue; it is only at five seconds that age alone would count.
+  await store.pool.query('ALTER TABLE events RENAME TO events_away')
+  for (let i = 0; i < 2; i += 1) refuse(alice)
+  expect(healthy()).toEqual([true, true])
+  refuse(alice)
+  expect(healthy()).toEqual([false, true])
+  for (let i = 0; i < 2; i += 1) refuse(bob)
+  expect(healthy()).toEqual([false, true])
+  recorder.denied(refusal())
+  expect(healthy()).toEqual([false, false])
+  await store.pool.query('ALTER TABLE events_away RENAME TO events')
+  await expect.poll(healthy, { timeout: 10_000 }).toEqual([true, true])
+  await recorder.close(5_000)
 })

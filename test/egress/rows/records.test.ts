@@ -102,7 +102,11 @@ test('row 41: the command that a refusal has an admin paste is one command, what
 test('row 41: while records cannot be written nothing is let out, and what was let out is recorded after', async () => {
   await using world = await makeWorld()
   const up = await world.upstream((_req, res) => res.end('ok'))
-  await world.setRules([rule(host, up.port)])
+  const pinned = 'pinned.example.com'
+  await world.setRules([
+    rule(host, up.port),
+    { host: pinned, port: up.port, intercept: false, address: '127.0.0.1' },
+  ])
   const socket = await world.tunnel(host, up.port)
   await world.store.pool.query('ALTER TABLE events RENAME TO events_away')
   expect(await sayAndRead(socket, request(host, up.port, '/1'))).toContain('ok')
@@ -110,7 +114,12 @@ test('row 41: while records cannot be written nothing is let out, and what was l
   expect(await sayAndRead(socket, request(host, up.port, '/2'))).toMatch(
     /^HTTP\/1\.1 503 [\s\S]*records_unavailable/,
   )
+  const passed = connectRequest(pinned, up.port, 'orders', world.lease)
+  expect(await sayAndRead(await world.connect(), passed)).toMatch(
+    /^HTTP\/1\.1 503 [\s\S]*records_unavailable/,
+  )
   expect(up.seen).toHaveLength(1)
+  expect(world.dialled).toHaveLength(1)
   await world.store.pool.query('ALTER TABLE events_away RENAME TO events')
   expect((await world.events('egress.allowed'))[0]?.data['path']).toBe('/1')
   await expect
