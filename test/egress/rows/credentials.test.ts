@@ -240,6 +240,30 @@ test('row 13: http or another port of an allowed host gets nothing', async () =>
   expect(plain.seen).toEqual([])
 })
 
+test.each([
+  ['read', '503 leases_unavailable'],
+  ['opened', '403 credential_unreadable'],
+])(
+  'a stored credential that cannot be %s lets nothing out, nor on other routes of its host',
+  async (how, refused) => {
+    await using world = await makeWorld()
+    const up = await world.upstream((_req, res) => res.end(`log: ${theSecret}`))
+    await world.setRules([
+      rule(host, up.port, { paths: ['/v1'], inject: injectBearer }),
+      rule(host, up.port, { paths: ['/log'] }),
+    ])
+    if (how === 'read') await world.store.pool.query('ALTER TABLE credentials RENAME TO credentials_away')
+    else await world.store.db.updateTable('credentials').set({ sealed: 'hpke1.AAAA.AAAA' }).execute()
+    const said: string[] = []
+    for (const path of ['/v1', '/log']) {
+      const answer = await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, path))
+      said.push(`${answer.slice(9, 12)} ${deniedAs(answer)}`)
+    }
+    expect(said).toEqual([refused, refused])
+    expect(up.seen).toEqual([])
+  },
+)
+
 test('row 14: a secret that could end a line is refused when it is set, and the refusal does not repeat it', async () => {
   await using world = await makeWorld()
   const { up, say } = await armed(world, (_req, res) => res.end('ok'))
