@@ -24,8 +24,8 @@ import { failureCode } from './upstream/error.ts'
 
 /** How old a look at a lease, a credential or a minted token may be. */
 const maxAgeMs = 500
-/** How often what is under way is held against the rights as they are: with the look, within a second. */
-const watchMs = 400
+/** Without notices what is withdrawn ends within this and the time of a look: within a second. */
+const defaultWatchMs = 400
 const beatMs = 10_000
 /** Notices after which nothing that was looked at before may be used. */
 const concernsEgress = new Set<Notice['kind']>([
@@ -159,7 +159,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     leases,
     inUse: () => live.digests(),
     seen: (digest, facts) => live.seen(digest, facts),
-    intervalMs: watchMs,
+    intervalMs: options.watchMs ?? defaultWatchMs,
     log,
   })
   stack.defer(() => watch.stop())

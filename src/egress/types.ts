@@ -72,6 +72,8 @@ export interface EgressOptions {
   /** Ranges in CIDR that no name may lead to, besides those that are never public. */
   refusedRanges?: readonly string[] | undefined
   limits?: Partial<EgressLimits> | undefined
+  /** How often, in milliseconds, what is under way is held against the rights as they are; a notice waits for none. */
+  watchMs?: number | undefined
   /** Where metrics are served; left out, nowhere. */
   metrics?: { host: string; port: number } | undefined
   log: Log

@@ -113,6 +113,7 @@ export async function makeWorld(
   options: {
     limits?: Partial<EgressLimits>
     metrics?: { host: string; port: number }
+    watchMs?: number
     dial?: Dial
     systemRoots?: boolean
     trustedCas?: string[]
@@ -153,6 +154,7 @@ export async function makeWorld(
       },
       limits: options.limits,
       metrics: options.metrics,
+      watchMs: options.watchMs,
     })
   const egress = stack.use(await startProxy(join(folder, 'socket')))
 
