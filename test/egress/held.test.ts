@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import { PassThrough } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Inbound } from '../../src/egress/inbound/inbound.ts'
 import { createBodyHold } from '../../src/egress/traffic/held.ts'
@@ -55,3 +56,24 @@ test('a body that is too large, or whose rest never comes, gives its room back',
   expect(await waiting).toBe('client_closed')
   expect(await hold.hold(ended(100), 1_000, 'alice')).toHaveProperty('bytes')
 })
+
+test.each(['its client has gone', 'it has become too large'])(
+  'what arrives of a body after %s takes no room for good',
+  async (what) => {
+    const hold = createBodyHold({ totalBytes: 4_000 })
+    const first = upload()
+    const holding = hold.hold(first.inbound, 600, 'alice')
+    first.body.write(Buffer.alloc(400))
+    await turn()
+    if (what === 'its client has gone') first.leave()
+    else first.body.write(Buffer.alloc(400))
+    expect(await holding).toBe(what === 'its client has gone' ? 'client_closed' : 'body_too_large')
+    // By HTTP/2 the news comes before the stream is destroyed; and what refuses reads on, to be heard.
+    first.body.resume()
+    for (let i = 0; i < 5; i++) {
+      first.body.write(Buffer.alloc(150))
+      await turn()
+    }
+    expect(await hold.hold(ended(1_000), 1_000, 'alice')).toHaveProperty('bytes.length', 1_000)
+  },
+)

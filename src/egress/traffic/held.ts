@@ -44,17 +44,25 @@ export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold
       inbound.proceed()
       const chunks: Buffer[] = []
       let size = 0
+      let settled = false
       const result = await new Promise<HoldFailure | 'whole'>((resolve) => {
-        inbound.answer.onClosed(() => resolve('client_closed'))
-        content.body.on('error', () => resolve('client_closed'))
-        content.body.on('end', () => resolve('whole'))
+        const settle = (how: HoldFailure | 'whole') => {
+          settled = true
+          resolve(how)
+        }
+        inbound.answer.onClosed(() => settle('client_closed'))
+        content.body.on('error', () => settle('client_closed'))
+        content.body.on('end', () => settle('whole'))
         content.body.on('data', (chunk: Buffer) => {
-          if (size + chunk.length > limit) resolve('body_too_large')
-          else if (!take(principalId, chunk.length)) resolve('proxy_overloaded')
-          else {
-            size += chunk.length
-            chunks.push(chunk)
-            return
+          // By HTTP/2 some may come behind the news that its client has gone: its room would never be given back.
+          if (!settled) {
+            if (size + chunk.length > limit) settle('body_too_large')
+            else if (!take(principalId, chunk.length)) settle('proxy_overloaded')
+            else {
+              size += chunk.length
+              chunks.push(chunk)
+              return
+            }
           }
           content.body.pause()
         })
