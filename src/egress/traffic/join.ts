@@ -14,7 +14,8 @@ export type Ending = keyof typeof endings
 
 /**
  * Joins two connections through what is done to the bytes of each, until either ends, breaks or nothing has passed for
- * `idleMs`. `ended` is told once: null where `complete` says that it was meant to end there, and so.
+ * `idleMs`: for want of a client that reads, or of an upstream. `ended` is told once: null where `complete` says that it
+ * was meant to end there, and so.
  */
 export function join<Failure extends string>(options: {
   client: Duplex
@@ -32,6 +33,7 @@ export function join<Failure extends string>(options: {
   const end = (failure: Parameters<typeof options.ended>[0]) => {
     if (over) return
     over = true
+    clearTimeout(timer)
     upstream.destroy()
     if (failure === null) {
       // What has been passed on may still be on its way to the client, the last of it above all.
@@ -53,7 +55,13 @@ export function join<Failure extends string>(options: {
   upstream.on('close', () => {
     if (!upstream.readableEnded) endAs('upstream_broken')
   })
-  upstream.setTimeout(options.idleMs, () => end('upstream_timeout'))
+  // Not the upstream's own, which ends with it: what it has left behind may still wait for a client that does not read.
+  const timer = setTimeout(
+    () => end(client.writableNeedDrain ? 'client_closed' : 'upstream_timeout'),
+    options.idleMs,
+  )
+  for (const side of [client, upstream])
+    for (const event of ['data', 'drain']) side.on(event, () => void timer.refresh())
   upstream.pipe(inward).pipe(client, { end: false })
   client.pipe(outward).pipe(upstream)
   return { end }
