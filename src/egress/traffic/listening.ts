@@ -15,18 +15,14 @@ export interface ListenOptions {
 export const socketName = 'proxy.sock'
 
 /**
- * Listens at `proxy.sock` in `dir`. A socket that somebody answers on is left alone and throws `conflict`; one
- * left by a dead process is replaced in one step, so that sandboxes never find half a socket.
+ * Listens at `proxy.sock` in `dir`. A socket that somebody answers on, or is too busy to, is left alone and throws
+ * `conflict`, and so does what cannot be tried; one left by a dead process is replaced in one step, so that sandboxes
+ * never find half a socket.
  */
 export async function listenUnix(server: Server, dir: string): Promise<{ close(): Promise<void> }> {
   await mkdir(dir, { recursive: true, mode: 0o755 })
   const path = join(dir, socketName)
-  if (await answers(path)) {
-    throw new AppError(
-      'conflict',
-      `another egress proxy listens on ${path}; stop it or use another directory`,
-    )
-  }
+  await assertNobodyListens(path)
   const fresh = join(dir, `.${socketName}.${randomBytes(4).toString('hex')}`)
   await listening(server, () => server.listen(fresh))
   // Whoever can reach it still needs a lease; a sandbox may run as another user.
@@ -86,13 +82,21 @@ async function listening(server: Server, start: () => void): Promise<void> {
   })
 }
 
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
+/** Throws `conflict` unless it is certain that nobody does. */
+async function assertNobodyListens(path: string): Promise<void> {
+  const code = await new Promise<string>((resolve) => {
     const probe = connect(path)
     probe.once('connect', () => {
       probe.destroy()
-      resolve(true)
+      resolve('')
     })
-    probe.once('error', () => resolve(false))
+    probe.once('error', (err: NodeJS.ErrnoException) => resolve(err.code ?? err.message))
   })
+  if (code === 'ENOENT' || code === 'ECONNREFUSED') return
+  // EAGAIN: somebody listens, and has as many waiting as may wait.
+  const found =
+    code === '' || code === 'EAGAIN'
+      ? `another egress proxy listens on ${path}; stop it or use another directory`
+      : `it cannot be told whether another egress proxy listens on ${path} (${code}); remove it where none does, or use another directory`
+  throw new AppError('conflict', found)
 }

@@ -1,0 +1,59 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, symlink } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { closeServer, listenUnix } from '../../src/egress/traffic/listening.ts'
+import { until } from '../support/until.ts'
+
+/** A directory for sockets, and what comes of listening in it. */
+async function makePlace() {
+  const dir = await mkdtemp(join(tmpdir(), 'toolcrib-listen-'))
+  const server = createServer()
+  return {
+    path: join(dir, 'proxy.sock'),
+    listen: () => listenUnix(server, dir),
+    async [Symbol.asyncDispose]() {
+      await closeServer(server)
+      await rm(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+test('a proxy that lives and is too busy to take a connection keeps its socket', async () => {
+  await using place = await makePlace()
+  // It listens, takes nothing, and has room for three that wait.
+  const script = `require('node:net').createServer().listen({ path: process.argv[1], backlog: 2 }, () => {
+    console.log('listening')
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+  })`
+  const busy = spawn(process.execPath, ['-e', script, place.path])
+  const ended = once(busy, 'exit')
+  const codes: (string | undefined)[] = []
+  const waiting = new Set<ReturnType<typeof connect>>()
+  try {
+    await once(busy.stdout, 'data')
+    await until(() => {
+      const one = connect(place.path).on('error', (err: NodeJS.ErrnoException) => codes.push(err.code))
+      waiting.add(one)
+      return codes.length > 0
+    })
+    expect(codes).toContain('EAGAIN')
+    await expect(place.listen()).rejects.toThrow('another egress proxy listens')
+  } finally {
+    for (const one of waiting) one.destroy()
+    busy.kill('SIGKILL')
+    await ended
+  }
+})
+
+test('a socket that cannot be tried is left alone', async () => {
+  await using place = await makePlace()
+  await symlink('proxy.sock', place.path)
+  await expect(place.listen()).rejects.toThrow(
+    /cannot be told whether another egress proxy listens on .* \(ELOOP\)/,
+  )
+})
