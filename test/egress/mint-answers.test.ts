@@ -121,12 +121,12 @@ test.each(['internal_error', 'fatal_error', 'server_error', 'request_timeout', '
 
 test('an answer without a token, a refusal or a new refresh token says nothing for certain', () => {
   for (const body of [{}, { ok: false }, { error: 7 }, { error: 'a\nb' }, { access_token: 'short' }])
-    expect(readOAuthAnswer(200, JSON.stringify(body))).toEqual({ kind: 'unclear' })
-  expect(readOAuthAnswer(302, '{"error":"invalid_grant"}')).toEqual({ kind: 'unclear' })
-  expect(readOAuthAnswer(500, '{"error":"invalid_grant"}')).toEqual({ kind: 'unclear' })
+    expect(readOAuthAnswer({ status: 200, body: JSON.stringify(body) })).toEqual({ kind: 'unclear' })
+  expect(readOAuthAnswer({ status: 302, body: '{"error":"invalid_grant"}' })).toEqual({ kind: 'unclear' })
+  expect(readOAuthAnswer({ status: 500, body: '{"error":"invalid_grant"}' })).toEqual({ kind: 'unclear' })
   // One that could not be kept is as good as lost.
   const unkept = JSON.stringify({ access_token: token, refresh_token: 'short' })
-  expect(readOAuthAnswer(200, unkept)).toEqual({ kind: 'unclear' })
+  expect(readOAuthAnswer({ status: 200, body: unkept })).toEqual({ kind: 'unclear' })
 })
 
 test('a token comes with its error, too: the token is what counts', async () => {
@@ -140,7 +140,7 @@ test('a token of GitHub’s is searched for as long as it may be good, though th
   const hour = 3_600_000
   const body = JSON.stringify({ token: 'ghs_0123456789', expires_at: '2026-01-01T01:00:00Z' })
   const life = (nowMs: number) => {
-    const answer = readGithubAnswer(201, body, nowMs)
+    const answer = readGithubAnswer({ status: 201, headers: {}, body }, nowMs)
     return answer.kind === 'token' ? answer.lifetime : undefined
   }
   const minted = Date.UTC(2026, 0, 1)

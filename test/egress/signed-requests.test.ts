@@ -234,8 +234,10 @@ test('a webhook is signed over its method, address, time and body, and the calle
   expect(await ask([], 'GET', '')).toContain('"reason":"credential_unreadable"')
 })
 
-test('a GitHub App asks for a token with its key, and the key itself can be injected nowhere', async () => {
-  await using minting = await makeMintWorld()
+/** A world where the API is asked with an installation's token of a GitHub App, whose key is `pem`. */
+async function githubWorld() {
+  await using stack = new AsyncDisposableStack()
+  const minting = stack.use(await makeMintWorld())
   const { world, server, auth, api } = minting
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 })
   server.githubKey = publicKey
@@ -253,10 +255,19 @@ test('a GitHub App asks for a token with its key, and the key itself can be inje
       permissions: { contents: 'read' },
     },
   }
-  const inject = (credential: string) => ({
-    inject: [{ credential, into: 'header:authorization', format: 'Bearer {value}' }],
-  })
-  await world.setRules([rule(apiHost, api.port, inject('API_TOKEN') as never)], 'orders', { minted })
+  const setRule = async (credential: string, more: object = {}) => {
+    const inject = [{ credential, into: 'header:authorization', format: 'Bearer {value}' }]
+    await world.setRules([rule(apiHost, api.port, { inject } as never)], 'orders', more)
+  }
+  await setRule('API_TOKEN', { minted })
+  const resources = stack.move()
+  return { minting, pem, setRule, [Symbol.asyncDispose]: () => resources.disposeAsync() }
+}
+
+test('a GitHub App asks for a token with its key, and the key itself can be injected nowhere', async () => {
+  await using github = await githubWorld()
+  const { minting, pem } = github
+  const { world, server, auth, api } = minting
   expect(await minting.ask()).toContain('you sent Bearer ****')
   expect(minting.bearers()).toEqual(server.issued)
   expect(server.asked[0]?.path).toBe('/app/installations/42/access_tokens')
@@ -274,10 +285,25 @@ test('a GitHub App asks for a token with its key, and the key itself can be inje
   expect(stub).toMatch(/^HTTP\/1\.1 201[^]*"token":"toolcrib-placeholder-for-API_TOKEN"/)
   expect(server.asked).toHaveLength(1)
 
-  await world.setRules([rule(apiHost, api.port, inject('APP_KEY') as never)])
+  await github.setRule('APP_KEY')
   expect(await minting.ask()).toContain('"reason":"credential_unreadable"')
   expect(api.seen).toHaveLength(1)
   expect(world.logged()).not.toContain(pem.split('\r\n')[1])
+})
+
+test.each([
+  ['429', 429, {}, 'mint_unavailable'],
+  ['403 and when to come again', 403, { 'retry-after': '60' }, 'mint_unavailable'],
+  ['403 and that no request is left', 403, { 'x-ratelimit-remaining': '0' }, 'mint_unavailable'],
+  ['403 and requests left', 403, { 'x-ratelimit-remaining': '4999' }, 'mint_refused'],
+  ['401', 401, {}, 'mint_refused'],
+])('a GitHub that answers %s is told as $3', async (_what, status, headers, reason) => {
+  await using github = await githubWorld()
+  const { ask, server } = github.minting
+  server.next.push({ kind: 'status', status, headers, body: '{"message":"You have exceeded a rate limit"}' })
+  const answer = await ask()
+  expect(answer).toContain(`"reason":"${reason}"`)
+  expect(answer).toContain(reason === 'mint_unavailable' ? 'try again in a moment' : 'ask an admin')
 })
 
 test('what looks like a private key and is none is refused when it is set', async () => {

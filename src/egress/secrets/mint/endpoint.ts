@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type MintedSpec, mintUrl } from '../../../catalog/index.ts'
 import { http, type PrincipalId } from '../../../core/index.ts'
@@ -11,7 +11,7 @@ import type { TokenRequest } from './oauth.ts'
 export type EndpointReply =
   | { kind: 'unsent'; code: string }
   | { kind: 'lost'; code: string }
-  | { kind: 'answered'; status: number; body: string }
+  | { kind: 'answered'; status: number; headers: IncomingHttpHeaders; body: string }
 
 export interface EndpointDeps {
   /** Judges where the host leads; the operator's `address` is the only way inside. `principalId` is who asks. */
@@ -156,6 +156,12 @@ function readAnswer(
   answer.on('end', () => {
     const status = answer.statusCode ?? 0
     if (!answer.complete) resolve({ kind: 'lost', code: 'upstream_failed' })
-    else resolve({ kind: 'answered', status, body: Buffer.concat(chunks).toString('utf8') })
+    else
+      resolve({
+        kind: 'answered',
+        status,
+        headers: answer.headers,
+        body: Buffer.concat(chunks).toString('utf8'),
+      })
   })
 }

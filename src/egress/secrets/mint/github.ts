@@ -2,7 +2,7 @@ import { createPrivateKey, sign } from 'node:crypto'
 import type { MintedSpec } from '../../../catalog/index.ts'
 import { isRecord, parseJson, type Secret } from '../../../core/index.ts'
 import { hourMs, lifetimeOf } from './lifetime.ts'
-import { asTokenText, type TokenAnswer, type TokenRequest } from './oauth.ts'
+import { asTokenText, type TokenAnswer, type TokenReply, type TokenRequest } from './oauth.ts'
 
 type GithubSpec = Extract<MintedSpec, { kind: 'github_app' }>
 
@@ -39,7 +39,11 @@ export function appJwt(appId: string, privateKey: Secret, nowMs: number): string
   return `${signed}.${sign('sha256', Buffer.from(signed), key).toString('base64url')}`
 }
 
-export function readGithubAnswer(status: number, body: string, nowMs: number): TokenAnswer {
+export function readGithubAnswer({ status, headers, body }: TokenReply, nowMs: number): TokenAnswer {
+  // By either limit it says 429 or 403, and with one of these fields that it was not about the key.
+  const waits = headers['retry-after'] !== undefined || headers['x-ratelimit-remaining'] === '0'
+  if (status === 429 || (status === 403 && waits))
+    return { kind: 'refused', final: false, code: 'too_many_requests' }
   // 404: no such installation any more; 401: the key is not the app's. Neither is used up by asking.
   if (status >= 400 && status < 500) return { kind: 'refused', final: false, code: `http_${status}` }
   const parsed = parseJson(body)

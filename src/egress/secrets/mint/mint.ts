@@ -131,7 +131,7 @@ export function createMint(options: MintOptions): Mint {
       await settle.failed(order, claim, { reason, code: asked.code, after: unsent ? 'release' : after })
       return bad(reason)
     }
-    const answer = readTokenAnswer(order.spec, asked.status, asked.body, options.now())
+    const answer = readTokenAnswer(order.spec, asked, options.now())
     if (answer.kind === 'unclear') {
       const reason = after === 'release' ? 'mint_unavailable' : 'mint_uncertain'
       await settle.failed(order, claim, { reason, code: `http_${asked.status}`, after })

@@ -8,6 +8,13 @@ export interface TokenRequest {
   body: string
 }
 
+/** A token endpoint's answer as it came, its fields by lower-case name. */
+export interface TokenReply {
+  status: number
+  headers: Readonly<Record<string, string | string[] | undefined>>
+  body: string
+}
+
 /** What a token endpoint said. Only `token` and `refused` are certain; anything else may have used the grant up. */
 export type TokenAnswer =
   | { kind: 'token'; token: Secret; lifetime: Lifetime; refreshToken: Secret | undefined }
@@ -69,7 +76,7 @@ const needsProof = /^(?:dpop|mac|pop)$/i
  * client error with a JSON `error`; or 429, by which a server says that it did not look. Slack and GitHub write the
  * same `error` with 200, in place of a token.
  */
-export function readOAuthAnswer(status: number, body: string): TokenAnswer {
+export function readOAuthAnswer({ status, body }: Pick<TokenReply, 'status' | 'body'>): TokenAnswer {
   if (status === 429) return { kind: 'refused', final: false, code: 'too_many_requests' }
   const parsed = parseJson(body)
   if (!isRecord(parsed)) return { kind: 'unclear' }

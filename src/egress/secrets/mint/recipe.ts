@@ -3,7 +3,13 @@ import { digestJson, type PrincipalId, type Secret } from '../../../core/index.t
 import type { CredentialRow } from '../../../store/index.ts'
 import { chooseCredential } from '../../../vault/index.ts'
 import { githubRequest, readGithubAnswer } from './github.ts'
-import { oauthRequest, readOAuthAnswer, type TokenAnswer, type TokenRequest } from './oauth.ts'
+import {
+  oauthRequest,
+  readOAuthAnswer,
+  type TokenAnswer,
+  type TokenReply,
+  type TokenRequest,
+} from './oauth.ts'
 
 /** One minted credential for one person: its configuration and the stored rows that it is made from, in order. */
 export interface MintOrder {
@@ -87,6 +93,6 @@ export function tokenRequest(spec: MintedSpec, secrets: readonly Secret[], nowMs
   }
 }
 
-export function readTokenAnswer(spec: MintedSpec, status: number, body: string, nowMs: number): TokenAnswer {
-  return spec.kind === 'github_app' ? readGithubAnswer(status, body, nowMs) : readOAuthAnswer(status, body)
+export function readTokenAnswer(spec: MintedSpec, reply: TokenReply, nowMs: number): TokenAnswer {
+  return spec.kind === 'github_app' ? readGithubAnswer(reply, nowMs) : readOAuthAnswer(reply)
 }
