@@ -15,6 +15,7 @@ import {
   sayAndRead,
   theSecret,
 } from '../support/egress-world.ts'
+import { until } from '../support/until.ts'
 
 const host = 'orders.example.com'
 const soon = () => ({ egress_warn_until: new Date(Date.now() + 60_000).toISOString() })
@@ -148,4 +149,36 @@ test('in warn mode the certificates of a host that no rule names are good for it
   await world.setRules([known])
   await expect(world.tunnel(odd, 8443)).rejects.toThrow('host_not_allowed')
   expect(issuerOf(await world.tunnel(host, 8443)).serialNumber).toBe(named.serialNumber)
+})
+
+test('what warn mode alone let out ends with it, and what a rule names goes on', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream' })
+    const timer = setInterval(() => res.write('data: x\n\n'), 20)
+    res.on('close', () => clearInterval(timer))
+  })
+  const end = Date.now() + 5_000
+  const more = { egress_warn_until: new Date(end).toISOString() }
+  await world.setRules([rule(host, up.port, { paths: ['/named'] })], 'orders', more)
+  const stream = async (name: string, path: string) => {
+    const socket = await world.tunnel(name, up.port)
+    socket.resume().write(request(name, up.port, path))
+    await new Promise((resolve) => socket.once('data', resolve))
+    return socket
+  }
+  const named = await stream(host, '/named')
+  const unnamed = await stream(host, '/unnamed')
+  // Without a rule there is no address either: a tunnel is all that can be had.
+  const elsewhere = (await world.tunnel('other.example.com', up.port)).resume()
+  const closed = Promise.all(
+    [unnamed, elsewhere].map((one) => new Promise((resolve) => one.once('close', resolve))),
+  )
+  expect(Date.now()).toBeLessThan(end)
+  await closed
+  expect(Date.now() - end).toBeGreaterThanOrEqual(0)
+  expect(Date.now() - end).toBeLessThan(1_000)
+  expect(named.destroyed).toBe(false)
+  await until(async () => (await world.events('egress.finished', 0)).length > 0)
+  expect((await world.events('egress.finished')).map(({ data }) => data['failure'])).toEqual(['revoked'])
 })

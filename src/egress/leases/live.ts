@@ -7,6 +7,8 @@ import type { Identity } from './leases.ts'
 /** Something under way on a lease: a tunnel or a request. */
 export interface LiveEntry {
   identity: Identity
+  /** Whether nothing but its source's warn mode lets it out, which ends without a newer version of the rules. */
+  warned: boolean
   /** Whether the rules as they are now would still allow it. */
   allowed(known: SourceRules): boolean
   /** Ends it at once. */
@@ -16,7 +18,7 @@ export interface LiveEntry {
 export interface Live {
   add(entry: LiveEntry): () => void
   digests(): string[]
-  /** What a look at a lease means for what runs on it: gone ends it, newer rules are applied to it. */
+  /** What a look at a lease means for what runs on it: gone ends it, newer rules and the end of warn mode apply to it. */
   seen(digest: string, facts: LeaseFacts | undefined): void
   /** Ends everything, and whatever is still to come as soon as it does. */
   close(): void
@@ -30,17 +32,27 @@ export function createLive(options: {
 }): Live {
   const byDigest = new Map<string, Set<LiveEntry>>()
   const judged = new Map<string, number>()
+  /** Those on which something may run that warn mode alone lets out. */
+  const warned = new Set<string>()
   let closed = false
 
   const endAllOf = (digest: string) => {
     for (const entry of byDigest.get(digest) ?? []) entry.end()
   }
 
+  const isOlder = (digest: string, facts: LeaseFacts) =>
+    (judged.get(digest) ?? facts.catalogVersion) < facts.catalogVersion
+
   const judgeAgain = async (digest: string, facts: LeaseFacts) => {
     const book = await options.rulesAt(facts.catalogVersion)
     const known = rulesOf(book, facts.sourceId, options.now())
+    if (known.warn && !isOlder(digest, facts)) return
     for (const entry of byDigest.get(digest) ?? []) if (!entry.allowed(known)) entry.end()
-    if (byDigest.has(digest)) judged.set(digest, facts.catalogVersion)
+    if (!byDigest.has(digest)) return
+    judged.set(digest, facts.catalogVersion)
+    // What a rule let out may be let out by warn mode alone from now on.
+    if (known.warn) warned.add(digest)
+    else warned.delete(digest)
   }
 
   return {
@@ -58,11 +70,13 @@ export function createLive(options: {
         judged.set(digest, entry.identity.catalogVersion)
       }
       entries.add(entry)
+      if (entry.warned) warned.add(digest)
       return () => {
         entries.delete(entry)
         if (entries.size > 0 || byDigest.get(digest) !== entries) return
         byDigest.delete(digest)
         judged.delete(digest)
+        warned.delete(digest)
       }
     },
     digests: () => [...byDigest.keys()],
@@ -70,7 +84,7 @@ export function createLive(options: {
       if (facts === undefined) {
         if (byDigest.has(digest)) options.log.info({ tunnels: byDigest.get(digest)?.size }, 'lease withdrawn')
         endAllOf(digest)
-      } else if ((judged.get(digest) ?? facts.catalogVersion) < facts.catalogVersion) {
+      } else if (warned.has(digest) || isOlder(digest, facts)) {
         judgeAgain(digest, facts).catch((err: unknown) =>
           options.log.warn({ err }, 'rules could not be read'),
         )

@@ -79,8 +79,9 @@ export function createConnectHandler(
     if (typeof place === 'string') return await refuse(fullReason(place), 'limit')
     const { destination } = canonical
     const { rule, matched } = decision
+    const warned = decision.wouldDeny !== undefined
     if (matched.intercept)
-      return await open(deps, { socket, identity, book, destination, asked, leave: place })
+      return await open(deps, { socket, identity, book, destination, warned, asked, leave: place })
     await deps.passThrough({ socket, identity, destination, rule, matched, asked, refuse, leave: place })
   }
 }
@@ -92,11 +93,12 @@ async function open(
     identity: Identity
     book: RuleBook
     destination: Destination
+    warned: boolean
     asked: Asked
     leave: () => void
   },
 ): Promise<void> {
-  const { socket, identity, destination, asked, leave: place } = options
+  const { socket, identity, destination, warned, asked, leave: place } = options
   let leave: (() => void) | undefined
   try {
     // What warn mode lets out no rule names: the issuing certificates of the rules do not vouch for it, and it has its own.
@@ -120,6 +122,7 @@ async function open(
     })
     leave = deps.live.add({
       identity,
+      warned,
       allowed: (known) => decideConnect(destination, known).allow,
       end: () => tunnel.end(),
     })

@@ -107,6 +107,7 @@ export class Delivery implements UpstreamEvents {
     const { identity, tuple, verdict, inbound } = this.#asked
     this.#leave = this.#deps.live.add({
       identity,
+      warned: verdict.wouldDeny !== undefined,
       allowed: (known) => decideRequest(tuple, known).allow,
       end: () => this.#revoke(),
     })

@@ -119,6 +119,8 @@ async function passBytes(
   }
   leave = deps.live.add({
     identity,
+    // What it lets out is never passed through.
+    warned: false,
     allowed: (known) => passes(destination, known),
     end: () => end('revoked'),
   })
