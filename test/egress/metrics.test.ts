@@ -177,7 +177,7 @@ test('a name that is not resolved in time is told of in the log, and counted unt
   expect(await overdue()).toBe(0)
   for (const name of names)
     expect(await sayAndRead(await world.tunnel(name, 443), request(name, 443, '/'))).toContain(
-      'name_unresolved',
+      'name_lookup_failed',
     )
   expect(await overdue()).toBe(2)
   const said = world

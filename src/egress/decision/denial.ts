@@ -32,6 +32,10 @@ const others = {
   http2_abuse: [400, 'the client broke the rules or the bounds of HTTP/2, and its tunnel was closed'],
   sni_mismatch: [400, 'the TLS server name must be the host that the tunnel was opened to'],
   name_unresolved: [502, 'the host does not resolve; check its name in the source’s egress rules'],
+  name_lookup_failed: [
+    503,
+    'the host’s name could not be looked up just now; try again in a moment, an admin finds the cause in the proxy’s log',
+  ],
   credential_missing: [403, 'ask an admin'],
   credential_unreadable: [403, 'ask an admin'],
   mint_unavailable: [502, 'the token endpoint did not give a token; try again in a moment'],

@@ -17,7 +17,10 @@ import { type Destination } from '../request/tuple.ts'
 import type { DenialReason } from './denial.ts'
 import { createLookUps } from './look-ups.ts'
 
-/** Every address of a name; throws when there is none. The proxy's only way to ask DNS. */
+/**
+ * Every address of a name; throws `ENOTFOUND` or `ENODATA` when there is none, anything else when that cannot be found
+ * out. The proxy's only way to ask DNS.
+ */
 export type Resolve = (host: string) => Promise<string[]>
 
 export const systemResolve: Resolve = async (host) =>
@@ -26,7 +29,11 @@ export const systemResolve: Resolve = async (host) =>
 export type Guarded =
   /** `addressClass` is of every one of them: `public`, or what a rule that names its address excepts. */
   | { ok: true; addresses: string[]; addressClass: AddressClass | 'public' }
-  | { ok: false; by: 'rule'; reason: Extract<DenialReason, `address_${string}` | 'name_unresolved'> }
+  | {
+      ok: false
+      by: 'rule'
+      reason: Extract<DenialReason, `address_${string}` | 'name_unresolved' | 'name_lookup_failed'>
+    }
   /** Nothing is wrong with the name; too many are being looked up. */
   | { ok: false; by: 'limit'; reason: Extract<DenialReason, 'too_many_requests' | 'proxy_overloaded'> }
 
@@ -93,22 +100,33 @@ export function createGuard(options: {
     if (here) return { ok: false, by: 'rule', reason: 'address_own' }
     return { ok: true, addresses: [address], addressClass: found }
   }
-  const warnings = createMeter(10)
+  const warner = () => {
+    const meter = createMeter(10)
+    return (facts: object, message: string) => {
+      const suppressed = meter.pass()
+      if (suppressed === undefined) return
+      options.log.warn({ ...facts, ...(suppressed === 0 ? {} : { suppressed }) }, message)
+    }
+  }
+  const warnFailed = warner()
+  const warnOverdue = warner()
   const look = createLookUps<Guarded>({
     async ask(host) {
-      const addresses = await options.resolve(host).catch(() => [])
-      return addresses.length === 0 ? unresolved : judge(addresses)
+      try {
+        const addresses = await options.resolve(host)
+        return addresses.length === 0 ? unresolved : judge(addresses)
+      } catch (err) {
+        const { code } = err as NodeJS.ErrnoException
+        if (code === 'ENOTFOUND' || code === 'ENODATA') return unresolved
+        warnFailed({ host, ...(code === undefined ? { err } : { code }) }, 'a name could not be looked up')
+        return lookUpFailed
+      }
     },
-    late: unresolved,
+    late: lookUpFailed,
     keptMs: 2_000,
     timeoutMs: options.timeoutMs,
     ...options.lookUps,
-    onOverdue(host) {
-      const suppressed = warnings.pass()
-      if (suppressed === undefined) return
-      const others = suppressed === 0 ? {} : { suppressed }
-      options.log.warn({ host, overdue: look.overdue, ...others }, 'a name is not resolved in time')
-    },
+    onOverdue: (host) => warnOverdue({ host, overdue: look.overdue }, 'a name is not resolved in time'),
   })
 
   return {
@@ -127,7 +145,10 @@ export function createGuard(options: {
   }
 }
 
+/** The name server says that there is none. */
 const unresolved: Guarded = { ok: false, by: 'rule', reason: 'name_unresolved' }
+/** Nothing is known of the name. */
+const lookUpFailed: Guarded = { ok: false, by: 'rule', reason: 'name_lookup_failed' }
 
 function ownAddresses(listening: { address: string }[]): Set<string> {
   const own = new Set(listening.map((at) => normalAddress(at.address)))

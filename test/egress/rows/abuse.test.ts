@@ -244,11 +244,11 @@ test('row 38: a name that never resolves is looked up once however often it is a
   const name = hanging(0)
   await world.setRules([anywhere(name)])
   const ask = async () => deniedAs(await sayAndRead(await world.tunnel(name, 443), request(name, 443, '/')))
-  expect(await Promise.all([ask(), ask()])).toEqual(['name_unresolved', 'name_unresolved'])
+  expect(await Promise.all([ask(), ask()])).toEqual(['name_lookup_failed', 'name_lookup_failed'])
   // Beyond the time for which an answer is kept: nothing has come to keep, and the thread is still held.
   await new Promise((resolve) => setTimeout(resolve, 2_200))
   const again = performance.now()
-  expect(await ask()).toBe('name_unresolved')
+  expect(await ask()).toBe('name_lookup_failed')
   expect(performance.now() - again).toBeLessThan(300)
   expect(names.asked).toEqual([name])
   names.answer(name, ['93.184.215.14'])
@@ -271,7 +271,7 @@ test('row 38: one person’s look-ups that hang are few, and hold up neither ano
   const ask = async (name: string, lease = world.lease) =>
     await sayAndRead(await world.tunnel(name, 443, { lease }), request(name, 443, '/'))
   expect(await ask('known.example.com')).toContain('upstream_unreachable')
-  for (const index of [0, 1]) expect(await ask(hanging(index))).toContain('name_unresolved')
+  for (const index of [0, 1]) expect(await ask(hanging(index))).toContain('name_lookup_failed')
   const third = await ask(hanging(2))
   expect(third).toMatch(/^HTTP\/1\.1 429 [\s\S]*too_many_requests/)
   expect(third).toMatch(/retry-after: 1/i)
@@ -279,12 +279,12 @@ test('row 38: one person’s look-ups that hang are few, and hold up neither ano
   expect(await ask('known.example.com')).toContain('upstream_unreachable')
   expect(await ask('fresh.example.com', bob.lease)).toContain('upstream_unreachable')
   // With everybody's places taken, even by threads that nobody waits for any more, the proxy says so at once.
-  expect(await ask(hanging(3), bob.lease)).toContain('name_unresolved')
+  expect(await ask(hanging(3), bob.lease)).toContain('name_lookup_failed')
   const full = await ask(hanging(2), bob.lease)
   expect(full).toMatch(/^HTTP\/1\.1 503 [\s\S]*proxy_overloaded/)
   expect(full).toMatch(/retry-after: 1/i)
   names.answer(hanging(0), [])
-  expect(await ask(hanging(2), bob.lease)).toContain('name_unresolved')
+  expect(await ask(hanging(2), bob.lease)).toContain('name_lookup_failed')
   expect(names.asked.toSorted()).toEqual(
     [hanging(0), hanging(1), hanging(2), hanging(3), 'fresh.example.com', 'known.example.com'].toSorted(),
   )
