@@ -185,7 +185,7 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   })
 
   // So that the first tunnel to each host need not wait for it; a request loads them too.
-  await Promise.resolve(rules.at(0)).catch((err: unknown) => log.warn({ err }, 'rules could not be read yet'))
+  await Promise.resolve(rules.at(0)).catch(() => undefined)
   await prepared
 
   const servers: Server[] = []

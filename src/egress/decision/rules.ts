@@ -1,5 +1,5 @@
 import { type EgressRule, type MintedSpecs, sourceSpec } from '../../catalog/index.ts'
-import { AppError, type Log } from '../../core/index.ts'
+import { AppError, createTrouble, type Log } from '../../core/index.ts'
 import { configuredSources, type Store } from '../../store/index.ts'
 import { stubRules } from '../secrets/mint/stub.ts'
 import type { SourceRules } from './warn.ts'
@@ -30,6 +30,11 @@ export function createRuleLoader(options: {
   /** At once where what was read is new enough. */
   at(version: number): RuleBook | Promise<RuleBook>
 } {
+  const trouble = createTrouble(options.log, {
+    fails: 'egress rules cannot be read',
+    lasts: 'egress rules still cannot be read',
+    over: 'egress rules can be read again',
+  })
   let book: RuleBook | undefined
   let loading: Promise<RuleBook> | undefined
 
@@ -67,7 +72,9 @@ export function createRuleLoader(options: {
         }
         // One that began before the question may have missed what the question knows: it is read once more.
         if (loaded.version < version && reading !== underWay) throw new Error('the catalog went backwards')
+        trouble.over('rules')
       } catch (cause) {
+        trouble.happened('rules', cause)
         throw new AppError('unavailable', 'egress rules cannot be read', { cause })
       }
     }

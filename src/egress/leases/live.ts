@@ -1,4 +1,4 @@
-import type { Log } from '../../core/index.ts'
+import { type Log, toAppError } from '../../core/index.ts'
 import type { LeaseFacts } from '../../store/index.ts'
 import { type RuleBook, rulesOf } from '../decision/rules.ts'
 import type { SourceRules } from '../decision/warn.ts'
@@ -85,9 +85,10 @@ export function createLive(options: {
         if (byDigest.has(digest)) options.log.info({ tunnels: byDigest.get(digest)?.size }, 'lease withdrawn')
         endAllOf(digest)
       } else if (warned.has(digest) || isOlder(digest, facts)) {
-        judgeAgain(digest, facts).catch((err: unknown) =>
-          options.log.warn({ err }, 'rules could not be read'),
-        )
+        judgeAgain(digest, facts).catch((err: unknown) => {
+          if (toAppError(err).code !== 'unavailable')
+            options.log.error({ err }, 'what is under way could not be judged again')
+        })
       }
     },
     close() {

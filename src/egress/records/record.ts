@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AuditEvent, EgressOutcome, Log } from '../../core/index.ts'
+import { type AuditEvent, createTrouble, type EgressOutcome, type Log } from '../../core/index.ts'
 import { copyEvents, type Store, type WrittenEvent } from '../../store/index.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
@@ -64,6 +64,11 @@ export function createRecorder(options: {
   maxQueuedPerPrincipal: number
 }): Recorder {
   const { log } = options
+  const trouble = createTrouble(log, {
+    fails: 'records could not be written',
+    lasts: 'records still cannot be written',
+    over: 'records can be written again',
+  })
   let queue: Entry[] = []
   /** Records that wait, by person. */
   const waiting = new Map<string, number>()
@@ -139,9 +144,10 @@ export function createRecorder(options: {
       for (;;) {
         try {
           await copyEvents(options.store.pool, partsOf(made))
+          trouble.over('records')
           break
         } catch (err) {
-          log.warn({ err, records: writing.length }, 'records could not be written')
+          trouble.happened('records', err)
           if (abandoned) throw err
           await sleep(pause)
           pause = Math.min(pause * 2, 1_000)

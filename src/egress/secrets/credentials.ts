@@ -6,7 +6,7 @@ import {
   parseSlot,
   slotsOverlap,
 } from '../../catalog/index.ts'
-import { AppError, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
+import { AppError, createTrouble, type Log, type PrincipalId, type Secret } from '../../core/index.ts'
 import { type CredentialRow, credentialsFor, type Store } from '../../store/index.ts'
 import { type OpeningKey, placeholderFor } from '../../vault/index.ts'
 import type { Arms } from './arrange.ts'
@@ -66,14 +66,27 @@ export function createCredentials(options: {
   const underWay = createUnderWay({ ...options, valueOf, compile })
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
+  const trouble = createTrouble(options.log, {
+    fails: 'credentials cannot be read, and what needs one is not let out',
+    lasts: 'credentials still cannot be read',
+    over: 'credentials can be read again',
+  })
+
   const keptFor = ({ names, key }: Needs, principalId: PrincipalId): Kept => {
     const whose = `${principalId} ${key}`
     let entry = kept.get(whose)
     if (entry === undefined) {
-      const rows = credentialsFor(options.store.db, { names, principalId }).catch((cause: unknown) => {
-        kept.delete(whose)
-        throw new AppError('unavailable', 'credentials cannot be read', { cause })
-      })
+      const rows = credentialsFor(options.store.db, { names, principalId }).then(
+        (read) => {
+          trouble.over('credentials')
+          return read
+        },
+        (cause: unknown) => {
+          kept.delete(whose)
+          trouble.happened('credentials', cause)
+          throw new AppError('unavailable', 'credentials cannot be read', { cause })
+        },
+      )
       entry = { rows, readAt: performance.now(), armed: new Map() }
       kept.set(whose, entry)
     }

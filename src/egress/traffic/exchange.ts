@@ -99,8 +99,9 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
         held?.release()
       }
     } catch (err) {
+      if (toAppError(err).code === 'unavailable') return await refuse('leases_unavailable', 'proxy')
       deps.log.error({ err, sourceId: identity.sourceId }, 'egress request failed')
-      await refuse(toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed', 'proxy')
+      await refuse('proxy_failed', 'proxy')
     } finally {
       place()
     }

@@ -73,8 +73,8 @@ export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): S
       const socket = stream as Socket
       socket.on('error', () => socket.destroy())
       connect(req, socket, head).catch((err: unknown) => {
-        deps.log.error({ err }, 'tunnel failed')
         const reason = toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed'
+        if (reason === 'proxy_failed') deps.log.error({ err }, 'tunnel failed')
         const denial = deps.denier.denyUnrecorded(reason)
         if (socket.bytesWritten > 0 || owesAnswer(socket)) endOwing(socket)
         else endSaying(socket, connectDenial(denial, askedRaw(saidBy(req), 'https')))

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
-import { AppError, type Log, newId, type Secret } from '../../../core/index.ts'
+import { AppError, createTrouble, type Log, newId, type Secret } from '../../../core/index.ts'
 import { credentialById, type MintClaim, type Store, takeMintClaim } from '../../../store/index.ts'
 import { type OpeningKey, openCredential } from '../../../vault/index.ts'
 import { askEndpoint, type EndpointDeps } from './endpoint.ts'
@@ -67,6 +67,11 @@ const backoffMs = {
 export function createMint(options: MintOptions): Mint {
   const { store, endpoint, log } = options
   const tokens = createMintedTokens({ store, opening: options.opening, maxAgeMs: options.maxAgeMs, log })
+  const trouble = createTrouble(log, {
+    fails: 'minted tokens cannot be read',
+    lasts: 'minted tokens still cannot be read',
+    over: 'minted tokens can be read again',
+  })
   const flights = new Map<string, Promise<Minted>>()
   const failed = new LRUCache<string, MintFailure>({ max: 2_000 })
   const holdMs = endpoint.timeoutMs * claimFactor
@@ -166,10 +171,16 @@ export function createMint(options: MintOptions): Mint {
     }
   }
 
-  const search = (sought: Sought) =>
-    tokens.search(sought).catch((cause: unknown) => {
+  const search = async (sought: Sought) => {
+    try {
+      const found = await tokens.search(sought)
+      trouble.over('minted tokens')
+      return found
+    } catch (cause) {
+      trouble.happened('minted tokens', cause)
       throw new AppError('unavailable', 'minted tokens cannot be read', { cause })
-    })
+    }
+  }
 
   const start = (id: string, order: MintOrder): Promise<Minted> => {
     const flight = fly(soughtBy(order), order)
