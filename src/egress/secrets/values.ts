@@ -52,7 +52,7 @@ export interface Values {
     reading: Reading,
     wanted: boolean,
   ) => Promise<Value | 'credential_unreadable' | MintFailure | undefined>
-  /** Opens a stored one; throws `internal` when this proxy does not hold its key. */
+  /** Opens a stored one; throws `internal` when this proxy does not hold its key, and has told the log. */
   openRow: (row: CredentialRow) => Promise<Secret>
 }
 
@@ -69,9 +69,14 @@ export function createValues(options: {
     const key = `${row.name} ${row.scope} ${row.scopeId} ${row.sealed}`
     const kept = opened.get(key)
     if (kept !== undefined) return kept
-    const secret = await openCredential(options.keys, row)
-    opened.set(key, secret)
-    return secret
+    try {
+      const secret = await openCredential(options.keys, row)
+      opened.set(key, secret)
+      return secret
+    } catch (err) {
+      options.log.error({ err, credential: row.name }, 'credential cannot be opened')
+      throw err
+    }
   }
 
   async function stored(
@@ -86,8 +91,7 @@ export function createValues(options: {
       return isKeyPem(secret.reveal())
         ? 'credential_unreadable'
         : { secret, key: row.sealed, former: [], token: undefined }
-    } catch (err) {
-      options.log.error({ err, credential: row.name }, 'credential cannot be opened')
+    } catch {
       return 'credential_unreadable'
     }
   }
