@@ -11,7 +11,7 @@ import { createLive, type Live } from './leases/live.ts'
 import type { Metrics } from './records/metrics.ts'
 import type { Recorder } from './records/record.ts'
 import type { Credentials } from './secrets/credentials.ts'
-import { createDenier } from './traffic/deny.ts'
+import { createDenier, type Denier } from './traffic/deny.ts'
 import { createExchange } from './traffic/exchange.ts'
 import { createFront } from './traffic/front.ts'
 import { createBodyHold } from './traffic/held.ts'
@@ -44,6 +44,7 @@ export interface Parts {
 /** Puts together everything between a sandbox's connection and an upstream's. */
 export function assemble(parts: Parts): {
   front: ReturnType<typeof createFront>
+  denier: Denier
   live: Live
   upstream: Upstream
 } {
@@ -84,5 +85,5 @@ export function assemble(parts: Parts): {
       idleMs: limits.idleTimeoutMs,
     }),
   })
-  return { front, live, upstream }
+  return { front, denier, live, upstream }
 }

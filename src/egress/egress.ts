@@ -109,10 +109,8 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     now,
     log,
   })
-  stack.defer(() => mint.close())
   const credentials = createCredentials({ store, keys: keys.opening, mint, maxAgeMs, log })
-  stack.defer(() => credentials.close())
-  const { front, live, upstream } = assemble({
+  const { front, denier, live, upstream } = assemble({
     leases,
     rulesAt: (version) => rules.at(version),
     credentials,
@@ -129,6 +127,9 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     now,
     log,
   })
+  stack.defer(() => denier.close(2_000))
+  stack.defer(() => credentials.close())
+  stack.defer(() => mint.close())
   stack.defer(() => upstream.close())
   stack.defer(() => front.close())
   const replica = { id: newId('rep'), kind: 'egress', host: hostname() } as const

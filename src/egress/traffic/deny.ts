@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { CallId, Log } from '../../core/index.ts'
 import { createMeter } from '../bounds/limits.ts'
@@ -45,6 +46,8 @@ export interface Denier {
    * `source` is whose tunnel it was, where that is known.
    */
   denyUnrecorded(reason: keyof typeof unrecorded, source?: string): Denial
+  /** Records what was refused before, after `graceMs` without the calls that it would be joined to. */
+  close(graceMs: number): Promise<void>
 }
 
 /** Each with what decided. */
@@ -84,6 +87,8 @@ export function createDenier(options: {
     people.set(principalId, meter)
     return meter
   }
+  /** Refusals whose calls are being looked for. */
+  const underWay = new Set<(callIds: CallId[]) => Promise<void>>()
   const place = (asked: Asked) => (asked.port === 0 ? asked.host : `${bracketed(asked.host)}:${asked.port}`)
   return {
     deny(identity, asked, reason, rule, retryAfterSeconds) {
@@ -101,24 +106,22 @@ export function createDenier(options: {
       if (suppressed === undefined) return { ...denial, told: Promise.resolve() }
       const counted = suppressed === 0 ? {} : { suppressed }
       const data = { ...factsOf(identity, asked, rule), reason, ...counted }
+      const record = async (callIds: CallId[]) => {
+        if (!underWay.delete(record)) return
+        const telling = tellOnce(callIds, denialSentence(denial, toldAs(asked)))
+        const [only] = callIds
+        const joined = callIds.length === 1 && only !== undefined ? { callId: only } : {}
+        options.recorder.denied({ kind: 'egress.denied', principalId, ...joined, data: { ...data, callIds } })
+        await telling
+      }
+      underWay.add(record)
       const telling = options.leases
         .look(identity.secretSha256)
         .then(
           (facts) => facts?.callIds ?? [],
           () => [],
         )
-        .then(async (callIds) => {
-          const telling = tellOnce(callIds, denialSentence(denial, toldAs(asked)))
-          const [only] = callIds
-          const joined = callIds.length === 1 && only !== undefined ? { callId: only } : {}
-          options.recorder.denied({
-            kind: 'egress.denied',
-            principalId,
-            ...joined,
-            data: { ...data, callIds },
-          })
-          await telling
-        })
+        .then(record)
         .catch((err: unknown) => options.log.error({ err, reason }, 'a refusal could not be recorded'))
       return { ...denial, told: atMost(telling, tellMs) }
     },
@@ -144,6 +147,11 @@ export function createDenier(options: {
       options.metrics.denied(source, reason)
       const rule = unrecorded[reason]
       return { status: denialStatus(reason), reason, rule, host: '', source: source ?? '' }
+    },
+    async close(graceMs) {
+      const deadline = performance.now() + graceMs
+      while (underWay.size > 0 && performance.now() < deadline) await sleep(20)
+      await Promise.all([...underWay].map((record) => record([])))
     },
   }
 }
