@@ -4,7 +4,7 @@ import { createCrowd } from './bounds/crowd.ts'
 import { createLimit } from './bounds/limits.ts'
 import type { Guard } from './decision/guard.ts'
 import { createJudge } from './decision/judge.ts'
-import type { RuleBook } from './decision/rules.ts'
+import type { RulesAt } from './decision/rules.ts'
 import type { Leaves } from './keys/certificates.ts'
 import type { Leases } from './leases/leases.ts'
 import { createLive, type Live } from './leases/live.ts'
@@ -27,7 +27,7 @@ const heldBytes = 256 * 1024 * 1024
 /** Whom a proxy knows, what it may let out to where, and where that is written down. */
 export interface Parts {
   leases: Leases
-  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
+  rulesAt: RulesAt
   credentials: Credentials
   guard: Guard
   leaves: Leaves

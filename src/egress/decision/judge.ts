@@ -6,7 +6,7 @@ import type { Credentials } from '../secrets/credentials.ts'
 import type { DecisionReason } from './decide.ts'
 import type { DenialReason } from './denial.ts'
 import type { Guard } from './guard.ts'
-import { type RuleBook, rulesOf } from './rules.ts'
+import { type RulesAt, rulesOf } from './rules.ts'
 import { decideRequest } from './warn.ts'
 
 /** Everything that was decided about a request before anything is dialled. */
@@ -26,7 +26,7 @@ export type Verdict =
 
 /** Decides, opens what is to be injected, and judges where the host leads, in that order; nothing is sent. */
 export function createJudge(options: {
-  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
+  rulesAt: RulesAt
   credentials: Credentials
   guard: Guard
   now: () => number

@@ -17,6 +17,9 @@ export interface RuleBook {
   hosts: readonly string[]
 }
 
+/** The rules as of this version or a newer one, at once where they were read already. Rejects with `unavailable`. */
+export type RulesAt = (version: number) => RuleBook | Promise<RuleBook>
+
 /**
  * Reads the rules of every source anew whenever a newer version is asked for, once however many ask. A source
  * whose configuration does not parse has no rules, so that nothing it sends goes out.
@@ -26,10 +29,7 @@ export function createRuleLoader(options: {
   log: Log
   /** Told of every reading, once. */
   loaded: (book: RuleBook) => void
-}): {
-  /** At once where what was read is new enough. */
-  at(version: number): RuleBook | Promise<RuleBook>
-} {
+}): { at: RulesAt } {
   const trouble = createTrouble(options.log, {
     fails: 'egress rules cannot be read',
     lasts: 'egress rules still cannot be read',

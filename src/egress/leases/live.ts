@@ -1,6 +1,6 @@
 import { type Log, toAppError } from '../../core/index.ts'
 import type { LeaseFacts } from '../../store/index.ts'
-import { type RuleBook, rulesOf } from '../decision/rules.ts'
+import { type RulesAt, rulesOf } from '../decision/rules.ts'
 import type { SourceRules } from '../decision/warn.ts'
 import type { Identity } from './leases.ts'
 
@@ -25,11 +25,7 @@ export interface Live {
   readonly size: number
 }
 
-export function createLive(options: {
-  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
-  now: () => number
-  log: Log
-}): Live {
+export function createLive(options: { rulesAt: RulesAt; now: () => number; log: Log }): Live {
   const byDigest = new Map<string, Set<LiveEntry>>()
   const judged = new Map<string, number>()
   /** Those on which something may run that warn mode alone lets out. */

@@ -5,7 +5,7 @@ import { type Allowance, headBytes } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
-import { type RuleBook, rulesOf } from '../decision/rules.ts'
+import { type RuleBook, type RulesAt, rulesOf } from '../decision/rules.ts'
 import { decideConnect } from '../decision/warn.ts'
 import { endOwing, owesAnswer } from '../inbound/due-answers.ts'
 import { headOf } from '../inbound/http1.ts'
@@ -27,7 +27,7 @@ import { openTunnel } from './tunnel.ts'
 export interface ConnectDeps {
   leases: Leases
   denier: Denier
-  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
+  rulesAt: RulesAt
   leaves: Leaves
   tunnels: Limit
   allowance: Allowance

@@ -4,7 +4,7 @@ import { type Log, toAppError } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
-import type { RuleBook } from '../decision/rules.ts'
+import type { RulesAt } from '../decision/rules.ts'
 import { endOwing, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound } from '../inbound/http1.ts'
 import { endSaying } from '../inbound/last-words.ts'
@@ -27,7 +27,7 @@ import { bytesRefusal, makeServer, refuseBytes, saidBy } from './server.ts'
 export interface FrontDeps {
   leases: Leases
   denier: Denier
-  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
+  rulesAt: RulesAt
   leaves: Leaves
   tunnels: Limit
   allowance: Allowance

@@ -4,7 +4,7 @@ import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Guard } from '../decision/guard.ts'
-import { type RuleBook, rulesOf } from '../decision/rules.ts'
+import { type RulesAt, rulesOf } from '../decision/rules.ts'
 import { decideConnect, type SourceRules } from '../decision/warn.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Live } from '../leases/live.ts'
@@ -19,7 +19,7 @@ import { join, through } from './join.ts'
 
 export interface PassThroughDeps {
   leases: Leases
-  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
+  rulesAt: RulesAt
   guard: Guard
   recorder: Recorder
   allowance: Allowance

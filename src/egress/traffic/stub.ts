@@ -1,4 +1,4 @@
-import type { RuleBook } from '../decision/rules.ts'
+import type { RulesAt } from '../decision/rules.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
@@ -17,7 +17,7 @@ export interface Stubs {
 const maxRequestBytes = 64 * 1024
 
 export function createStubs(options: {
-  rulesAt: (version: number) => RuleBook | Promise<RuleBook>
+  rulesAt: RulesAt
   recorder: Recorder
   hold: BodyHold
   now: () => number
