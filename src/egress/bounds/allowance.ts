@@ -1,4 +1,5 @@
 import { createBudget, type Spent } from './budget.ts'
+import { limitReason } from './limits.ts'
 
 export interface Overspent {
   reason: 'request_rate_exceeded' | 'sent_bytes_exceeded' | 'proxy_overloaded'
@@ -37,7 +38,7 @@ export function createAllowance(options: {
     spent === undefined
       ? undefined
       : {
-          reason: spent.by === 'principal' ? own : 'proxy_overloaded',
+          reason: limitReason(spent.by, own),
           retryAfterSeconds: spent.waitSeconds,
         }
   const send = (principalId: string, bytes: number) =>

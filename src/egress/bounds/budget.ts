@@ -1,8 +1,9 @@
 import { LRUCache } from 'lru-cache'
+import type { Full } from './limits.ts'
 
 /** Who has used up what they may, and when a little of it will be back. */
 export interface Spent {
-  by: 'principal' | 'total'
+  by: Full
   waitSeconds: number
 }
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { createLimit } from './limits.ts'
+import { createLimit, type Full } from './limits.ts'
 
 /**
  * Who holds the proxy's connections. Everybody shares one door, and whoever connects has no name before a lease was
@@ -11,7 +11,7 @@ export interface Crowd {
   /** A whole head has come: it is no longer among the silent. */
   spoke(socket: Socket): void
   /** It is this person's until it closes; or who is at the limit, and then it should be closed. Again: nothing. */
-  named(socket: Socket, principalId: string): 'principal' | 'total' | undefined
+  named(socket: Socket, principalId: string): Full | undefined
 }
 
 export function createCrowd(limits: { nameless: number; perPrincipal: number; total: number }): Crowd {

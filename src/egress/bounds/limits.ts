@@ -1,7 +1,15 @@
+/** Who is at a limit: one person, or everybody together. */
+export type Full = 'principal' | 'total'
+
 /** Counts what is in use, by principal and in all. */
 export interface Limit {
   /** A place, given back by calling it once or more; or who is at the limit. */
-  take(principalId: string): (() => void) | 'principal' | 'total'
+  take(principalId: string): (() => void) | Full
+}
+
+/** What a refusal calls that: `own` is the person's reason, everybody's is the same for all limits. */
+export function limitReason<Own extends string>(full: Full, own: Own): Own | 'proxy_overloaded' {
+  return full === 'principal' ? own : 'proxy_overloaded'
 }
 
 export function createLimit(options: { perPrincipal: number; total: number }): Limit {

@@ -12,7 +12,7 @@ import {
   type Surroundings,
 } from '../../catalog/index.ts'
 import type { Log } from '../../core/index.ts'
-import { createMeter } from '../bounds/limits.ts'
+import { createMeter, limitReason } from '../bounds/limits.ts'
 import { type Destination } from '../request/tuple.ts'
 import type { DenialReason } from './denial.ts'
 import { createLookUps } from './look-ups.ts'
@@ -136,8 +136,7 @@ export function createGuard(options: {
       if (isIP(host) !== 0) return judge([host])
       const verdict = look.find(host, principalId)
       if (typeof verdict === 'object') return verdict
-      const reason = verdict === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
-      return { ok: false, by: 'limit', reason }
+      return { ok: false, by: 'limit', reason: limitReason(verdict, 'too_many_requests') }
     },
     get overdueLookUps() {
       return look.overdue

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache'
-import { createLimit } from '../bounds/limits.ts'
+import { createLimit, type Full } from '../bounds/limits.ts'
 
 export interface LookUps<Answer> {
   /** What comes of a name, at once where that is known; or who has as many look-ups under way as they may. */
-  find(host: string, principalId: string): Answer | 'principal' | 'total' | Promise<Answer>
+  find(host: string, principalId: string): Answer | Full | Promise<Answer>
   /** Look-ups that nobody waits for any more, and that hold their places until the resolver gives up. */
   readonly overdue: number
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Log } from '../../core/index.ts'
 import { type Allowance, headBytes } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
-import type { Limit } from '../bounds/limits.ts'
+import { type Limit, limitReason } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import { type RuleBook, type RulesAt, rulesOf } from '../decision/rules.ts'
 import { decideConnect } from '../decision/warn.ts'
@@ -68,7 +68,7 @@ export function createConnectHandler(
     const over = deps.allowance.begin(identity.principalId, headBytes(head))
     if (over !== undefined) return await refuse(over.reason, 'limit', over.retryAfterSeconds)
     const full = deps.crowd.named(socket, identity.principalId)
-    if (full !== undefined) return await refuse(fullReason(full), 'limit')
+    if (full !== undefined) return await refuse(limitReason(full, 'too_many_tunnels'), 'limit')
     if (!canonical.ok) return await refuse(canonical.reason, 'request')
     if (behind) return await refuse('tunnel_behind_request', 'request')
     if (early.length > 0) return await refuse('tunnel_early_data', 'request')
@@ -76,7 +76,7 @@ export function createConnectHandler(
     const decision = decideConnect(canonical.destination, rulesOf(book, identity.sourceId, deps.now()))
     if (!decision.allow) return await refuse(decision.reason, decision.rule)
     const place = deps.tunnels.take(identity.principalId)
-    if (typeof place === 'string') return await refuse(fullReason(place), 'limit')
+    if (typeof place === 'string') return await refuse(limitReason(place, 'too_many_tunnels'), 'limit')
     const { destination } = canonical
     const { rule, matched } = decision
     const warned = decision.wouldDeny !== undefined
@@ -130,8 +130,4 @@ async function open(
     place()
     throw err
   }
-}
-
-function fullReason(full: 'principal' | 'total'): DenialReason {
-  return full === 'principal' ? 'too_many_tunnels' : 'proxy_overloaded'
 }

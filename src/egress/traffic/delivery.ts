@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
-import type { Limit } from '../bounds/limits.ts'
+import { type Limit, limitReason } from '../bounds/limits.ts'
 import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import { decideRequest } from '../decision/warn.ts'
@@ -185,8 +185,7 @@ export class Delivery implements UpstreamEvents {
     if (reason !== undefined) return this.#fail(reason)
     if (forms !== undefined && !answer.headOnly && codingOf(answer.rawHeaders) !== 'none') {
       const place = this.#deps.decoders.take(this.#asked.identity.principalId)
-      if (typeof place === 'string')
-        return this.#fail(place === 'principal' ? 'too_many_requests' : 'proxy_overloaded')
+      if (typeof place === 'string') return this.#fail(limitReason(place, 'too_many_requests'))
       this.#undecode = place
     }
     passAnswer({

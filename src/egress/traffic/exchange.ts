@@ -1,6 +1,6 @@
 import { type Log, toAppError } from '../../core/index.ts'
 import { headBytes } from '../bounds/allowance.ts'
-import type { Limit } from '../bounds/limits.ts'
+import { type Limit, limitReason } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import type { Inbound } from '../inbound/inbound.ts'
@@ -71,8 +71,7 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
     if (over !== undefined) return await refuse(over.reason, 'limit', over.retryAfterSeconds)
     if (!canonical.ok) return await refuse(canonical.reason, 'request')
     const place = deps.requests.take(identity.principalId)
-    if (place === 'principal') return await refuse('too_many_requests', 'limit')
-    if (place === 'total') return await refuse('proxy_overloaded', 'limit')
+    if (typeof place === 'string') return await refuse(limitReason(place, 'too_many_requests'), 'limit')
     try {
       if (!deps.recorder.healthy(identity.principalId)) return await refuse('records_unavailable', 'record')
       const { tuple } = canonical

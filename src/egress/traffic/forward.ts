@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Crowd } from '../bounds/crowd.ts'
+import { limitReason } from '../bounds/limits.ts'
 import { headOf } from '../inbound/http1.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Leases } from '../leases/leases.ts'
@@ -29,8 +30,7 @@ export function createForwardHandler(deps: {
     const full = deps.crowd.named(req.socket, identity.principalId)
     if (full !== undefined) {
       const asked = askedRaw(inbound, 'http')
-      const reason = full === 'principal' ? 'too_many_requests' : 'proxy_overloaded'
-      const refusal = deps.denier.deny(identity, asked, reason, 'limit')
+      const refusal = deps.denier.deny(identity, asked, limitReason(full, 'too_many_requests'), 'limit')
       await refusal.told
       return answerDenial(inbound, refusal, asked, true)
     }
