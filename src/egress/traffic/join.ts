@@ -12,6 +12,16 @@ const endings = {
 } as const
 export type Ending = keyof typeof endings
 
+/** Thrown by what is done to the bytes of a side: it means this, and both end. */
+export class EndWith<Failure extends string> extends Error {
+  readonly failure: Failure
+
+  constructor(failure: Failure) {
+    super(failure)
+    this.failure = failure
+  }
+}
+
 /**
  * Joins two connections through what is done to the bytes of each, until either ends, breaks or nothing has passed for
  * `idleMs`: for want of a client that reads, or of an upstream. `ended` is told once: null where `complete` says that it
@@ -24,7 +34,7 @@ export function join<Failure extends string>(options: {
   inward: Transform
   idleMs: number
   complete: (ending: Ending) => boolean
-  /** What an error of one of the two transforms means. */
+  /** What any other error of one of the two transforms means. */
   broken: (error: Error, side: 'client' | 'upstream') => Failure
   ended: (failure: Failure | 'client_closed' | 'upstream_failed' | 'upstream_timeout' | null) => void
 }): { end(failure: Failure): void } {
@@ -44,8 +54,10 @@ export function join<Failure extends string>(options: {
     } else client.destroy()
     options.ended(failure)
   }
-  outward.on('error', (error) => end(broken(error, 'client')))
-  inward.on('error', (error) => end(broken(error, 'upstream')))
+  const endFor = (error: Error, side: 'client' | 'upstream') =>
+    end(error instanceof EndWith ? (error.failure as Failure) : broken(error, side))
+  outward.on('error', (error) => endFor(error, 'client'))
+  inward.on('error', (error) => endFor(error, 'upstream'))
   const endAs = (ending: Ending) => end(complete(ending) ? null : endings[ending])
   upstream.on('error', () => endAs('upstream_broken'))
   client.on('error', () => endAs('client_gone'))

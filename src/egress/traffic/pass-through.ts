@@ -15,7 +15,7 @@ import type { Connect } from '../upstream/connection.ts'
 import { failureCode, upstreamFailure } from '../upstream/error.ts'
 import { type Asked, factsOf } from './asked.ts'
 import type { Denier } from './deny.ts'
-import { join, through } from './join.ts'
+import { EndWith, join, through } from './join.ts'
 
 export interface PassThroughDeps {
   leases: Leases
@@ -138,7 +138,7 @@ async function passBytes(
   const outward = through((chunk, push) => {
     passed.out += chunk.length
     const over = deps.allowance.send(identity.principalId, chunk.length)
-    if (over !== undefined) throw new OverspentError(over.reason)
+    if (over !== undefined) throw new EndWith<DenialReason>(over.reason)
     push(chunk)
   })
   const inward = through((chunk, push) => {
@@ -153,7 +153,7 @@ async function passBytes(
     idleMs: deps.idleMs,
     // Who may close when is for the two of them to know; a server that means it does not reset.
     complete: (ending) => ending !== 'upstream_broken',
-    broken: (error) => (error instanceof OverspentError ? error.reason : 'proxy_failed'),
+    broken: () => 'proxy_failed',
     ended: finish,
   })
   end = (failure) => joined.end(failure)
@@ -165,15 +165,6 @@ interface Standing {
   /** What the client has sent so far. */
   hello: Buffer
   record: OpenRecord
-}
-
-class OverspentError extends Error {
-  readonly reason: DenialReason
-
-  constructor(reason: DenialReason) {
-    super(reason)
-    this.reason = reason
-  }
 }
 
 /** What a client sends first, once it is whole and names `host`; or why it is let no further. */
