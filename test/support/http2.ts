@@ -163,12 +163,16 @@ export function headerBlock(fields: [string, string][]): Buffer {
   return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]))
 }
 
-/** The types of the frames that a peer has sent, as they come, with stream and payload. */
+/** The types of the frames that a peer has sent, as they come, with stream and payload; a client's preface is no frame. */
 export function readFrames(socket: TLSSocket): { type: number; stream: number; payload: Buffer }[] {
   const frames: { type: number; stream: number; payload: Buffer }[] = []
   let rest: Buffer = Buffer.alloc(0)
   socket.on('data', (chunk: Buffer) => {
     rest = Buffer.concat([rest, chunk])
+    if (frames.length === 0 && rest.toString('latin1', 0, 3) === 'PRI') {
+      if (rest.length < 24) return
+      rest = rest.subarray(24)
+    }
     while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
       const length = rest.readUIntBE(0, 3)
       frames.push({

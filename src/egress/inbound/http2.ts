@@ -11,7 +11,7 @@ export class Http2Inbound implements Inbound {
   readonly claimedHost: string
   readonly rawHeaders: readonly string[]
   readonly content: Inbound['content']
-  readonly answer: InboundAnswer
+  readonly answer: Http2Answer
   readonly #stream: ServerHttp2Stream
   #trailers: readonly string[] = []
 
@@ -52,6 +52,11 @@ class Http2Answer implements InboundAnswer {
   #trailers: readonly string[] = []
   #cut = false
 
+  /** Whether it was cut off here, and not taken back by the client. */
+  get wasCut(): boolean {
+    return this.#cut
+  }
+
   constructor(stream: ServerHttp2Stream, requestComplete: () => boolean) {
     this.sink = stream
     this.#requestComplete = requestComplete
@@ -87,14 +92,24 @@ class Http2Answer implements InboundAnswer {
 
   end(trailers: readonly string[], last?: Buffer): void {
     this.#trailers = trailers
-    // RFC 9113 section 8.1: the rest of the request is not needed, and that is no error.
-    const leaveRest = () => {
-      if (!this.#requestComplete()) this.sink.close(constants.NGHTTP2_NO_ERROR)
-    }
-    if (this.sink.writableFinished) leaveRest()
-    else this.sink.once('finish', leaveRest)
+    if (this.sink.writableFinished) this.#leaveRest()
+    else this.sink.once('finish', () => this.#leaveRest())
     if (last === undefined) this.sink.end()
     else this.sink.end(last)
+  }
+
+  /**
+   * RFC 9113 section 8.1: the rest of the request is not needed, and that is no error. What of it is here already would
+   * be kept, and counted as the session's memory, for as long as somebody may still read it.
+   */
+  #leaveRest(): void {
+    if (this.#requestComplete()) return
+    // Not while Node reads from the connection: it would keep the reset back until it next writes.
+    setImmediate(() => {
+      if (this.#requestComplete()) return
+      this.sink.close(constants.NGHTTP2_NO_ERROR)
+      this.sink.destroy()
+    })
   }
 
   abort(): void {

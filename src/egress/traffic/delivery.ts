@@ -111,9 +111,7 @@ export class Delivery implements UpstreamEvents {
       allowed: (known) => decideRequest(tuple, known).allow,
       end: () => this.#revoke(),
     })
-    inbound.answer.onClosed((whole) => {
-      if (!whole) this.#finish('client_closed')
-    })
+    inbound.answer.onClosed((whole) => this.#finish(whole ? null : 'client_closed'))
     const place = {
       secure: tuple.scheme === 'https',
       host: tuple.host,
@@ -258,6 +256,7 @@ export class Delivery implements UpstreamEvents {
   }
 
   timedOut(): void {
+    if (this.#over) return
     const { answer } = this.#asked.inbound
     if (!answer.sink.writableNeedDrain) return this.#fail('upstream_timeout')
     // It was made to wait, for a client that does not read.
@@ -310,7 +309,8 @@ export class Delivery implements UpstreamEvents {
       ...(this.#frames === undefined ? {} : { frames: this.#frames }),
       failure,
     })
-    if (failure !== null || !this.#asked.inbound.complete()) this.#sent?.abort()
+    // Who has answered whole need not read the rest of the request, and may never do.
+    this.#sent?.abort()
     this.#done.resolve()
   }
 }

@@ -46,6 +46,7 @@ export function serveHttp2(deps: InnerDeps & { heads: HeadWatch }, tunnel: Tunne
   secured.emit('secureConnect')
   const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
   let refused = false
+  let saidGoodbye = false
   const refuse = (reason: 'http2_abuse' | 'head_timeout') => {
     if (!refused) deps.denier.deny(tunnel.identity, asked, reason, 'tunnel')
     refused = true
@@ -54,11 +55,15 @@ export function serveHttp2(deps: InnerDeps & { heads: HeadWatch }, tunnel: Tunne
   deps.heads.watch(session, () => refuse('head_timeout'))
   const idleMs = clientIdleMs(deps.limits)
   session.setTimeout(idleMs, () => tunnel.end())
-  // Node gives up a session for a breach of the protocol or of the bounds; a client that just goes is none.
+  // Node gives up a session for a breach of the protocol or of the bounds; a client that just goes is none, nor is one
+  // that says so with an error of its own.
   session.on('error', (err) => {
-    if ((err as NodeJS.ErrnoException).code?.startsWith('ERR_HTTP2_') === true) refuse('http2_abuse')
+    const { code } = err as NodeJS.ErrnoException
+    if (code?.startsWith('ERR_HTTP2_') === true && !(code === 'ERR_HTTP2_SESSION_ERROR' && saidGoodbye))
+      refuse('http2_abuse')
     else tunnel.end()
   })
+  session.once('goaway', () => (saidGoodbye = true))
   session.on('close', () => tunnel.end())
   // The proxy's connections may be half open, which a session does not look at: nobody would notice a client that went.
   secured.once('end', () => tunnel.end())
@@ -66,10 +71,13 @@ export function serveHttp2(deps: InnerDeps & { heads: HeadWatch }, tunnel: Tunne
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
     stream.on('error', () => undefined)
     stream.setTimeout(idleMs, () => stream.close(constants.NGHTTP2_CANCEL))
+    let inbound: Http2Inbound | undefined
     stream.once('aborted', () => {
+      // What was cut off here is not the client's doing, nor what ends with its connection.
+      if (secured.destroyed || session.destroyed || inbound?.answer.wasCut === true) return
       if (!taken()) refuse('http2_abuse')
     })
-    serveStream(deps, tunnel, stream, { flags, raw })
+    inbound = serveStream(deps, tunnel, stream, { flags, raw })
   }
   session.on(
     'stream',
@@ -82,20 +90,19 @@ function serveStream(
   tunnel: Tunnel,
   stream: ServerHttp2Stream,
   { flags, raw }: { flags: number; raw: string[] },
-): void {
+): Http2Inbound | undefined {
   // Until the client has acknowledged the setting, Node takes twice as much.
   if (listSize(raw) > deps.limits.headerBytes) {
     const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
     deps.denier.deny(tunnel.identity, asked, 'parse_error', 'request')
     stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
-    return
+    return undefined
   }
   const fields = http2Fields(raw)
   const hasBody = (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0
-  serveRequest(deps, tunnel, {
-    inbound: new Http2Inbound(stream, fields, hasBody),
-    canonical: http2Target(fields, tunnel.destination, hasBody),
-  })
+  const inbound = new Http2Inbound(stream, fields, hasBody)
+  serveRequest(deps, tunnel, { inbound, canonical: http2Target(fields, tunnel.destination, hasBody) })
+  return inbound
 }
 
 /** As RFC 9113 section 6.5.2 counts it. */

@@ -66,7 +66,7 @@ export interface Switched {
 export interface UpstreamRequest {
   /** Sends the body to its end, then its trailers; without one ends the request at once. */
   send(body: Readable | undefined, trailers: () => readonly string[]): void
-  /** Ends it, whatever has come of it. */
+  /** Ends it, whatever has come of it: nothing more is sent, and what was not read is let go. */
   abort(): void
 }
 

@@ -13,6 +13,7 @@ export class Http2Request implements UpstreamRequest {
   readonly #events: UpstreamEvents
   #trailers: () => readonly string[] = () => []
   #interim = 0
+  #body: Readable | undefined
   #answer: Http2UpstreamAnswer | undefined
   /** It has failed or nobody wants the answer any more: nothing else is told. */
   #over = false
@@ -56,13 +57,22 @@ export class Http2Request implements UpstreamRequest {
   send(body: Readable | undefined, trailers: () => readonly string[]): void {
     if (body === undefined) return
     this.#trailers = trailers
+    this.#body = body
     body.pipe(this.#stream, { end: false })
     onceEnded(body, () => this.#stream.end())
   }
 
   abort(): void {
     this.#over = true
-    this.#stream.close(constants.NGHTTP2_CANCEL)
+    const stream = this.#stream
+    // What both sides have ended is kept for as long as somebody may still read it.
+    if (stream.closed) return void stream.destroy()
+    this.#body?.unpipe(stream)
+    // Not while Node reads from the connection: it would keep the reset back until it next writes.
+    setImmediate(() => {
+      if (stream.closed) stream.destroy()
+      else stream.close(constants.NGHTTP2_CANCEL)
+    })
   }
 
   onTimeout(): void {

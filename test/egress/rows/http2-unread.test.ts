@@ -1,0 +1,153 @@
+import { constants } from 'node:http2'
+import { createServer as createTls, type TLSSocket } from 'node:tls'
+import { expect, test } from 'vitest'
+import { host } from '../../support/armed.ts'
+import { makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
+import {
+  ask,
+  frame,
+  frameFlag,
+  frameType,
+  headerBlock,
+  http2Client,
+  pseudoHeaders,
+  readFrames,
+  startHttp2Upstream,
+} from '../../support/http2.ts'
+import { byServerName, listenLocally } from '../../support/listening.ts'
+
+/** Streams of HTTP/2 that one side does not read, leaves or breaks: what is kept of them, and whose fault it is. */
+
+const byHttp2 = (world: World, port: number): Promise<TLSSocket> =>
+  world.tunnel(host, port, { protocols: ['h2'] })
+const fields = (port: number, method = 'GET', path = '/') =>
+  Object.fromEntries(pseudoHeaders(host, port, method, path))
+
+test('row 38: an answer by HTTP/2 that nobody reads is let go with its client, and the connection idles out', async () => {
+  await using world = await makeWorld()
+  await using up = await startHttp2Upstream(world.upstreamContext, (stream, headers) => {
+    stream.respond({ ':status': 200 })
+    stream.end(Buffer.alloc(Number(headers[':path']?.slice(1)) * 1024, 'x'))
+  })
+  await world.setRules([rule(host, up.port)])
+  // The last of it lies in the proxy, unread, when its client leaves; how much that is depends on every buffer between.
+  const sizes = [300, 400, 500, 600, 700, 900, 1_100]
+  for (const size of sizes) {
+    const tunnel = await world.tunnel(host, up.port)
+    tunnel.pause()
+    tunnel.write(request(host, up.port, `/${size}`))
+    await expect.poll(() => up.seen.some((seen) => seen[':path'] === `/${size}`)).toBe(true)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    tunnel.destroy()
+  }
+  await expect.poll(() => up.sessions.every(({ destroyed }) => destroyed), { timeout: 20_000 }).toBe(true)
+  expect(up.sessions).not.toHaveLength(0)
+})
+
+test('row 38: nothing more is sent to an upstream by HTTP/2 that answers whole and never reads', async () => {
+  await using world = await makeWorld({ limits: { requestsPerPrincipal: 1 } })
+  const context = await world.upstreamContext(host)
+  let frames: ReturnType<typeof readFrames> = []
+  const server = createTls({ ALPNProtocols: ['h2'], ...byServerName(async () => context) }, (socket) => {
+    socket.on('error', () => undefined)
+    // SETTINGS_INITIAL_WINDOW_SIZE of nothing: no byte of a body may be sent.
+    socket.write(frame(frameType.settings, 0, 0, Buffer.from([0, 4, 0, 0, 0, 0])))
+    frames = readFrames(socket)
+    const answered = new Set<number>()
+    socket.on('data', () => {
+      for (const { type, stream } of frames) {
+        if (type !== frameType.headers || answered.has(stream)) continue
+        answered.add(stream)
+        socket.write(
+          frame(frameType.headers, frameFlag.endHeaders, stream, headerBlock([[':status', '200']])),
+        )
+        socket.write(frame(frameType.data, frameFlag.endStream, stream, Buffer.from('done')))
+      }
+    })
+  })
+  const port = await listenLocally(server)
+  try {
+    await world.setRules([rule(host, port)])
+    const tunnel = await world.tunnel(host, port)
+    // Before its settings have come more might be sent.
+    expect(await sayAndRead(tunnel, request(host, port, '/'))).toContain('done')
+    for (let i = 1; i <= 2; i += 1) {
+      expect(await sayAndRead(tunnel, request(host, port, '/', [], 'POST', 'body'))).toContain('done')
+      const resets = () => frames.filter(({ type }) => type === frameType.reset)
+      await expect.poll(() => resets().length, { timeout: 5_000 }).toBe(i)
+    }
+    expect(await world.outcome()).toMatchObject({ status: 200, failure: null })
+  } finally {
+    server.close()
+  }
+})
+
+test.each(['/early', '/held'])(
+  'row 25: uploads that are answered before they were read do not cost the connection: %s',
+  async (path) => {
+    await using world = await makeWorld({ limits: { bodyBytes: 1_000 } })
+    const up = await world.upstream((_req, res) => res.end('ok'))
+    const inject = [{ credential: 'ORDERS_KEY', into: 'body:/key' }]
+    await world.setRules([
+      rule(host, up.port, { paths: ['/held'], inject }),
+      rule(host, up.port, { paths: ['/early'] }),
+    ])
+    const client = http2Client(await byHttp2(world, up.port))
+    const body = 'x'.repeat(60_000)
+    const statuses: number[] = []
+    for (let i = 0; i < 130; i += 1) {
+      const stream = client.request(
+        { ...fields(up.port, 'POST', path), 'content-type': 'application/json' },
+        { endStream: false },
+      )
+      stream.on('error', () => undefined)
+      statuses.push(
+        await new Promise((resolve) => {
+          let status = 0
+          stream.once('response', (headers) => (status = headers[':status'] ?? 0))
+          stream.once('end', () => resolve(status))
+          stream.once('close', () => resolve(status))
+          stream.resume()
+          stream.end(body)
+        }),
+      )
+      // What is on its way shall arrive. Node's client keeps what it could not send.
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      stream.destroy()
+    }
+    expect([...new Set(statuses)]).toEqual([path === '/early' ? 200 : 413])
+    expect(client.destroyed).toBe(false)
+  },
+)
+
+test('row 25: answers that their upstream breaks off are not resets of the client', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => {
+    res.writeHead(200, { 'content-length': '100' })
+    res.write('abc')
+    setTimeout(() => res.socket?.destroy(), 5)
+  })
+  await world.setRules([rule(host, up.port)])
+  const client = http2Client(await byHttp2(world, up.port))
+  for (let i = 0; i < 8; i += 1)
+    await Promise.all(Array.from({ length: 20 }, () => ask(client, fields(up.port))))
+  expect(client.destroyed).toBe(false)
+  expect(up.seen).toHaveLength(160)
+  const kinds = (await world.events('egress.allowed', 160)).map(({ kind }) => kind)
+  expect(kinds).toHaveLength(160)
+  expect(await world.events('egress.denied', 0)).toEqual([])
+})
+
+test('row 25: a client that says goodbye with an error of its own abuses nothing', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([rule(host, up.port)])
+  const failing = http2Client(await byHttp2(world, up.port))
+  await ask(failing, fields(up.port))
+  failing.goaway(constants.NGHTTP2_CANCEL)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  const other = http2Client(await byHttp2(world, up.port))
+  expect((await ask(other, fields(up.port, 'DELETE'))).status).toBe(403)
+  const denied = await world.events('egress.denied')
+  expect(denied.map(({ data }) => data['method'])).toEqual(['DELETE'])
+})
