@@ -48,6 +48,7 @@ export function passAnswer(options: {
   threw: (error: unknown) => void
 }): void {
   const { from, to, forms, passed } = options
+  const empty = saysEmpty(from.status)
   const coding = forms === undefined || from.headOnly ? 'none' : codingOf(from.rawHeaders)
   const decoder = coding === 'none' || coding === 'unknown' ? undefined : createDecoder(coding)
   const source = decoder ?? from
@@ -88,7 +89,7 @@ export function passAnswer(options: {
     to.sink.once('drain', () => source.resume())
   }
   const letThrough = (bytes: Buffer) => {
-    if (bytes.length === 0) return
+    if (bytes.length === 0 || empty) return
     passed.bytes += bytes.length
     if (turn === 'now' && first === undefined) first = bytes
     else {
@@ -123,10 +124,10 @@ export function passAnswer(options: {
 
   guarded(() => {
     const headers = decoder === undefined ? from.rawHeaders : asDecoded(from.rawHeaders)
-    const clean = cleanHead(headers, scrubber, options.vouched)
+    const clean = cleanHead(empty ? withoutLength(headers) : headers, scrubber, options.vouched)
     count()
     try {
-      to.head(from.status, clean, from.headOnly)
+      to.head(from.status, clean, from.headOnly || empty)
     } catch {
       // HTTP/2 has no room for such a head; or the client has gone, and whoever heard that ends this.
       if (!to.gone()) end('upstream_failed')
@@ -155,6 +156,20 @@ export function passAnswer(options: {
     },
     failed: () => end('upstream_failed'),
   })
+}
+
+/**
+ * Whether a status says that there is no content (RFC 9110 sections 15.3.5 and 15.3.6). Some upstreams give it some all
+ * the same, or say a length; by HTTP/2 both would break the stream.
+ */
+function saysEmpty(status: number): boolean {
+  return status === 204 || status === 205
+}
+
+function withoutLength(rawHeaders: readonly string[]): string[] {
+  return pairsOf(rawHeaders)
+    .filter(([name]) => name.toLowerCase() !== 'content-length')
+    .flat()
 }
 
 /** The head of an answer whose body has been decoded: of another length, and without its coding. */
