@@ -42,6 +42,7 @@ async function passBroken() {
       gone: () => false,
       head: () => undefined,
       flush: () => undefined,
+      beLast: () => undefined,
       end: () => told.push('ended well'),
       abort: () => told.push('aborted'),
       onClosed: () => undefined,

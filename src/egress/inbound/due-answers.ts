@@ -1,21 +1,65 @@
 import type { Duplex } from 'node:stream'
 import type { Inbound } from './inbound.ts'
 
+/** More than any client asks for ahead of the answers; whoever does gets so many, and is told to come again. */
+const mostOwed = 64
+/** What may come behind those unheard. Node has made an object of each by then, so that they must be bounded too. */
+const mostUnheard = 512
+
 /**
  * What a connection by HTTP/1.1 owes: the answers to requests that have come, until the last byte of each was handed to
  * the network and Node has let go of it. Whoever would write to it otherwise must know, or writes into one of them.
  */
-const due = new WeakMap<Duplex, Set<Inbound>>()
+interface Due {
+  owed: Set<Inbound>
+  /** Serves the next, for each that waits for its turn. */
+  waiting: (() => void)[]
+  /** It owes as much as it may, and hears no more. */
+  full: boolean
+  unheard: number
+}
+const due = new WeakMap<Duplex, Due>()
 
-export function oweAnswer(socket: Duplex, inbound: Inbound): void {
-  const owed = due.get(socket) ?? new Set()
-  due.set(socket, owed)
+/**
+ * Whether one more request is heard. A connection that owes too much hears no other: its last answer says so, and what
+ * stands behind it was not begun.
+ */
+export function hearsMore(socket: Duplex): boolean {
+  const of = due.get(socket)
+  if (of === undefined || !of.full) return true
+  of.unheard += 1
+  if (of.unheard > mostUnheard) endOwing(socket)
+  return false
+}
+
+/**
+ * Calls `serve` once every answer that is due before has left, at once where there is none: a request must not overtake
+ * one that changes something (RFC 9112 section 9.3.2), and one connection has no more than one under way. `serve` must not throw.
+ */
+export function inTurn(socket: Duplex, inbound: Inbound, serve: () => void): void {
+  let of = due.get(socket)
+  if (of === undefined) {
+    of = { owed: new Set(), waiting: [], full: false, unheard: 0 }
+    due.set(socket, of)
+  }
+  const { owed, waiting } = of
   owed.add(inbound)
-  inbound.answer.onClosed(() => owed.delete(inbound))
+  inbound.answer.onClosed(() => {
+    owed.delete(inbound)
+    const next = waiting.shift()
+    // Others that have arrived come first: a flood on one connection is dealt with one request at a time.
+    if (next !== undefined) setImmediate(next)
+  })
+  if (owed.size === mostOwed) {
+    of.full = true
+    inbound.answer.beLast()
+  }
+  if (owed.size === 1) serve()
+  else waiting.push(serve)
 }
 
 export function owesAnswer(socket: Duplex): boolean {
-  return (due.get(socket)?.size ?? 0) > 0
+  return (due.get(socket)?.owed.size ?? 0) > 0
 }
 
 /**
@@ -23,12 +67,12 @@ export function owesAnswer(socket: Duplex): boolean {
  * the request whose own body they are.
  */
 export function mayRefuseBytes(socket: Duplex): boolean {
-  const [first, second] = due.get(socket) ?? []
+  const [first, second] = due.get(socket)?.owed ?? []
   return first === undefined || (second === undefined && !first.complete() && !first.answer.begun())
 }
 
 /** Ends a connection with all that it owes: Node does not always tell the answers that wait for their turn. */
 export function endOwing(socket: Duplex): void {
-  for (const { answer } of due.get(socket) ?? []) answer.abort()
+  for (const { answer } of due.get(socket)?.owed ?? []) answer.abort()
   socket.destroy()
 }

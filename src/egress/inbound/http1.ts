@@ -2,7 +2,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { writeTogether } from '../economy/write-together.ts'
 import { pairsOf } from '../request/fields.ts'
 import { type Head, headerValues } from '../request/head.ts'
-import { oweAnswer } from './due-answers.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
 
 /** Of an answer that is worth copying into a text. */
@@ -28,7 +27,6 @@ export class Http1Inbound implements Inbound {
     this.rawHeaders = req.rawHeaders
     this.content = contentOf(req)
     this.answer = new Http1Answer(req, res)
-    oweAnswer(req.socket, this)
   }
 
   get claimedHost(): string {
@@ -62,6 +60,10 @@ export class ResponseAnswer {
 
   flush(): void {
     this.sink.flushHeaders()
+  }
+
+  beLast(): void {
+    this.sink.shouldKeepAlive = false
   }
 
   end(trailers: readonly string[], last?: Buffer): void {

@@ -52,11 +52,6 @@ class Http2Answer implements InboundAnswer {
   #trailers: readonly string[] = []
   #cut = false
 
-  /** Whether it was cut off here, and not taken back by the client. */
-  get wasCut(): boolean {
-    return this.#cut
-  }
-
   constructor(stream: ServerHttp2Stream, requestComplete: () => boolean) {
     this.sink = stream
     this.#requestComplete = requestComplete
@@ -69,6 +64,11 @@ class Http2Answer implements InboundAnswer {
         this.abort()
       }
     })
+  }
+
+  /** Whether it was cut off here, and not taken back by the client. */
+  get wasCut(): boolean {
+    return this.#cut
   }
 
   begun(): boolean {
@@ -88,6 +88,11 @@ class Http2Answer implements InboundAnswer {
 
   flush(): void {
     // A HEADERS frame waits for nothing.
+  }
+
+  beLast(): void {
+    // A GOAWAY: streams that were begun before it are still answered.
+    this.sink.session?.close()
   }
 
   end(trailers: readonly string[], last?: Buffer): void {

@@ -50,6 +50,8 @@ export interface InboundAnswer {
   flush(): void
   /** The body is whole, with `last` as its end. What the client still sends of its own is not read. */
   end(trailers: readonly string[], last?: Buffer): void
+  /** Says in its head, before that is written, that it is the last on its connection, and ends that behind it. */
+  beLast(): void
   /** Cuts it off, so that it is not taken for whole. */
   abort(): void
   /** Called once when it is over; `whole` says whether all of it was handed to the network. */

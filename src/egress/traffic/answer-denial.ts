@@ -19,6 +19,7 @@ export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, las
     String(Buffer.byteLength(body)),
   ]
   // Nor does a stranger keep a connection that others may need.
+  if (last) answer.beLast()
   if (last || !inbound.complete() || denial.status === 407) headers.push('connection', 'close')
   answer.head(denial.status, headers)
   if (inbound.method !== 'HEAD') answer.sink.write(body)

@@ -68,7 +68,12 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
     }
 
     const over = deps.allowance.begin(identity.principalId, headBytes(inbound))
-    if (over !== undefined) return await refuse(over.reason, 'limit', over.retryAfterSeconds)
+    if (over !== undefined) {
+      const refusal = deps.denier.deny(identity, asked, over.reason, 'limit', over.retryAfterSeconds)
+      await refusal.told
+      // Whoever goes on all the same has a CONNECT refused before the next, which costs them more than us.
+      return answerDenial(inbound, refusal, asked, true)
+    }
     if (!canonical.ok) return await refuse(canonical.reason, 'request')
     const place = deps.requests.take(identity.principalId)
     if (typeof place === 'string') return await refuse(limitReason(place, 'too_many_requests'), 'limit')

@@ -5,7 +5,7 @@ import type { Allowance } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
 import type { RulesAt } from '../decision/rules.ts'
-import { endOwing, owesAnswer } from '../inbound/due-answers.ts'
+import { endOwing, hearsMore, inTurn, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound } from '../inbound/http1.ts'
 import { endSaying } from '../inbound/last-words.ts'
 import type { Leaves } from '../keys/certificates.ts'
@@ -56,11 +56,15 @@ export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): S
       contained(
         deps.log,
         (req: IncomingMessage, res: ServerResponse) => {
-          // Its answer has nowhere to go.
-          if (!req.socket.writable) return
-          forward(req, new Http1Inbound(req, res, expectsContinue)).catch((err: unknown) => {
-            deps.log.error({ err }, 'egress request failed')
-            req.socket.destroy()
+          if (!hearsMore(req.socket)) return
+          const inbound = new Http1Inbound(req, res, expectsContinue)
+          inTurn(req.socket, inbound, () => {
+            // Its answer has nowhere to go.
+            if (!req.socket.writable) return
+            forward(req, inbound).catch((err: unknown) => {
+              deps.log.error({ err }, 'egress request failed')
+              req.socket.destroy()
+            })
           })
         },
         (req) => void req.socket.destroy(),

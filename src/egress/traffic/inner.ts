@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { endOwing, owesAnswer } from '../inbound/due-answers.ts'
+import { endOwing, hearsMore, inTurn, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound, headOf } from '../inbound/http1.ts'
 import { SwitchingInbound } from '../inbound/switching.ts'
 import { tunnelTarget } from '../request/tuple.ts'
@@ -41,7 +41,10 @@ export function createInner(deps: InnerDeps): Inner {
           'readable',
           contained(
             deps.log,
-            () => void server.emit('connection', secured),
+            () => {
+              neverPaused(secured)
+              server.emit('connection', secured)
+            },
             () => tunnel.end(),
           ),
         )
@@ -73,11 +76,12 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
           req.socket.destroy()
           return
         }
-        // The tunnel is ending, and an answer has nowhere to go.
-        if (!req.socket.writable) return
-        serveRequest(deps, tunnel, {
-          inbound: new Http1Inbound(req, res, expectsContinue),
-          canonical: tunnelTarget(headOf(req), tunnel.destination),
+        if (!hearsMore(req.socket)) return
+        const inbound = new Http1Inbound(req, res, expectsContinue)
+        const canonical = tunnelTarget(headOf(req), tunnel.destination)
+        inTurn(req.socket, inbound, () => {
+          // The tunnel is ending, and an answer has nowhere to go.
+          if (req.socket.writable) serveRequest(deps, tunnel, { inbound, canonical })
         })
       },
       (req) => endTunnel(req.socket),
@@ -131,6 +135,19 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
     ),
   )
   return server
+}
+
+/**
+ * Node has its parser pause where a client asks for more than it reads. TLS goes on to hand over the records that came
+ * together, and the paused parser takes them for an error. What a connection may ask for ahead is bounded elsewhere.
+ */
+function neverPaused(secured: TLSSocket): void {
+  Object.defineProperty(secured, '_paused', {
+    get: () => false,
+    set() {
+      // It stays as it is.
+    },
+  })
 }
 
 function serveUpgrade(
