@@ -49,6 +49,10 @@ export class SwitchingInbound implements Inbound {
 class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
   readonly #socket: Socket
   readonly #drained = () => void this.sink.emit('drain')
+  /** A client that waits for its answer has nothing to say (RFC 6455 section 4.1); unread, it would hide that it leaves. */
+  readonly #early = () => {
+    if (!this.begun()) this.#socket.destroy()
+  }
   #switched = false
 
   constructor(req: IncomingMessage, socket: Socket) {
@@ -59,6 +63,7 @@ class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
     this.sink.once('finish', () => socket.destroySoon())
     // Node would say both, had it not let go: that the connection wants more, and whether it is being waited for.
     socket.on('drain', this.#drained)
+    socket.on('data', this.#early)
     Object.defineProperty(this.sink, 'writableNeedDrain', { get: () => socket.writableNeedDrain })
     socket.on('error', () => socket.destroy())
     socket.setTimeout(0)
@@ -83,6 +88,8 @@ class SwitchingAnswer extends ResponseAnswer implements InboundAnswer {
   switchTo(headers: readonly string[]): Duplex {
     this.#switched = true
     this.#socket.off('drain', this.#drained)
+    // Nothing of what comes from here on is lost until somebody reads it.
+    this.#socket.off('data', this.#early).pause()
     this.sink.detachSocket(this.#socket)
     const lines = pairsOf(headers).map(([name, value]) => `${name}: ${value}\r\n`)
     this.#socket.write(

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import { type Duplex, Readable } from 'node:stream'
 import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import { type Limit, limitReason } from '../bounds/limits.ts'
@@ -213,17 +213,18 @@ export class Delivery implements UpstreamEvents {
     this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
     const { forms, vouched } = verdict.arms
     const watch = this.#watch
-    let head: string[]
+    this.#frames = { sent: 0, received: 0 }
+    let client: Duplex
     try {
-      head = cleanHead(rawHeaders, forms && new Scrubber(forms), vouched)
+      client = webSocket.open(cleanHead(rawHeaders, forms && new Scrubber(forms), vouched))
     } catch (err) {
-      this.#threw(err)
+      // The connection is nobody else's by now.
       socket.destroy()
+      this.#threw(err)
       return this.#fail('proxy_failed')
     }
-    this.#frames = { sent: 0, received: 0 }
     passWebSocket({
-      client: webSocket.open(head),
+      client,
       upstream: socket,
       early,
       forms,
