@@ -35,6 +35,7 @@ export async function startHttp2Upstream(
   const server = createSecureServer({
     ...byServerName(contextFor),
     strictSingleValueFields: false,
+    maxHeaderListPairs: 1_000,
     settings,
   })
   // A connection whose handshake is still under way has no session yet, and would keep the server from closing.
@@ -66,7 +67,11 @@ export async function startHttp2Upstream(
 export function http2Client(secured: TLSSocket): ClientHttp2Session {
   if (secured.alpnProtocol !== 'h2') throw new Error(`agreed on ${secured.alpnProtocol}`)
   // Node's types do not know yet that a client may be lenient in what it sends.
-  const options = { createConnection: () => secured, strictSingleValueFields: false }
+  const options = {
+    createConnection: () => secured,
+    strictSingleValueFields: false,
+    maxHeaderListPairs: 1_000,
+  }
   const session = connectHttp2('https://tunnel.example.com', options)
   session.on('error', () => undefined)
   return session

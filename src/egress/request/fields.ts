@@ -101,6 +101,14 @@ export const oneHop: ReadonlySet<string> = new Set([
  */
 export const maxSendHeaderBlockLength = 1024 * 1024
 
+/**
+ * How many fields a head by HTTP/2 may have: as many as fit into its bytes as HTTP/2 counts them, 32 more each. Node's
+ * own limit of 128 would refuse heads that HTTP/1.1 lets through.
+ */
+export function maxHeaderListPairs(headerBytes: number): number {
+  return Math.max(128, Math.ceil(headerBytes / 32))
+}
+
 // Node refuses to write a second line of these by HTTP/2, whoever sent it.
 const oneLine = new Set([
   'access-control-allow-credentials',

@@ -1,7 +1,7 @@
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import { Http2Inbound } from '../inbound/http2.ts'
-import { maxSendHeaderBlockLength } from '../request/fields.ts'
+import { maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
 import type { EgressLimits } from '../types.ts'
 import { contained } from './contained.ts'
@@ -23,6 +23,7 @@ function bounds(limits: EgressLimits) {
   return {
     maxSessionMemory: 4,
     maxSendHeaderBlockLength,
+    maxHeaderListPairs: maxHeaderListPairs(limits.headerBytes),
     maxSessionInvalidFrames: 50,
     maxSessionRejectedStreams: 50,
     maxOutstandingPings: 5,

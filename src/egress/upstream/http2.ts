@@ -1,6 +1,6 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
-import { maxSendHeaderBlockLength } from '../request/fields.ts'
+import { maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import type { Channel } from './channel.ts'
 import { maxStreams, Session } from './http2-session.ts'
 
@@ -27,6 +27,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
         createConnection: () => socket,
         maxSessionMemory: 8,
         maxSendHeaderBlockLength,
+        maxHeaderListPairs: maxHeaderListPairs(options.maxHeaderSize),
         maxReservedRemoteStreams: 0,
         peerMaxConcurrentStreams: maxStreams,
         settings: {
