@@ -8,16 +8,23 @@ import type { BodyReader } from '../../src/egress/upstream/channel.ts'
 async function passBroken() {
   const forms = compileSecrets(['the-secret-that-nobody-sees'])
   let searches = 0
+  const walk = forms.search.begin()
   const broken = {
-    ...forms,
     search: {
-      each: (...searched: Parameters<typeof forms.search.each>) => {
-        // The head, the first piece, the second.
-        searches += 1
-        if (searches === 3) throw new RangeError(`about ${searched[0].toString()}`)
-        return forms.search.each(...searched)
-      },
-    } as typeof forms.search,
+      shortest: forms.search.shortest,
+      begin: () => ({
+        push: (...searched: Parameters<typeof walk.push>) => {
+          // The head, the first piece, the second.
+          searches += 1
+          if (searches === 3) throw new RangeError(`about ${searched[0].toString()}`)
+          walk.push(...searched)
+        },
+        shift: (count: number) => walk.shift(count),
+        get earliest() {
+          return walk.earliest
+        },
+      }),
+    } as unknown as typeof forms.search,
   }
   let reader: BodyReader | undefined
   const sink = new PassThrough()

@@ -43,18 +43,6 @@ export class LiveForms implements ScrubForms {
     return this.#made().search
   }
 
-  get byFirst(): ScrubForms['byFirst'] {
-    return this.#made().byFirst
-  }
-
-  get shortest(): number {
-    return this.#made().shortest
-  }
-
-  get longest(): number {
-    return this.#made().longest
-  }
-
   /**
    * To be called before any of `found` is sent. False when there is no room for it beside what answers under way need:
    * then it must not be sent.

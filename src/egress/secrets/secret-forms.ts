@@ -1,40 +1,57 @@
-import { base64Forms } from './base64-forms.ts'
-import { inComponent, percentForms } from './percent-forms.ts'
-import { inJson, writtenForms } from './written-forms.ts'
+import type { Form } from './form-table.ts'
 
 /**
- * The spellings in which an upstream may echo a secret, as bytes to look for, each once: as it is, reversed, in JSON,
- * JavaScript and HTML, percent- and form-encoded, hex, base64 at each of the three alignments (so also inside a
- * longer text, as Basic has it) and that written into the others, UTF-16. A spelling that contains another one stays:
- * the other may be of another secret, or stand in it by chance, and to mask that alone would leave the rest in sight.
+ * What is made of a secret as a whole, as bytes to look for, each once: as it is, reversed, in hex, in base64 at each
+ * of the three alignments (so also inside a longer text, as Basic has it), in UTF-8 and UTF-16. How its characters,
+ * and those of these, are written is another matter (`writings.ts`). A form that contains another one stays: the other
+ * may be of another secret, or stand in it by chance, and to mask that alone would leave the rest in sight.
  */
-export function secretForms(values: readonly string[]): Buffer[] {
-  const forms = new Set<string>()
-  for (const value of values) for (const form of formsOf(value)) forms.add(form)
-  forms.delete('')
-  return Array.from(forms, (form) => Buffer.from(form, 'latin1'))
+export function secretForms(values: readonly string[]): Form[] {
+  const forms = new Map<string, Form>()
+  for (const value of values)
+    for (const form of formsOf(value)) {
+      const key = form.bytes.toString('latin1')
+      if (key !== '' && forms.get(key)?.lines !== true) forms.set(key, form)
+    }
+  return [...forms.values()]
 }
 
-/** All spellings as Latin-1 texts, one character a byte. */
-function* formsOf(value: string): Generator<string> {
-  yield value
-  yield Array.from(value).reverse().join('')
-  // What a Latin-1 header value becomes when an upstream treats it as text and answers in UTF-8.
-  const utf8 = Buffer.from(value, 'utf8')
-  yield utf8.toString('latin1')
-  const bytes = Buffer.from(value, 'latin1')
-  for (const octets of utf8.equals(bytes) ? [bytes] : [bytes, utf8]) {
-    yield octets.toString('hex')
-    yield octets.toString('hex').toUpperCase()
+function* formsOf(value: string): Generator<Form> {
+  const reversed = Array.from(value).reverse().join('')
+  for (const charset of charsetsOf(value)) {
+    const octets = Buffer.from(value, charset)
+    yield whole(octets)
+    yield whole(Buffer.from(reversed, charset))
+    yield whole(Buffer.from(octets.toString('hex')))
+    yield whole(Buffer.from(octets.toString('hex').toUpperCase()))
     yield* base64Forms(octets)
-    yield* percentForms(octets.toString('latin1'))
   }
-  yield inComponent(Buffer.from(inJson(value), 'utf8').toString('latin1'))
   const utf16 = Buffer.from(value, 'utf16le')
-  yield utf16.toString('latin1')
-  yield Buffer.from(utf16).swap16().toString('latin1')
-  for (const form of writtenForms(value)) {
-    yield Buffer.from(form, 'utf8').toString('latin1')
-    yield form
+  yield whole(utf16)
+  yield whole(Buffer.from(utf16).swap16())
+}
+
+/** In what it may have been sent, and what an upstream that took it for Latin-1 answers with. */
+function charsetsOf(value: string): BufferEncoding[] {
+  return /^[\0-\xff]*$/.test(value) ? ['latin1', 'utf8'] : ['utf8']
+}
+
+function whole(bytes: Buffer): Form {
+  return { bytes, lines: false }
+}
+
+/** Only letters that the secret's own bits decide, whatever stands before and after it. */
+function* base64Forms(octets: Buffer): Generator<Form> {
+  for (const shift of [0, 1, 2]) {
+    const shifted = Buffer.concat([Buffer.alloc(shift), octets])
+    const end = Math.floor((shifted.length * 8) / 6)
+    for (const alphabet of ['base64', 'base64url'] as const) {
+      const letters = shifted.toString(alphabet).slice(Math.ceil((shift * 8) / 6), end)
+      // Two or three would mask half of any page, and give away no secret.
+      if (letters.length >= 4) yield { bytes: Buffer.from(letters), lines: letters.length >= fewestInLines }
+    }
   }
 }
+
+/** Shorter ones stand in innocent texts. */
+const fewestInLines = 16

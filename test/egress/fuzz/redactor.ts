@@ -1,10 +1,11 @@
 /**
- * Answers with a secret in them, in every spelling, whole, cut, doubled and nearly right, through the redactor in
- * pieces of every size. What comes out is held against spellings made by other means, and against the same bytes in
- * one piece.
+ * Answers with a secret in them, in every spelling and with each character in whatever writing, whole, cut, doubled
+ * and nearly right, through the redactor in pieces of every size. What comes out is held against spellings made by
+ * other means, and against the same bytes in one piece.
  */
 import { compileSecrets, Scrubber } from '../../../src/egress/secrets/scrub.ts'
 import { spellings } from '../../support/spellings.ts'
+import { mixed, mixedTwice } from '../../support/writings.ts'
 import { Chance, Finding, type Fuzz } from './fuzz.ts'
 
 // Without the mask's own: beside a mask, the rest of a secret that begins with it would read as a whole one.
@@ -34,6 +35,26 @@ function makeAnswer(chance: Chance, spelt: readonly string[]): string {
     ])
   }
   return text
+}
+
+/** A text with secrets in it whose characters are each written in one way or another; where these stand. */
+function makeMixture(chance: Chance, secrets: readonly string[], spelt: readonly string[]): Mixture {
+  const pick = (limit: number) => chance.below(limit)
+  const places: Mixture['places'] = []
+  let text = ''
+  for (let parts = 1 + chance.below(3); parts > 0; parts -= 1) {
+    const around = chance.of(spelt)
+    text += chance.mutate(around.slice(chance.below(around.length + 1)), 2)
+    const written = chance.of([mixed, mixedTwice])(chance.of(secrets), pick)
+    places.push([text.length, text.length + written.length])
+    text += written
+  }
+  return { text, places }
+}
+
+interface Mixture {
+  text: string
+  places: [from: number, to: number][]
 }
 
 function redact(bytes: Buffer, secrets: string[], piece: () => number): { out: Buffer; hits: number } {
@@ -79,6 +100,19 @@ export const fuzz: Fuzz = async ({ seed, deadline }) => {
       if (bare !== undefined) throw new Finding(`not masked whole: ${bare}`, input, seed)
       const left = spelt.find((each) => out.includes(each))
       if (left !== undefined) throw new Finding(`left standing: ${left}`, input, seed)
+    }
+    for (let answers = 10; answers > 0; answers -= 1) {
+      const { text, places } = makeMixture(chance, secrets, spelt)
+      const bytes = Buffer.from(text, 'latin1')
+      const sizes = chance.of([1, 2, 7, 64])
+      const { out, hits } = redact(bytes, secrets, () => 1 + chance.below(sizes))
+      const whole = redact(bytes, secrets, () => bytes.length)
+      const input = { secrets, text }
+      tally.tried += 1
+      if (hits > 0) tally.accepted += 1
+      if (!out.equals(whole.out)) throw new Finding('masked otherwise in pieces than whole', input, seed)
+      const bare = places.find(([from, to]) => out.subarray(from, to).some((byte) => byte !== 0x2a))
+      if (bare !== undefined) throw new Finding(`left standing: ${text.slice(...bare)}`, input, seed)
     }
   }
   return tally

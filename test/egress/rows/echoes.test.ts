@@ -34,7 +34,24 @@ const echoes: [string, string][] = [
   ],
   ['in JSON in JSON', JSON.stringify(JSON.stringify(theSecret)).slice(1, -1)],
   ['percent-encoded twice', encodeURIComponent(encodeURIComponent(theSecret))],
+  [
+    'in HTML by the names of HTML5',
+    each({ '+': '&plus;', '/': '&sol;', '=': '&equals;', '"': '&quot;', '&': '&amp;' }),
+  ],
+  ['in HTML by decimal numbers', Array.from(theSecret, (char) => `&#${char.charCodeAt(0)};`).join('')],
+  ['in HTML by numbers', Array.from(theSecret, (char) => `&#x${char.charCodeAt(0).toString(16)};`).join('')],
+  ['with slashes added', theSecret.replace(/["'\\]/g, '\\$&')],
+  ['in CSV', `"${theSecret.replaceAll('"', '""')}"`],
+  ['quoted-printable', theSecret.replaceAll('=', '=3D')],
+  ['in JSON of Laravel', each({ '/': '\\/', '"': '\\u0022', '&': '\\u0026', '\\': '\\\\' })],
+  ['in JSON of Jinja', each({ '"': '\\"', '&': '\\u0026', "'": '\\u0027', '\\': '\\\\' })],
+  ['in octal', Array.from(theSecret, (char) => `\\${char.charCodeAt(0).toString(8)}`).join('')],
 ]
+
+/** With these characters written so. */
+function each(written: Readonly<Record<string, string>>): string {
+  return Array.from(theSecret, (char) => written[char] ?? char).join('')
+}
 
 test.each(echoes)(
   'row 7: a credential echoed %s comes back masked, in headers, trailers and split over chunks',
