@@ -221,13 +221,33 @@ test('an ordinary key has so few forms that to look for them costs next to nothi
   expect(forms.length).toBeLessThan(16)
 })
 
+test('row 7: a secret is found however much was made ready for the texts before, and made ready again', () => {
+  // Its beginnings, written in all ways, need more states than are kept.
+  const long = createHash('shake256', { outputLength: 600 }).update('a token').digest('base64url')
+  const forms = compileSecrets([long])
+  let random = 1
+  const pick: Pick = (limit) => {
+    random = (Math.imul(random, 1_103_515_245) + 12_345) >>> 0
+    return (random >>> 8) % limit
+  }
+  for (let round = 0; round < 24; round++) {
+    const scrubber = new Scrubber(forms)
+    const beginnings = Array.from({ length: 4 }, () => mixedTwice(long.slice(0, pick(long.length)), pick))
+    const text = Buffer.from(`${beginnings.join(' ')} ${mixedTwice(long, pick)} .`)
+    const cut = pick(text.length)
+    const parts = [scrubber.push(text.subarray(0, cut)), scrubber.push(text.subarray(cut)), scrubber.end()]
+    expect(scrubber.hits).toBe(1)
+    expect(Buffer.concat(parts).toString()).toMatch(/ \*+ \.$/)
+  }
+})
+
 test('what a search takes of memory goes by the length of its secrets, not by their number', () => {
   const before = process.memoryUsage().arrayBuffers
   const long = compileSecrets(['k/+~'.repeat(4_096)])
   const taken = process.memoryUsage().arrayBuffers - before
   expect(bytesOf(long)).toBeGreaterThan(taken / 2)
   expect(bytesOf(long)).toBeGreaterThan(
-    5 * bytesOf(compileSecrets(['wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEK=='])),
+    4 * bytesOf(compileSecrets(['wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEK=='])),
   )
 })
 
