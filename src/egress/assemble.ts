@@ -2,6 +2,7 @@ import type { Log } from '../core/index.ts'
 import { createAllowance } from './bounds/allowance.ts'
 import { createCrowd } from './bounds/crowd.ts'
 import { createLimit } from './bounds/limits.ts'
+import { createSearchShare } from './bounds/search-share.ts'
 import type { Guard } from './decision/guard.ts'
 import { createJudge } from './decision/judge.ts'
 import type { RulesAt } from './decision/rules.ts'
@@ -66,6 +67,7 @@ export function assemble(parts: Parts): {
     requests: createLimit({ perPrincipal: limits.requestsPerPrincipal, total: limits.requests }),
     bodyLimit: limits.bodyBytes,
     decoders: createLimit({ perPrincipal: 4, total: 16 }),
+    share: createSearchShare(() => performance.now()),
     webSocketIdleMs: limits.idleTimeoutMs,
     stubs: createStubs({ rulesAt: parts.rulesAt, recorder, hold, now }),
     hold,

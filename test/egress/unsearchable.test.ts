@@ -56,6 +56,7 @@ async function passBroken() {
     },
     forms: broken,
     vouched: true,
+    turns: () => (step) => step(),
     passed,
     ended: (failure) => told.push(failure),
     threw: (error) => told.push(error),

@@ -1,3 +1,4 @@
+import type { Pausable, Turns } from '../bounds/search-share.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import { spent } from '../economy/spent-buffers.ts'
 import type { InboundAnswer } from '../inbound/inbound.ts'
@@ -43,6 +44,8 @@ export function passAnswer(options: {
   forms: ScrubForms | undefined
   /** As in `answeredHeaders`. */
   vouched: boolean
+  /** The turns that its search takes with others. */
+  turns: (source: Pausable) => Turns
   passed: Passed
   ended: (failure: 'upstream_failed' | 'scrub_failed' | null) => void
   threw: (error: unknown) => void
@@ -74,6 +77,21 @@ export function passAnswer(options: {
     count()
     options.ended(failure)
   }
+  /** It brings no more while the client does not read, nor before its turn to be searched. */
+  let holds = 0
+  const hold = () => {
+    holds += 1
+    if (holds === 1) source.pause()
+  }
+  const letGo = () => {
+    holds -= 1
+    if (holds === 0) source.resume()
+  }
+  const turns = options.turns({ pause: hold, resume: letGo })
+  const inTurn = (step: () => void) => {
+    if (scrubber === undefined) step()
+    else turns(() => (to.gone() ? undefined : step()))
+  }
   const guarded = (step: () => void) => {
     if (over) return
     try {
@@ -85,8 +103,8 @@ export function passAnswer(options: {
   }
   const write = (bytes: Buffer) => {
     if (to.sink.write(bytes)) return
-    source.pause()
-    to.sink.once('drain', () => source.resume())
+    hold()
+    to.sink.once('drain', letGo)
   }
   const letThrough = (bytes: Buffer) => {
     if (bytes.length === 0 || empty) return
@@ -137,13 +155,13 @@ export function passAnswer(options: {
   decoder?.on('error', () => end('upstream_failed'))
   // Whoever closes it before its end has the upstream ended; what was being decoded is all that is left here.
   if (decoder !== undefined) to.onClosed(() => end('upstream_failed'))
-  decoder?.on('data', search)
+  decoder?.on('data', (part: Buffer) => inTurn(() => search(part)))
   // It ends where its coding does. What stands behind that is neither decoded nor searched, and may never end.
-  decoder?.on('end', () => (decoder.bytesWritten === coded ? finish() : end('upstream_failed')))
+  decoder?.on('end', () => (decoder.bytesWritten === coded ? inTurn(finish) : end('upstream_failed')))
   from.read({
     data(part) {
       spent(part.length)
-      if (decoder === undefined) return search(part)
+      if (decoder === undefined) return inTurn(() => search(part))
       coded += part.length
       if (over || decoder.write(part)) return
       from.pause()
@@ -151,7 +169,7 @@ export function passAnswer(options: {
     },
     ended(fields) {
       trailers = fields
-      if (decoder === undefined) finish()
+      if (decoder === undefined) inTurn(finish)
       else if (!over) decoder.end()
     },
     failed: () => end('upstream_failed'),

@@ -2,6 +2,7 @@ import { type Duplex, Readable } from 'node:stream'
 import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import { type Limit, limitReason } from '../bounds/limits.ts'
+import { inTurns, type Pausable, type SearchShare, type Turns } from '../bounds/search-share.ts'
 import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import { decideRequest } from '../decision/warn.ts'
@@ -43,6 +44,7 @@ export interface DeliveryDeps {
   live: Live
   /** Answers that are decoded at the same time: a coding may ask for 16 MiB of window each. */
   decoders: Limit
+  share: SearchShare
   /** How long a WebSocket may pass nothing either way, in milliseconds. */
   webSocketIdleMs: number
   now: () => number
@@ -191,10 +193,15 @@ export class Delivery implements UpstreamEvents {
       to: this.#asked.inbound.answer,
       forms,
       vouched,
+      turns: (source) => this.#turns(source),
       passed: this.#passed,
       ended: (failure) => this.#finish(failure),
       threw: (err) => this.#threw(err),
     })
+  }
+
+  #turns(source: Pausable): Turns {
+    return inTurns(this.#deps.share, this.#asked.identity.principalId, source)
   }
 
   /** Another protocol is spoken only behind the proof that the upstream has read a handshake and meant it. */
@@ -228,6 +235,7 @@ export class Delivery implements UpstreamEvents {
       upstream: socket,
       early,
       forms,
+      turns: (source) => this.#turns(source),
       sending: (bytes) => this.#sending(bytes),
       watch: watch && ((payload, of) => watch.push(payload, of)),
       passed: this.#passed,

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { type Duplex, Transform } from 'node:stream'
+import type { Turns } from '../bounds/search-share.ts'
 
 /** How long a client may take to close its end once everything is over. */
 const lingerMs = 5_000
@@ -79,16 +80,24 @@ export function join<Failure extends string>(options: {
   return { end }
 }
 
-/** What is done to the bytes of one side: `push` passes some on, a throw ends both. */
-export function through(step: (chunk: Buffer, push: (bytes: Buffer) => void) => void): Transform {
+/**
+ * What is done to the bytes of one side: `push` passes some on, a throw ends both. `turns` says when each piece may be
+ * looked at; the next one waits.
+ */
+export function through(
+  step: (chunk: Buffer, push: (bytes: Buffer) => void) => void,
+  turns: Turns = (run) => run(),
+): Transform {
   const made = new Transform({
     transform(chunk: Buffer, _, done) {
-      try {
-        step(chunk, (bytes) => void made.push(bytes))
-        done()
-      } catch (error) {
-        done(error as Error)
-      }
+      turns(() => {
+        try {
+          step(chunk, (bytes) => void made.push(bytes))
+          done()
+        } catch (error) {
+          done(error as Error)
+        }
+      })
     },
   })
   return made

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Duplex, Transform } from 'node:stream'
+import type { Pausable, Turns } from '../bounds/search-share.ts'
 import { FrameError, FrameReader, unmasked } from '../request/websocket-frames.ts'
 import type { ScrubForms } from '../secrets/scrub.ts'
 import { MessageScrubber } from '../secrets/scrub-messages.ts'
@@ -31,6 +32,8 @@ export function passWebSocket(options: {
   /** What the upstream sent right behind its answer. */
   early: Buffer
   forms: ScrubForms | undefined
+  /** The turns that its search takes with others. */
+  turns: (source: Pausable) => Turns
   /** Told of each piece that the client sends, before it goes on. */
   sending: (bytes: number) => void
   /** The client's payloads as they were meant, of messages and of control frames; left out, nobody looks at them. */
@@ -64,13 +67,17 @@ export function passWebSocket(options: {
     'server',
     scrubber ?? { head: nothing, payload: nothing, end: nothing },
   )
-  const inward: Transform = through((chunk, push) => {
-    fromUpstream.push(chunk)
-    frames.received = fromUpstream.frames
-    passed.bytes += chunk.length
-    if (scrubber === undefined) push(chunk)
-    else passed.redactions = scrubber.hits
-  })
+  const inward: Transform = through(
+    (chunk, push) => {
+      fromUpstream.push(chunk)
+      frames.received = fromUpstream.frames
+      passed.bytes += chunk.length
+      if (scrubber === undefined) push(chunk)
+      else passed.redactions = scrubber.hits
+    },
+    // Whoever brings them waits until a piece is done.
+    scrubber === undefined ? undefined : options.turns({ pause: nothing, resume: nothing }),
+  )
 
   join<Failure>({
     client,
