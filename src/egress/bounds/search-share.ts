@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache'
 
+const mostShare = 0.75
 /** So long, in ms, anybody's answers may be searched without a rest: the time of a large answer of the ordinary kind. */
 const slackMs = 20
 
 /**
- * How much of the proxy's time goes to searching one person's answers: half of it, however many there are, since
- * everybody waits meanwhile. Text that is made to look like the beginning of a secret takes hundreds of times what
- * other text takes.
+ * How much of the proxy's time goes to searching one person's answers: three quarters of it, however many there are,
+ * since everybody waits meanwhile. Text that is made to look like the beginning of a secret takes hundreds of times
+ * what other text takes.
  */
 export interface SearchShare {
   /** For how long, in ms, nothing of theirs is to be searched; 0 is nearly always the answer. */
@@ -21,7 +22,7 @@ export function createSearchShare(now: () => number): SearchShare {
   return {
     restMs: (principalId) => Math.max(0, (freeAt.get(principalId) ?? 0) - now()),
     took(principalId, ms) {
-      freeAt.set(principalId, Math.max(freeAt.get(principalId) ?? 0, now() - slackMs) + 2 * ms)
+      freeAt.set(principalId, Math.max(freeAt.get(principalId) ?? 0, now() - slackMs) + ms / mostShare)
     },
   }
 }

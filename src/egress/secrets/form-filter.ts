@@ -4,10 +4,14 @@ import { type Shapes, writingShapes } from './writing-shapes.ts'
 import type { Step } from './writing-tree.ts'
 import type { Writings } from './writings.ts'
 
-/** Of a byte: a writing may begin with it, or a line end there; a writing may end with it; a form begins with it. */
+/**
+ * Of a byte: a writing may begin with it, or a line end there; a writing may end with it; a form begins with it; a form
+ * may begin there, as it is or with a writing.
+ */
 export const lead = 1
 const tail = 2
 export const first = 4
+export const opening = 8
 
 /** Of two bytes in a row: they may stand in a form; around them, or behind them, may stand anything; a form's first. */
 const possible = 1
@@ -47,7 +51,8 @@ export class FormFilter {
     const useful = this.#findLeads(table, writings)
     for (const byte of saying(shapes.tails, useful)) this.#mark(byte, tail)
     for (let byte = 0; byte < 256; byte += 1) {
-      if (table.firsts.has(byte)) this.#mark(byte, first)
+      if (table.firsts.has(byte)) this.#mark(byte, first | opening)
+      else if (((this.kinds[byte] ?? 0) & lead) !== 0 && this.root.next.has(byte)) this.#mark(byte, opening)
       const kind = this.kinds[byte] ?? 0
       for (let other = 0; other < 256; other += 1) {
         if ((kind & tail) !== 0) this.#addPair((byte << 8) | other, possible | opensSecond)

@@ -1,4 +1,4 @@
-import { type FormFilter, first, lead } from './form-filter.ts'
+import { type FormFilter, first, lead, opening } from './form-filter.ts'
 import type { Step } from './writing-tree.ts'
 
 /**
@@ -24,17 +24,39 @@ export class FormScan {
     const bytes = this.#bytes
     const { length } = bytes
     const filter = this.#filter
-    for (let at = from; at < length; at += 1) {
+    for (let at = from; at < length; ) {
       at = filter.skip(bytes, at, this.#looked)
       this.#looked = Math.min(at + filter.shortest, length) - 2
-      if (((filter.kinds[bytes[at] ?? 0] ?? 0) & (first | lead)) === 0) continue
+      const opener = this.#nextOpening(at, Math.max(at + 1, this.#looked))
+      if (opener > at) {
+        at = opener
+        continue
+      }
       // Before the first writing all must be as in a form itself.
       const end = Math.min(this.#looked + 2, this.#nextLead(at))
       const gap = filter.lastBareGap(bytes, at, end - 3)
-      if (gap >= at) at = gap
-      else if (this.begins(at)) return at
+      if (gap < at && this.begins(at)) return at
+      at = Math.max(gap, at) + 1
     }
     return length
+  }
+
+  /** The first of these places where a form may begin by what stands there and next to it; or `end`. */
+  #nextOpening(from: number, end: number): number {
+    const bytes = this.#bytes
+    const { kinds } = this.#filter
+    for (let at = from; at < end; at += 1) {
+      const kind = kinds[bytes[at] ?? 0] ?? 0
+      if ((kind & opening) !== 0 && ((kind & lead) !== 0 || this.#isHead(at))) return at
+    }
+    return end
+  }
+
+  /** Whether a form may begin with the two bytes here, or with the first and a writing of the second. */
+  #isHead(at: number): boolean {
+    const second = this.#bytes[at + 1]
+    if (second === undefined || ((this.#filter.kinds[second] ?? 0) & lead) !== 0) return true
+    return this.#filter.isHead(this.#bytes[at] ?? 0, second)
   }
 
   #nextLead(from: number): number {
@@ -51,12 +73,8 @@ export class FormScan {
   begins(at: number): boolean {
     const { kinds, root } = this.#filter
     const byte = this.#bytes[at] ?? 0
-    const second = this.#bytes[at + 1]
     const kind = kinds[byte] ?? 0
-    if ((kind & first) !== 0) {
-      if (second === undefined || this.#filter.isHead(byte, second)) return true
-      if (((kinds[second] ?? 0) & lead) !== 0) return true
-    }
+    if ((kind & first) !== 0 && this.#isHead(at)) return true
     return (kind & lead) !== 0 && this.#says(root.next.get(byte), at + 1, true)
   }
 
