@@ -1,4 +1,4 @@
-import { mkdtemp, rm, statfs } from 'node:fs/promises'
+import { access, mkdtemp, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -12,6 +12,11 @@ declare module 'vitest' {
   }
 }
 
+const prefix = 'toolcrib-test-pg-'
+const memory = '/dev/shm'
+/** No run takes so long to start its server. */
+const abandonedMs = 600_000
+
 /** What all databases that stand at one time take is a tenth of it. */
 const roomBytes = 4 * 1024 ** 3
 
@@ -20,9 +25,21 @@ const roomBytes = 4 * 1024 ** 3
  * disk making them is half of what the tests take.
  */
 async function parentFolder(): Promise<string> {
-  const memory = '/dev/shm'
   const room = await statfs(memory).catch(() => undefined)
   return room !== undefined && room.bavail * room.bsize > roomBytes ? memory : tmpdir()
+}
+
+/** An interrupted run leaves its folder, and memory is dearer than a disk; one without a server is nobody's. */
+async function removeAbandoned(): Promise<void> {
+  const names = await readdir(memory).catch(() => [])
+  for (const folder of names.filter((name) => name.startsWith(prefix)).map((name) => join(memory, name))) {
+    const isServed = await access(join(folder, 'data', 'postmaster.pid')).then(
+      () => true,
+      () => false,
+    )
+    const { mtimeMs } = await stat(folder)
+    if (!isServed && Date.now() - mtimeMs > abandonedMs) await rm(folder, { recursive: true, force: true })
+  }
 }
 
 /**
@@ -31,7 +48,8 @@ async function parentFolder(): Promise<string> {
  * database start their own.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const folder = await mkdtemp(join(await parentFolder(), 'toolcrib-test-pg-'))
+  await removeAbandoned()
+  const folder = await mkdtemp(join(await parentFolder(), prefix))
   const server = await startEmbeddedPostgres({
     folder,
     flags: ['fsync=off', 'synchronous_commit=off', 'max_wal_size=256MB', 'max_connections=300'],
