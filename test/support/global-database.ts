@@ -37,7 +37,8 @@ async function removeAbandoned(): Promise<void> {
       () => true,
       () => false,
     )
-    const { mtimeMs } = await stat(folder)
+    // Another run may just have removed it.
+    const { mtimeMs } = await stat(folder).catch(() => ({ mtimeMs: Date.now() }))
     if (!isServed && Date.now() - mtimeMs > abandonedMs) await rm(folder, { recursive: true, force: true })
   }
 }
