@@ -25,7 +25,8 @@ async function makePlace() {
 
 test('a proxy that lives and is too busy to take a connection keeps its socket', async () => {
   await using place = await makePlace()
-  // It listens, takes nothing, and has room for three that wait.
+  // It listens, takes nothing, and has room for three that wait. A process of its own, since it stands still: it prints
+  // when it listens, because from then on it can be asked nothing.
   const script = `require('node:net').createServer().listen({ path: process.argv[1], backlog: 2 }, () => {
     console.log('listening')
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
