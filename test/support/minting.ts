@@ -60,13 +60,7 @@ export async function makeMintWorld(options: Parameters<typeof makeWorld>[0] = {
       const inject = [{ credential: 'API_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }]
       await world.setRules([rule(apiHost, api.port, { inject } as never), ...rules], 'orders', {
         minted: {
-          API_TOKEN: {
-            token_url: `https://${authHost}:${auth.port}/oauth/token`,
-            address: '127.0.0.1',
-            client_id: server.clientId,
-            client_secret: 'CLIENT_SECRET',
-            ...spec,
-          },
+          API_TOKEN: { ...clientOf({ server, auth }), ...spec },
         },
       })
     },
@@ -111,13 +105,21 @@ export async function makeEcho(
     })
   })
   const inject = [{ credential: 'API_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }]
-  const token_url = `https://${authHost}:${auth.port}/oauth/token`
-  const client = { client_id: server.clientId, client_secret: 'CLIENT_SECRET' }
   await world.setRules(
     [rule(apiHost, echo.port, { paths: ['/open'] }), rule(apiHost, echo.port, { inject } as never)],
     'orders',
-    { minted: { API_TOKEN: { ...clientCredentials, ...client, token_url, address: '127.0.0.1', ...spec } } },
+    { minted: { API_TOKEN: { ...clientCredentials, ...clientOf({ server, auth }), ...spec } } },
   )
   const ask = (path: string, egress: Egress = world.egress) => minting.ask({ port: echo.port, path, egress })
   return { ask, arrived }
+}
+
+/** What the specification of a minted token says of its endpoint and of us, whatever grant it is. */
+export function clientOf({ server, auth }: Pick<MintWorld, 'server' | 'auth'>): Record<string, string> {
+  return {
+    token_url: `https://${authHost}:${auth.port}/oauth/token`,
+    address: '127.0.0.1',
+    client_id: server.clientId,
+    client_secret: 'CLIENT_SECRET',
+  }
 }

@@ -15,7 +15,14 @@ import {
   theSecret,
   type World,
 } from '../../support/egress-world.ts'
-import { apiHost, authHost, clientCredentials, makeMintWorld, refreshGrant } from '../../support/minting.ts'
+import {
+  apiHost,
+  authHost,
+  clientCredentials,
+  clientOf,
+  makeMintWorld,
+  refreshGrant,
+} from '../../support/minting.ts'
 import { until } from '../../support/until.ts'
 
 /** What an upstream shows in an answer that began before the secret was sent, or issued. */
@@ -56,13 +63,7 @@ test('row 7: a stream that began before a token was minted does not show it, nor
   server.expiresIn = 1
   await minting.mint(refreshGrant, [])
   const inject = [{ credential: 'API_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }]
-  const token = {
-    ...refreshGrant,
-    token_url: `https://${authHost}:${minting.auth.port}/oauth/token`,
-    address: '127.0.0.1',
-    client_id: server.clientId,
-    client_secret: 'CLIENT_SECRET',
-  }
+  const token = { ...refreshGrant, ...clientOf(minting) }
   const rules = [
     rule(apiHost, up.port, { paths: ['/v1'], inject }),
     rule(apiHost, up.port, { paths: ['/log'] }),
@@ -193,13 +194,7 @@ test('row 7: a token of everybody’s that a colleague’s request renews is mas
   const log = showing()
   const up = await world.upstream(log.handle)
   server.expiresIn = 1
-  const token = {
-    ...clientCredentials,
-    token_url: `https://${authHost}:${minting.auth.port}/oauth/token`,
-    address: '127.0.0.1',
-    client_id: server.clientId,
-    client_secret: 'CLIENT_SECRET',
-  }
+  const token = { ...clientCredentials, ...clientOf(minting) }
   const inject = [{ credential: 'API_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }]
   await world.setRules([rule(apiHost, up.port, { inject })], 'orders', { minted: { API_TOKEN: token } })
   const bob = await world.addLease({})
@@ -241,13 +236,7 @@ test('row 7: a token that another proxy mints is masked in a stream within secon
   await using minting = await makeMintWorld()
   const { world, server } = minting
   const inject = [{ credential: 'API_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }]
-  const token = {
-    ...clientCredentials,
-    token_url: `https://${authHost}:${minting.auth.port}/oauth/token`,
-    address: '127.0.0.1',
-    client_id: server.clientId,
-    client_secret: 'CLIENT_SECRET',
-  }
+  const token = { ...clientCredentials, ...clientOf(minting) }
   server.expiresIn = 2
   const stream = await telling(world, inject, { minted: { API_TOKEN: token } })
   server.expiresIn = 600
