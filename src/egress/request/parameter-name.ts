@@ -1,4 +1,5 @@
 import { queryKey } from '../../catalog/index.ts'
+import { percentOctets } from './percent-octets.ts'
 
 /** What stands before the value of a `name=value` pair of a query or a form, as it is written. */
 export function nameOf(pair: string): string {
@@ -31,8 +32,6 @@ function read(text: string): string {
   const wide = text
     .replaceAll('+', ' ')
     .replace(/%u([0-9a-f]{4})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-  const octets = Buffer.from(wide)
-    .toString('latin1')
-    .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  const octets = percentOctets(Buffer.from(wide).toString('latin1'))
   return Buffer.from(octets, 'latin1').toString()
 }

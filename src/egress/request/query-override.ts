@@ -1,4 +1,5 @@
 import { isParameter, nameOf } from './parameter-name.ts'
+import { percentOctets } from './percent-octets.ts'
 
 /**
  * Whether a query (with its `?`, or empty) has a `_method` that names another method than the request's own: Laravel,
@@ -21,7 +22,5 @@ export function overridesMethod(query: string, method: string): boolean {
 
 /** As a lenient server reads it, a character for each octet, and cut at a NUL. */
 function read(text: string): string {
-  return (text.split(/%00|\0/)[0] ?? '')
-    .replaceAll('+', ' ')
-    .replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return percentOctets((text.split(/%00|\0/)[0] ?? '').replaceAll('+', ' '))
 }

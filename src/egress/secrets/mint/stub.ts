@@ -1,4 +1,5 @@
 import type { EgressRule, MintedSpec, MintedSpecs } from '../../../catalog/index.ts'
+import { percentOctets } from '../../request/percent-octets.ts'
 import type { Tuple } from '../../request/tuple.ts'
 import { tokenEndpoint } from './endpoint.ts'
 
@@ -35,16 +36,8 @@ export function stubRules(minted: MintedSpecs): EgressRule[] {
 
 /** Servers differ in case and a last slash, and none of the spellings may reach the real endpoint. */
 function samePath(a: string, b: string): boolean {
-  const plain = (path: string) =>
-    path
-      .toLowerCase()
-      .replace(/%([0-9a-f]{2})/g, decoded)
-      .replace(/\/+$/, '')
+  const plain = (path: string) => percentOctets(path).toLowerCase().replace(/\/+$/, '')
   return plain(a) === plain(b)
-}
-
-function decoded(_: string, hex: string): string {
-  return String.fromCharCode(Number.parseInt(hex, 16)).toLowerCase()
 }
 
 function stubAnswer(credential: string, spec: MintedSpec, nowMs: number): { status: number; body: string } {

@@ -3,6 +3,7 @@ import type { SignSpec } from '../../../catalog/index.ts'
 import type { Secret } from '../../../core/index.ts'
 import { cgiName } from '../../request/fields.ts'
 import { headerValues } from '../../request/head.ts'
+import { percentOctets } from '../../request/percent-octets.ts'
 
 type Sigv4Spec = Extract<SignSpec, { kind: 'aws_sigv4' }>
 
@@ -140,7 +141,7 @@ function canonicalRequest(request: Signable, service: string, bodyHash: string) 
   const names = [...values.keys()].sort()
   const signedHeaders = names.join(';')
   const lines = names.map((name) => `${name}:${values.get(name)?.join(',')}\n`).join('')
-  const path = isS3(service) ? encodePath(decode(request.path)) : encodePath(request.path)
+  const path = isS3(service) ? encodePath(percentOctets(request.path)) : encodePath(request.path)
   const text = [request.method, path, canonicalQuery(request.query), lines, signedHeaders, bodyHash].join(
     '\n',
   )
@@ -166,16 +167,14 @@ function queryPairs(query: string): (readonly [string, string])[] {
     .filter((pair) => pair !== '')
     .map((pair) => {
       const [name = '', ...value] = pair.split('=')
-      return [decode(name.replaceAll('+', ' ')), decode(value.join('=').replaceAll('+', ' '))] as const
+      return [
+        percentOctets(name.replaceAll('+', ' ')),
+        percentOctets(value.join('=').replaceAll('+', ' ')),
+      ] as const
     })
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
-
-/** Bytes as one character each, so that what is no UTF-8 survives. */
-function decode(text: string): string {
-  return text.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-}
 
 function encode(text: string): string {
   return text.replace(
