@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { systemDial } from '../../src/egress/upstream/dial.ts'
 import { cutOff } from '../support/database.ts'
@@ -70,4 +71,22 @@ test('an endpoint that cannot be reached in time is not asked afterwards, and no
   connected.resolve()
   await new Promise((resolve) => setTimeout(resolve, 200))
   expect(server.asked).toHaveLength(0)
+})
+
+test('a refresh that was claimed and not sent, for the database failed in between, can be made when it is back', async () => {
+  await using minting = await makeMintWorld({ limits: { tokenTimeoutMs: 300 } })
+  const { world, server, ask } = minting
+  const { db } = world.store
+  await minting.mint(refreshGrant)
+  // The claim is written, and the very next look fails.
+  await sql`CREATE FUNCTION hide() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN ALTER TABLE former_tokens RENAME TO hidden; RETURN NULL; END'`.execute(db)
+  await sql`CREATE TRIGGER hide AFTER INSERT ON mint_claims EXECUTE FUNCTION hide()`.execute(db)
+  expect(await ask()).toContain('"reason":"mint_unavailable"')
+  await sql`DROP TRIGGER hide ON mint_claims`.execute(db)
+  await sql`ALTER TABLE hidden RENAME TO former_tokens`.execute(db)
+  // For as long as a claim lasts.
+  await new Promise((resolve) => setTimeout(resolve, 2_000))
+  expect(await ask()).toMatch(/^HTTP\/1\.1 200/)
+  expect(server.asked).toHaveLength(1)
 })

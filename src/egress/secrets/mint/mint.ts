@@ -1,7 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import { AppError, createTrouble, type Log, newId, type Secret } from '../../../core/index.ts'
-import { credentialById, type MintClaim, type Store, takeMintClaim } from '../../../store/index.ts'
+import {
+  type CredentialRow,
+  credentialById,
+  type MintClaim,
+  type Store,
+  takeMintClaim,
+} from '../../../store/index.ts'
 import { type OpeningKey, openCredential } from '../../../vault/index.ts'
 import { askEndpoint, type EndpointDeps } from './endpoint.ts'
 import {
@@ -91,6 +97,16 @@ export function createMint(options: MintOptions): Mint {
   }
   const bad = (reason: MintFailure): Minted => ({ ok: false, reason })
 
+  /** A step before anything is sent: where it fails nothing was spent, and the claim is given back if there is one. */
+  const unsent = async <T>(claim: MintClaim, step: Promise<T>): Promise<T> => {
+    try {
+      return await step
+    } catch (err) {
+      await settle.release(claim)
+      throw err
+    }
+  }
+
   /** Asks until there is a token, a certain failure, or no more time. */
   const fly = async (sought: Sought, order: MintOrder): Promise<Minted> => {
     const claim: MintClaim = {
@@ -103,7 +119,9 @@ export function createMint(options: MintOptions): Mint {
     for (let pauseMs = 20; !closed && performance.now() < deadline; pauseMs = Math.min(pauseMs * 2, 250)) {
       const { fresh, all } = await tokens.find(sought)
       if (fresh !== undefined) return good(fresh, all)
-      const taken = await takeMintClaim(store.db, claim, { holdMs, repeatable: repeatable(order.spec) })
+      const taking = takeMintClaim(store.db, claim, { holdMs, repeatable: repeatable(order.spec) })
+      // A connection that breaks says nothing of what was written.
+      const taken = await unsent(claim, taking)
       if (taken === 'overdue') {
         const code = 'claim_overdue'
         await settle.failed(order, claim, { reason: 'mint_uncertain', code, after: 'uncertain' })
@@ -118,12 +136,12 @@ export function createMint(options: MintOptions): Mint {
 
   const underClaim = async (sought: Sought, order: MintOrder, claim: MintClaim): Promise<Minted> => {
     // Between our look and our claim another replica may have been and gone.
-    const { fresh, all } = await tokens.find(sought)
+    const { fresh, all } = await unsent(claim, tokens.find(sought))
     if (fresh !== undefined) {
       await settle.release(claim)
       return good(fresh, all)
     }
-    const prepared = await prepare(order)
+    const prepared = await unsent(claim, prepare(order))
     if (!prepared.ok) {
       await settle.failed(order, claim, { reason: prepared.reason, code: prepared.code, after: 'release' })
       return bad(prepared.reason)
@@ -155,14 +173,15 @@ export function createMint(options: MintOptions): Mint {
 
   /** Opens what the token is made from, as it stands now: a refresh token may have been rotated a moment ago. */
   const prepare = async (order: MintOrder) => {
-    const secrets: Secret[] = []
+    const rows: CredentialRow[] = []
+    for (const row of order.rows) {
+      const now = await credentialById(store.db, row.id)
+      if (now === undefined || now.version !== row.version)
+        return { ok: false, reason: 'mint_unavailable', code: 'credential_changed' } as const
+      rows.push(now)
+    }
     try {
-      for (const row of order.rows) {
-        const now = await credentialById(store.db, row.id)
-        if (now === undefined || now.version !== row.version)
-          return { ok: false, reason: 'mint_unavailable', code: 'credential_changed' } as const
-        secrets.push(await openCredential(options.opening, now))
-      }
+      const secrets = await Promise.all(rows.map(async (row) => await openCredential(options.opening, row)))
       return { ok: true, request: tokenRequest(order.spec, secrets, options.now()) } as const
     } catch (err) {
       // The message of a key's parser is constant, and that of the vault names the row.
