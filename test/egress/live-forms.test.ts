@@ -1,6 +1,9 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { LiveForms, type Sought } from '../../src/egress/secrets/live-forms.ts'
-import { compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
+import { createPrepared } from '../../src/egress/secrets/prepared.ts'
+import { bytesOf, compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
 
 const version = (of: string, n: number): Sought => ({ of, key: `${n}`, texts: [`${of}-secret-${n}.`] })
 const big = (of: string): Sought => ({ of, key: of, texts: [of.repeat(200 * 1024)] })
@@ -51,8 +54,32 @@ test('nothing is made ready before it is searched by, and then once', () => {
     return compileSecrets(sought.flatMap(({ texts }) => texts))
   })
   for (let n = 0; n < 5; n += 1) forms.add([version('busy', n)])
+  const end = forms.use([version('busy', 4)])
   expect(made).toBe(0)
   shown(forms, 'busy-secret-4.')
   shown(forms, 'busy-secret-4.')
   expect(made).toBe(1)
+  end()
+})
+
+test('what was made ready is held by those whose answers are under way, and otherwise only so many bytes of it', async () => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const prepare = createPrepared(3.5 * bytesOf(compileSecrets(['a-secret-0.'])))
+  const people = Array.from({ length: 20 }, (_, n) => ({ n, forms: new LiveForms(prepare) }))
+  const begun = people.map(({ n, forms }) => {
+    forms.add([version('a', n)])
+    const end = forms.use([version('a', n)])
+    return { search: new WeakRef(forms.search), end }
+  })
+  /** How many are left, once this turn is over, in which none can go. */
+  const left = async () => {
+    await new Promise(setImmediate)
+    collectGarbage()
+    return begun.filter(({ search }) => search.deref() !== undefined).length
+  }
+  expect(await left()).toBe(20)
+  for (const { end } of begun) end()
+  expect(await left()).toBe(3)
+  for (const { n, forms } of people) expect(shown(forms, `a-secret-${n}.`)).toMatch(/^\*+$/)
 })

@@ -16,7 +16,7 @@ import type { Mint } from './mint/mint.ts'
 import { missingInput } from './mint/recipe.ts'
 import type { MintFailure } from './mint/settle.ts'
 import { type Needs, needsOf, specOf } from './needs.ts'
-import { bytesOf, compileSecrets, type ScrubForms } from './scrub.ts'
+import { createPrepared } from './prepared.ts'
 import { armSigner } from './sign/arm.ts'
 import { type Bound, filled, type StandIn } from './slot.ts'
 import { soughtBeside, soughtIn } from './sought.ts'
@@ -62,8 +62,7 @@ export function createCredentials(options: {
 }): Credentials {
   const kept = new LRUCache<string, Kept>({ max: 2_000, ttl: options.maxAgeMs })
   const { valueOf, openRow } = createValues(options)
-  const compiled = new LRUCache<string, ScrubForms>({ maxSize: preparedBytes, sizeCalculation: bytesOf })
-  const underWay = createUnderWay({ ...options, valueOf, compile })
+  const underWay = createUnderWay({ ...options, valueOf, compile: createPrepared(preparedBytes) })
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
   const trouble = createTrouble(options.log, {
@@ -210,22 +209,9 @@ export function createCredentials(options: {
     }
     return standIns
   }
-
-  function compile(sought: readonly Sought[]): ScrubForms {
-    const key = sought
-      .map((each) => `${each.of} ${each.key}`)
-      .sort()
-      .join('\n')
-    let forms = compiled.get(key)
-    if (forms === undefined) {
-      forms = compileSecrets(sought.flatMap(({ texts }) => texts))
-      compiled.set(key, forms)
-    }
-    return forms
-  }
 }
 
-/** Bytes that all searches made ready may hold: five hundred ordinary keys, or some of the longest tokens. */
+/** For searches that are made ready: five hundred ordinary keys, or some of the longest tokens. */
 const preparedBytes = 96 * 1024 * 1024
 
 /** What was read for a person and some names, and what came of it for each rule. */

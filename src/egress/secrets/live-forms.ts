@@ -1,5 +1,5 @@
 import type { FormSearch } from './form-search.ts'
-import { compileSecrets, type ScrubForms } from './scrub.ts'
+import type { ScrubForms } from './scrub.ts'
 
 /** One credential in one slot, and the texts by which it could come back. */
 export interface Sought {
@@ -30,8 +30,9 @@ export class LiveForms implements ScrubForms {
   readonly #compile: (sought: readonly Sought[]) => ScrubForms
   /** By name, the oldest first. */
   #kept = new Map<string, Kept>()
-  /** Made when they are first searched by. */
-  #forms: ScrubForms | undefined = nothing
+  #sought: readonly Sought[] = []
+  /** Made ready when an answer is first searched by them, and kept by nobody else for as long as one is under way. */
+  #forms: ScrubForms | undefined
   #answers = 0
   #lacks = false
 
@@ -56,6 +57,7 @@ export class LiveForms implements ScrubForms {
     )
     if (kept === undefined) return false
     this.#kept = new Map(kept.map((each) => [nameOf(each), each]))
+    this.#sought = kept
     this.#forms = undefined
     return !this.#lacks
   }
@@ -77,7 +79,9 @@ export class LiveForms implements ScrubForms {
     return () => {
       for (const each of held) each.answers -= 1
       this.#answers -= 1
-      if (this.#answers === 0) this.#lacks = false
+      if (this.#answers > 0) return
+      this.#lacks = false
+      this.#forms = undefined
     }
   }
 
@@ -87,8 +91,9 @@ export class LiveForms implements ScrubForms {
 
   #made(): ScrubForms {
     if (this.#lacks) throw new Error('there are more credentials than answers can be searched for')
-    this.#forms ??= this.#compile([...this.#kept.values()])
-    return this.#forms
+    const forms = this.#forms ?? this.#compile(this.#sought)
+    if (this.inUse) this.#forms = forms
+    return forms
   }
 
   /** Without old versions of what nobody began with, and if that is not enough without any that can be missed. */
@@ -109,8 +114,6 @@ export class LiveForms implements ScrubForms {
     return fits(few) ? few : undefined
   }
 }
-
-const nothing = compileSecrets([])
 
 function nameOf({ of, key }: Sought): string {
   return `${of} ${key}`
