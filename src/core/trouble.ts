@@ -2,6 +2,8 @@ import type { Log } from './log.ts'
 
 const firstReminderMs = 10_000
 const longestReminderMs = 10 * 60_000
+/** What does not fail for so long, nor work, is not tried any more. */
+const forgottenAfterMs = 2 * longestReminderMs
 
 /** Trouble that comes again and again, such as a database that is away, told as one story. */
 export interface Trouble {
@@ -20,16 +22,21 @@ export function createTrouble(
   say: { fails: string; lasts: string; over: string },
   now: () => number = () => performance.now(),
 ): Trouble {
-  const failing = new Set<string>()
+  /** When each failed last. */
+  const failing = new Map<string, number>()
   const causes = new Set<string>()
   let since = 0
   let failures = 0
   let reminderMs = 0
   let remindAt = 0
+  const forget = () => {
+    for (const [name, at] of failing) if (now() - at > forgottenAfterMs) failing.delete(name)
+  }
   const sofar = () => ({ failures, seconds: Math.round((now() - since) / 1_000) })
 
   return {
     happened(name, err) {
+      forget()
       if (failing.size === 0) {
         causes.clear()
         since = now()
@@ -37,7 +44,7 @@ export function createTrouble(
         reminderMs = firstReminderMs
         remindAt = since + reminderMs
       }
-      failing.add(name)
+      failing.set(name, now())
       failures++
       const cause = String(err)
       if (!causes.has(cause)) {
@@ -46,10 +53,12 @@ export function createTrouble(
       } else if (now() >= remindAt) {
         reminderMs = Math.min(reminderMs * 2, longestReminderMs)
         remindAt = now() + reminderMs
-        log.warn({ what: [...failing], reason: cause, ...sofar() }, say.lasts)
+        log.warn({ what: [...failing.keys()], reason: cause, ...sofar() }, say.lasts)
       }
     },
     over(name) {
+      if (failing.size === 0) return
+      forget()
       if (failing.delete(name) && failing.size === 0) log.info(sofar(), say.over)
     },
   }

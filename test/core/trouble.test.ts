@@ -47,3 +47,19 @@ test('another cause is told in full, and the next time everything is told anew',
   t.trouble.happened('claim', new Error('connect ECONNREFUSED'))
   expect(t.lines.map(({ msg }) => msg)).toEqual(['fails', 'fails', 'over', 'fails'])
 })
+
+test('what is not tried any more neither lasts, nor keeps what fails later from being told anew', () => {
+  const t = setUp()
+  t.trouble.happened('of one who left', new Error('refused'))
+  t.pass(15 * 60_000)
+  t.trouble.happened('claim', new Error('refused'))
+  t.pass(15 * 60_000)
+  t.trouble.over('claim')
+  t.trouble.happened('claim', new Error('refused'))
+  expect(t.lines.map(({ msg, what }) => [msg, what])).toEqual([
+    ['fails', 'of one who left'],
+    ['lasts', ['of one who left', 'claim']],
+    ['over', undefined],
+    ['fails', 'claim'],
+  ])
+})
