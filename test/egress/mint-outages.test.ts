@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { systemDial } from '../../src/egress/upstream/dial.ts'
 import { cutOff } from '../support/database.ts'
-import { makeMintWorld, refreshGrant } from '../support/minting.ts'
+import { clientCredentials, makeMintWorld, refreshGrant } from '../support/minting.ts'
 import { until } from '../support/until.ts'
 
 test('a proxy that stops in good order waits for a refresh that it has sent, and keeps what comes of it', async () => {
@@ -90,3 +90,30 @@ test('a refresh that was claimed and not sent, for the database failed in betwee
   expect(await ask()).toMatch(/^HTTP\/1\.1 200/)
   expect(server.asked).toHaveLength(1)
 })
+
+test('an outage of a token endpoint is told as one story, however many requests it costs, and each request has its reason', async () => {
+  await using minting = await makeMintWorld()
+  const { world, server, ask } = minting
+  await minting.mint(clientCredentials)
+  const down = { kind: 'status', status: 503, body: 'down' } as const
+  server.next = [down, down]
+  const answers: string[] = []
+  while (server.asked.length < 3) {
+    answers.push(...(await Promise.all(Array.from({ length: 5 }, async () => await ask()))))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  expect(answers.at(-1)).toMatch(/^HTTP\/1\.1 200/)
+  const lines = world
+    .logged()
+    .split('\n')
+    .flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Record<string, unknown>]))
+  const told = lines.filter(({ credential }) => credential === 'API_TOKEN')
+  expect(told).toMatchObject([
+    { msg: 'no token can be minted', what: 'everybody', err: 'mint_unavailable: http_503', level: 40 },
+    { msg: 'token minted' },
+    { msg: 'tokens can be minted again', failures: 2, level: 30 },
+  ])
+  const refused = answers.filter((answer) => answer.includes('"reason":"mint_unavailable"'))
+  const denied = lines.filter(({ msg, reason }) => msg === 'egress decision' && reason === 'mint_unavailable')
+  expect(denied).toHaveLength(refused.length)
+}, 20_000)

@@ -20,8 +20,9 @@ import {
   tokenId,
   tokenRequest,
 } from './recipe.ts'
-import { createSettlement, type MintFailure } from './settle.ts'
+import { createSettlement, type MintFailed, type MintFailure } from './settle.ts'
 import { createMintedTokens, type HeldToken } from './tokens.ts'
+import { createMintTrouble } from './trouble.ts'
 
 export type Minted =
   /**
@@ -73,7 +74,8 @@ const backoffMs = {
 export function createMint(options: MintOptions): Mint {
   const { store, endpoint, log } = options
   const tokens = createMintedTokens({ store, opening: options.opening, maxAgeMs: options.maxAgeMs, log })
-  const trouble = createTrouble(log, {
+  const trouble = createMintTrouble(log)
+  const reading = createTrouble(log, {
     fails: 'minted tokens cannot be read',
     lasts: 'minted tokens still cannot be read',
     over: 'minted tokens can be read again',
@@ -96,6 +98,16 @@ export function createMint(options: MintOptions): Mint {
     }
   }
   const bad = (reason: MintFailure): Minted => ({ ok: false, reason })
+  /** The same, found out just now. */
+  const failedBy = (order: MintOrder, reason: MintFailure, code: string): Minted => {
+    trouble.happened(order, `${reason}: ${code}`)
+    return bad(reason)
+  }
+  const endClaim = async (order: MintOrder, claim: MintClaim, failure: MintFailed): Promise<Minted> => {
+    const minted = failedBy(order, failure.reason, failure.code)
+    await settle.failed(order, claim, failure)
+    return minted
+  }
 
   /** A step before anything is sent: where it fails nothing was spent, and the claim is given back if there is one. */
   const unsent = async <T>(claim: MintClaim, step: Promise<T>): Promise<T> => {
@@ -124,14 +136,14 @@ export function createMint(options: MintOptions): Mint {
       const taken = await unsent(claim, taking)
       if (taken === 'overdue') {
         const code = 'claim_overdue'
-        await settle.failed(order, claim, { reason: 'mint_uncertain', code, after: 'uncertain' })
+        return await endClaim(order, claim, { reason: 'mint_uncertain', code, after: 'uncertain' })
       }
-      if (taken === 'overdue' || taken === 'uncertain') return bad('mint_uncertain')
-      if (taken === 'refused') return bad('mint_refused')
+      if (taken === 'uncertain') return failedBy(order, 'mint_uncertain', 'since_earlier')
+      if (taken === 'refused') return failedBy(order, 'mint_refused', 'since_earlier')
       if (taken === 'mine') return await underClaim(sought, order, claim)
       await sleep(pauseMs)
     }
-    return bad('mint_unavailable')
+    return closed ? bad('mint_unavailable') : failedBy(order, 'mint_unavailable', 'claim_held')
   }
 
   const underClaim = async (sought: Sought, order: MintOrder, claim: MintClaim): Promise<Minted> => {
@@ -143,32 +155,29 @@ export function createMint(options: MintOptions): Mint {
     }
     const prepared = await unsent(claim, prepare(order))
     if (!prepared.ok) {
-      await settle.failed(order, claim, { reason: prepared.reason, code: prepared.code, after: 'release' })
-      return bad(prepared.reason)
+      const { reason, code } = prepared
+      return await endClaim(order, claim, { reason, code, after: 'release' })
     }
     const asked = await askEndpoint(endpoint, order.spec, prepared.request, order.principalId)
     const after = repeatable(order.spec) ? 'release' : 'uncertain'
     if (asked.kind !== 'answered') {
       const unsent = asked.kind === 'unsent'
       const reason = unsent || after === 'release' ? 'mint_unavailable' : 'mint_uncertain'
-      await settle.failed(order, claim, { reason, code: asked.code, after: unsent ? 'release' : after })
-      return bad(reason)
+      return await endClaim(order, claim, { reason, code: asked.code, after: unsent ? 'release' : after })
     }
     const answer = readTokenAnswer(order.spec, asked, options.now())
     if (answer.kind === 'unclear') {
       const reason = after === 'release' ? 'mint_unavailable' : 'mint_uncertain'
-      await settle.failed(order, claim, { reason, code: `http_${asked.status}`, after })
-      return bad(reason)
+      return await endClaim(order, claim, { reason, code: `http_${asked.status}`, after })
     }
     if (answer.kind === 'refused') {
       const end = answer.final ? 'refused' : 'release'
       const reason = answer.code === 'too_many_requests' ? 'mint_unavailable' : 'mint_refused'
       const { code, refreshToken } = answer
-      await settle.failed(order, claim, { reason, code, after: end, refreshToken })
-      return bad(reason)
+      return await endClaim(order, claim, { reason, code, after: end, refreshToken })
     }
     const kept = await settle.minted(sought, order, claim, answer)
-    return kept === undefined ? bad('mint_unavailable') : good(kept.fresh, kept.all)
+    return kept === undefined ? failedBy(order, 'mint_unavailable', 'not_kept') : good(kept.fresh, kept.all)
   }
 
   /** Opens what the token is made from, as it stands now: a refresh token may have been rotated a moment ago. */
@@ -185,7 +194,7 @@ export function createMint(options: MintOptions): Mint {
       return { ok: true, request: tokenRequest(order.spec, secrets, options.now()) } as const
     } catch (err) {
       // The message of a key's parser is constant, and that of the vault names the row.
-      log.error({ err, credential: order.name }, 'a token cannot be asked for')
+      trouble.happened(order, err)
       return { ok: false, reason: 'credential_unreadable', code: 'input_unreadable' } as const
     }
   }
@@ -193,10 +202,10 @@ export function createMint(options: MintOptions): Mint {
   const search = async (sought: Sought) => {
     try {
       const found = await tokens.search(sought)
-      trouble.over('minted tokens')
+      reading.over('minted tokens')
       return found
     } catch (cause) {
-      trouble.happened('minted tokens', cause)
+      reading.happened('minted tokens', cause)
       throw new AppError('unavailable', 'minted tokens cannot be read', { cause })
     }
   }
@@ -205,12 +214,13 @@ export function createMint(options: MintOptions): Mint {
     const flight = fly(soughtBy(order), order)
       .then(
         (minted) => {
-          if (!minted.ok) failed.set(id, minted.reason, { ttl: backoffMs[minted.reason] })
+          if (minted.ok) trouble.over(order)
+          else failed.set(id, minted.reason, { ttl: backoffMs[minted.reason] })
           return minted
         },
         (err: unknown) => {
           // The database could not be asked, and so nobody else was: the next request may try at once.
-          log.warn({ err, credential: order.name }, 'minting failed')
+          trouble.happened(order, err)
           return bad('mint_unavailable')
         },
       )

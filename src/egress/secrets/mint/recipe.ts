@@ -44,6 +44,11 @@ export function missingInput(
   return inputs.find((input) => chooseCredential(rows, input, principalId) === undefined) ?? inputs[0]
 }
 
+/** Whose credential is spent, when it is one person's. */
+export function ownerOf({ rows }: MintOrder): PrincipalId | undefined {
+  return rows.find((row) => row.scope === 'principal')?.scopeId as PrincipalId | undefined
+}
+
 /** Names a token by everything that it is made from: another configuration or another value is another token. */
 export function tokenId({ spec, rows }: MintOrder): string {
   return digestJson({ spec, inputs: rows.map(({ id, version }) => [id, version]) })

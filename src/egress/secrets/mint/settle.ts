@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log, PrincipalId, Secret } from '../../../core/index.ts'
+import { createTrouble, type Log, type PrincipalId, type Secret } from '../../../core/index.ts'
 import {
   appendEvents,
   closeMintClaim,
@@ -12,7 +12,7 @@ import {
 } from '../../../store/index.ts'
 import { tokenEndpoint } from './endpoint.ts'
 import { type Lifetime, renewAfter } from './lifetime.ts'
-import type { MintOrder, Sought } from './recipe.ts'
+import { type MintOrder, ownerOf, type Sought } from './recipe.ts'
 import { type MintedTokens, sealToNewest, tokenContext } from './tokens.ts'
 
 /** Why there is no token; `docs/reference/egress-denials.md` explains each. */
@@ -51,16 +51,26 @@ export function createSettlement(options: {
   log: Log
 }): Settlement {
   const { store, log } = options
+  const trouble = createTrouble(log, {
+    fails: 'what came of minting cannot be written',
+    lasts: 'what came of minting still cannot be written',
+    over: 'what came of minting can be written again',
+  })
 
   /** What is known is lost with the claim: a moment without the database must not make it uncertain. */
   const insist = async <T>(what: object, write: () => Promise<T>): Promise<T | undefined> => {
     const since = performance.now()
     for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 1_000)) {
       try {
-        return await write()
+        const written = await write()
+        trouble.over('outcomes')
+        return written
       } catch (err) {
-        log.error({ err, ...what }, 'what came of minting could not be written')
-        if (performance.now() - since > options.patienceMs) return undefined
+        trouble.happened('outcomes', err)
+        if (performance.now() - since > options.patienceMs) {
+          log.error({ ...what }, 'what came of minting was not written: the claim is left to run out')
+          return undefined
+        }
         await sleep(pauseMs)
       }
     }
@@ -89,7 +99,7 @@ export function createSettlement(options: {
           await appendEvents(tx, [
             {
               kind: 'credential.minted',
-              ...ownerOf(order),
+              ...whose(order),
               data: {
                 ...factsOf(order),
                 expiresInSeconds: Math.round(usedMs / 1_000),
@@ -110,7 +120,6 @@ export function createSettlement(options: {
     },
 
     async failed(order, claim, { reason, code, after, refreshToken }) {
-      log.warn({ credential: order.name, reason, code }, 'no token could be minted')
       const write = async () => {
         const rotated = after === 'release' ? await sealRotated(order, refreshToken) : undefined
         await store.db.transaction().execute(async (tx) => {
@@ -119,7 +128,7 @@ export function createSettlement(options: {
             if (ours && rotated !== undefined) await rotateCredential(tx, rotated)
           } else await closeMintClaim(tx, claim, after)
           await appendEvents(tx, [
-            { kind: 'credential.mint_failed', ...ownerOf(order), data: { ...factsOf(order), reason, code } },
+            { kind: 'credential.mint_failed', ...whose(order), data: { ...factsOf(order), reason, code } },
           ])
         })
       }
@@ -137,8 +146,7 @@ function factsOf({ name, spec, rows }: MintOrder) {
   return { credential: name, from: rows.map((row) => row.name), kind: spec.kind, host, port }
 }
 
-/** Whose credential was spent, when it is one person's. */
-function ownerOf({ rows }: MintOrder): { principalId?: PrincipalId } {
-  const own = rows.find((row) => row.scope === 'principal')
-  return own === undefined ? {} : { principalId: own.scopeId as PrincipalId }
+function whose(order: MintOrder): { principalId?: PrincipalId } {
+  const principalId = ownerOf(order)
+  return principalId === undefined ? {} : { principalId }
 }
