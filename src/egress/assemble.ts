@@ -14,7 +14,7 @@ import type { Recorder } from './records/record.ts'
 import type { Credentials } from './secrets/credentials.ts'
 import { createDenier, type Denier } from './traffic/deny.ts'
 import { createExchange } from './traffic/exchange.ts'
-import { createFront } from './traffic/front.ts'
+import { createFront, type Front } from './traffic/front.ts'
 import { createBodyHold } from './traffic/held.ts'
 import { createPassThrough } from './traffic/pass-through.ts'
 import { createStubs } from './traffic/stub.ts'
@@ -42,13 +42,15 @@ export interface Parts {
   log: Log
 }
 
-/** Puts together everything between a sandbox's connection and an upstream's. */
-export function assemble(parts: Parts): {
-  front: ReturnType<typeof createFront>
+export interface Assembled {
+  front: Front
   denier: Denier
   live: Live
   upstream: Upstream
-} {
+}
+
+/** Puts together everything between a sandbox's connection and an upstream's. */
+export function assemble(parts: Parts): Assembled {
   const { limits, recorder, now } = parts
   const live = createLive(parts)
   const upstream = createUpstream({

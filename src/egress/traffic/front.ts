@@ -40,11 +40,14 @@ export interface FrontDeps {
   log: Log
 }
 
-/**
- * What sandboxes speak to. `makeOuter` is a forward proxy's face: CONNECT, and absolute-form for plain http. All
- * tunnels' decrypted sockets share one inner server, which never listens.
- */
-export function createFront(deps: FrontDeps): { makeOuter(cameFrom: CameFrom): Server; close(): void } {
+/** What sandboxes speak to. `makeOuter` is a forward proxy's face: CONNECT, and absolute-form for plain http. */
+export interface Front {
+  makeOuter(cameFrom: CameFrom): Server
+  close(): void
+}
+
+/** All tunnels' decrypted sockets share one inner server, which never listens. */
+export function createFront(deps: FrontDeps): Front {
   const inner = createInner(deps)
 
   function makeOuter(cameFrom: CameFrom): Server {
