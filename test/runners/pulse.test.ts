@@ -22,7 +22,7 @@ test('one that leaves three questions in a row unanswered is replaced, and says 
   await until(async () => (await rowOf(t.store, t.alice)).state === 'stopped')
   expect(await rowOf(t.store, t.alice)).toMatchObject({
     reason: 'unresponsive',
-    message: 'its toolhost did not answer for 0 s: it hung or was stopped',
+    message: expect.stringMatching(/^its toolhost did not answer for \d+ s: it hung or was stopped$/),
   })
   expect(t.machine.ended).toHaveLength(1)
   t.machine.before = () => undefined

@@ -309,7 +309,7 @@ export async function makeWorld(
       return secured
     },
     async events(kind, atLeast = 1) {
-      const deadline = Date.now() + 3_000
+      const deadline = Date.now() + 15_000
       for (;;) {
         let query = store.db.selectFrom('events').select(['kind', 'call_id as callId', 'data']).orderBy('id')
         query = kind === undefined ? query.where('kind', 'like', 'egress.%') : query.where('kind', '=', kind)
@@ -319,17 +319,20 @@ export async function makeWorld(
       }
     },
     async outcome() {
-      const deadline = Date.now() + 3_000
+      const deadline = Date.now() + 15_000
       for (;;) {
         const events = await world.events()
         const last = events.findLast((event) => event.kind === 'egress.allowed')
-        const ended =
-          last?.data['outcome'] ??
-          events.find(
-            (event) =>
-              event.kind === 'egress.finished' && event.data['requestId'] === last?.data['requestId'],
-          )?.data
-        if (ended !== null && ended !== undefined) return ended as Record<string, unknown>
+        const within = last?.data['outcome'] as Record<string, unknown> | null | undefined
+        if (within !== null && within !== undefined) return within
+        const after = events.find(
+          (event) => event.kind === 'egress.finished' && event.data['requestId'] === last?.data['requestId'],
+        )
+        if (after !== undefined) {
+          // A record of its own also says whose end it is.
+          const { requestId: _request, sourceId: _source, ...outcome } = after.data
+          return outcome
+        }
         if (Date.now() > deadline) throw new Error('no request has ended')
         await new Promise((resolve) => setTimeout(resolve, 20))
       }

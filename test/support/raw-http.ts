@@ -10,7 +10,7 @@ export function connectRequest(host: string, port: number, source: string, lease
 }
 
 /** Writes, and resolves with what has come back once a head (and its body by length) is whole or the other end closed. */
-export function sayAndRead(socket: Socket, text: string, timeoutMs = 5_000): Promise<string> {
+export function sayAndRead(socket: Socket, text: string, timeoutMs = 15_000): Promise<string> {
   return new Promise((resolve, reject) => {
     let got = ''
     const finish = () => {

@@ -33,7 +33,7 @@ test('row 38: one principal at their limit of tunnels or requests is told so, an
 
 test('row 38: a tunnel without handshake, without requests, or with a head that never ends is closed', async () => {
   await using world = await makeWorld({
-    limits: { handshakeTimeoutMs: 200, tunnelIdleTimeoutMs: 300, headersTimeoutMs: 300 },
+    limits: { handshakeTimeoutMs: 1_000, tunnelIdleTimeoutMs: 300, headersTimeoutMs: 300 },
   })
   await world.setRules([rule(host, 8443)])
   const silent = await world.connect()
@@ -44,12 +44,10 @@ test('row 38: a tunnel without handshake, without requests, or with a head that 
   const drip = setInterval(() => slow.write('x: y\r\n'), 50)
   const slowOuter = await world.connect()
   slowOuter.write('CONNECT ')
-  for (const socket of [silent, idle, slow, slowOuter]) socket.resume()
-  await Promise.all(
-    [silent, idle, slow, slowOuter].map((socket) => new Promise((resolve) => socket.once('close', resolve))),
-  )
+  const sockets = [silent, idle, slow, slowOuter]
+  for (const socket of sockets) socket.resume()
+  await until(() => sockets.every((socket) => socket.closed))
   clearInterval(drip)
-  expect([silent, idle, slow, slowOuter].every((socket) => socket.destroyed)).toBe(true)
 })
 
 test('row 38: in a tunnel a head has its own time from its first byte on, and silence has the longer one', async () => {
@@ -239,7 +237,7 @@ test('row 38: a name that never resolves is looked up once however often it is a
   await using world = await makeWorld({
     resolve: names.resolve,
     dial,
-    limits: { dialTimeoutMs: 300, lookUpsPerPrincipal: 1 },
+    limits: { dialTimeoutMs: 1_000, lookUpsPerPrincipal: 1 },
   })
   const name = hanging(0)
   await world.setRules([anywhere(name)])
@@ -249,7 +247,7 @@ test('row 38: a name that never resolves is looked up once however often it is a
   await new Promise((resolve) => setTimeout(resolve, 2_200))
   const again = performance.now()
   expect(await ask()).toBe('name_lookup_failed')
-  expect(performance.now() - again).toBeLessThan(300)
+  expect(performance.now() - again).toBeLessThan(1_000)
   expect(names.asked).toEqual([name])
   names.answer(name, ['93.184.215.14'])
   await expect.poll(ask).toBe('upstream_unreachable')
