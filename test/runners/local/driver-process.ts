@@ -2,14 +2,16 @@
  * A gateway process as far as the local driver is concerned: one driver, told what to do by JSON lines on
  * standard input. It can run as another user, and be killed like one.
  */
+import { enableCompileCache, flushCompileCache } from 'node:module'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { silentLog } from '../../../src/core/index.ts'
-import {
-  createLocalDriver,
-  type LocalDriverOptions,
-  type SandboxFacts,
-  type SandboxSpec,
-} from '../../../src/runners/index.ts'
+import type { LocalDriverOptions, SandboxFacts, SandboxSpec } from '../../../src/runners/index.ts'
+
+// Many of these are started: compiled once, as `bin/toolcrib.mjs` is, and past the room's door, behind which is far
+// more. Most end by SIGKILL, which writes nothing of what was compiled.
+enableCompileCache(join(import.meta.dirname, '../../../node_modules/.cache/toolcrib'))
+const { silentLog } = await import('../../../src/core/index.ts')
+const { createLocalDriver } = await import('../../../src/runners/local/driver.ts')
 
 type Request = { id: number; method: string; args: unknown[] }
 
@@ -38,6 +40,7 @@ try {
         throw new Error(`no such method: ${method}`)
     }
   }
+  flushCompileCache()
   say({ ready: driver.isolation })
   for await (const line of createInterface({ input: process.stdin })) {
     const request = JSON.parse(line) as Request

@@ -132,8 +132,10 @@ for (const { title, isolation, userId, options } of [...kinds, bare]) {
       const record = JSON.parse(text)
       // As after a reboot: the number is taken by another process, which began at another time.
       writeFileSync(path, JSON.stringify({ ...record, head: { pid: process.pid, start: record.head.start } }))
-      await expect(gateway.observe(spec.name)).rejects.toThrow('which')
-      await expect(gateway.delete(spec.name, spec.uid, 0)).rejects.toThrow('which')
+      await Promise.all([
+        expect(gateway.observe(spec.name)).rejects.toThrow('which'),
+        expect(gateway.delete(spec.name, spec.uid, 0)).rejects.toThrow('which'),
+      ])
       writeFileSync(path, text)
       expect(await gateway.observe(spec.name)).toEqual(facts)
     })
@@ -226,15 +228,12 @@ function processesOf(world: World, spec: SandboxSpec): string[] {
 
 /** The heads of this world's chains: one for each sandbox, and one for each attempt that is about to be refused. */
 function heads(world: World): string[] {
-  return readdirSync(join(world.stateDir, 'runners')).flatMap((name) =>
-    table()
-      .filter(
-        (row) =>
-          row.command.startsWith('flock ') &&
-          row.command.includes(join(world.stateDir, 'runners', name, 'lock')),
-      )
-      .map((row) => row.command),
+  const locks = readdirSync(join(world.stateDir, 'runners')).map((name) =>
+    join(world.stateDir, 'runners', name, 'lock'),
   )
+  return table()
+    .map((row) => row.command)
+    .filter((command) => command.startsWith('flock ') && locks.some((lock) => command.includes(lock)))
 }
 
 /** What lives, as /proc tells: `ps` is not on every machine. */
