@@ -8,7 +8,7 @@ import { openStore, type Store } from '../../src/store/index.ts'
 export async function testStore(options: { poolSize?: number } = {}): Promise<Store> {
   const admin = inject('databaseUrl')
   const name = `t_${randomBytes(6).toString('hex')}`
-  await onServer(admin, `CREATE DATABASE ${name} TEMPLATE template`)
+  await onServer(admin, `CREATE DATABASE ${name} TEMPLATE template STRATEGY file_copy`)
   const store = openStore({
     url: admin.replace(/\/postgres$/, `/${name}`),
     poolSize: options.poolSize ?? 8,
