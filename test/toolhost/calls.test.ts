@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -82,27 +83,23 @@ test('of 50 calls at once 4 run, 16 wait their turn, and the others are told tha
   await using host = await startTestToolhost()
   await host.put('nasty')
   await host.text('nasty', 'echo', { text: 'warm' })
+  // None ends before all have come.
+  const file = join(host.home, 'all-are-here')
   let open = 0
   let most = 0
+  let refused = 0
   const answers = await Promise.all(
-    Array.from({ length: 50 }, () => {
+    Array.from({ length: 50 }, async () => {
       let begun = false
-      return host
-        .call(
-          'nasty',
-          'slow',
-          { ms: 150 },
-          {
-            onFrame(frame) {
-              if (frame.type !== 'accepted') return
-              begun = true
-              most = Math.max(most, (open += 1))
-            },
-          },
-        )
-        .finally(() => {
-          if (begun) open -= 1
-        })
+      const onFrame = (frame: CallFrame) => {
+        if (frame.type !== 'accepted') return
+        begun = true
+        most = Math.max(most, (open += 1))
+      }
+      const answer = await host.call('nasty', 'wait', { file, ms: 150 }, { onFrame })
+      if (begun) open -= 1
+      if (answer.type === 'refused' && (refused += 1) === 30) await writeFile(file, '')
+      return answer
     }),
   )
   const kinds = Object.groupBy(answers, (answer) => (answer.type === 'refused' ? answer.code : answer.type))

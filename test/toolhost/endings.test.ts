@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { checkout, nasty, startTestToolhost, type TestToolhost } from './toolhost-process.ts'
+import { nasty, startTestToolhost, type TestToolhost } from './toolhost-process.ts'
 
 const tick = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -78,6 +78,7 @@ test('a cancelled call ends within a second with every process of its source, wh
 test('a source that ignores TERM is killed', async () => {
   await using host = await startTestToolhost()
   await host.put('stubborn', [nasty, 'stubborn'])
+  await host.text('stubborn', 'pid')
   const { answer, took } = await cancelAfter(host, 300, 'stubborn', 'hang')
   expect(answer).toMatchObject({ type: 'failed', code: 'call_cancelled', message: 'the call was cancelled' })
   expect(took).toBeLessThan(1_500)
@@ -106,6 +107,7 @@ test('cancelling one call does not end another on the same source, and the sourc
 test('a source that is deaf after a cancellation is ended with its other calls', async () => {
   await using host = await startTestToolhost({ times: { unresponsive: 500 } })
   await host.put('deaf', [nasty, 'deaf'])
+  await host.text('deaf', 'pid')
   const other = host.call('deaf', 'slow', { ms: 20_000 })
   await cancelAfter(host, 300, 'deaf', 'hang')
   expect(await other).toMatchObject({ type: 'failed', code: 'source_failed' })
@@ -125,9 +127,8 @@ test('a call past its time limit ends as timed out, and the next call works', as
 
 test('the start of a source is no part of its call’s time', async () => {
   await using host = await startTestToolhost()
-  await host.put('workspace', [join(checkout, 'sources/workspace/server.ts')])
-  // Node alone takes longer to start than this.
-  expect(await host.call('workspace', 'list_files', {}, { timeoutMs: 60 })).toMatchObject({ type: 'result' })
+  await host.put('late', [nasty, 'late'])
+  expect(await host.call('late', 'pid', {}, { timeoutMs: 1_500 })).toMatchObject({ type: 'result' })
 })
 
 test('a source killed in mid-call is told within 100 ms, and the next call works', async () => {

@@ -123,7 +123,7 @@ test('row 38: an upstream of plain http that does not answer is given up on in w
 })
 
 test('row 38: a client that leaves off in a body that is held back, or reads no answer, is let go', async () => {
-  const limits = { idleTimeoutMs: 300, dialTimeoutMs: 400, tokenTimeoutMs: 50 }
+  const limits = { idleTimeoutMs: 600, dialTimeoutMs: 1_000, tokenTimeoutMs: 50 }
   await using world = await makeWorld({ limits })
   const up = await world.upstream((_req, res) => res.end(Buffer.alloc(64 * 1024 * 1024)))
   const inject = [{ credential: 'ORDERS_KEY', into: 'body:/key', format: '{value}' }]
@@ -188,8 +188,10 @@ test('row 39: a flood of server names and of hosts has nothing signed: a certifi
     socket.destroy()
   }
   await tunnel()
-  // Proxy and test are one process: whatever is signed in it goes through here.
+  // Proxy and test are one process: whatever is signed in it goes through here. A certificate has hundreds of bytes;
+  // with each beat the proxy looks at its keys, and tries the CA's on 32.
   const signings = vi.spyOn(webcrypto.subtle, 'sign')
+  const certificates = () => signings.mock.calls.filter(([, , data]) => data.byteLength > 32).length
   try {
     const random = () => `${Math.random().toString(36).slice(2)}.example.com`
     for (let i = 0; i < 200; i += 1) {
@@ -201,11 +203,11 @@ test('row 39: a flood of server names and of hosts has nothing signed: a certifi
         /closed|disconnected|ECONNRESET/,
       )
     await tunnel()
-    expect(signings).not.toHaveBeenCalled()
+    expect(certificates()).toBe(0)
     // The same count notices what is signed when it should be: for a host that rules name since.
     await world.setRules([rule(host, up.port), rule('new.example.com', up.port)])
     await world.tunnel('new.example.com', up.port)
-    expect(signings).toHaveBeenCalled()
+    expect(certificates()).toBeGreaterThan(0)
   } finally {
     signings.mockRestore()
   }
