@@ -57,7 +57,11 @@ export async function startTestToolhost(
     limits: { memoryBytes: 2 ** 31, parallelCalls: 4, queuedCalls: 16, ...settings.limits },
   }
   const child = spawn(process.execPath, [join(checkout, 'src/toolhost/main.ts')], {
-    env: { [toolhostSettingsVariable]: JSON.stringify(full) },
+    // Compiled once, as in a sandbox.
+    env: {
+      [toolhostSettingsVariable]: JSON.stringify(full),
+      NODE_COMPILE_CACHE: join(checkout, 'node_modules/.cache/toolcrib'),
+    },
     stdio: ['ignore', 'inherit', 'pipe'],
   })
   let log = ''
