@@ -46,7 +46,7 @@ test('row 38: a tunnel without handshake, without requests, or with a head that 
   slowOuter.write('CONNECT ')
   const sockets = [silent, idle, slow, slowOuter]
   for (const socket of sockets) socket.resume()
-  await until(() => sockets.every((socket) => socket.closed))
+  await expect.poll(() => sockets.map((socket) => socket.closed)).toEqual([true, true, true, true])
   clearInterval(drip)
 })
 
