@@ -7,7 +7,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Real servers and sandboxes share the machine and mostly wait for each other: few files at a time, generous
     // limits, never a retry.
-    maxWorkers: 4,
+    maxWorkers: 3,
     sequence: { sequencer: FileOrder },
     testTimeout: 60_000,
     hookTimeout: 90_000,
