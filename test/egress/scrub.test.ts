@@ -132,6 +132,26 @@ test.each(Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i)))(
   },
 )
 
+test.each([
+  ['Größe€Maß-9', 'a£b ', 'Größe&#8364;Maß-9'],
+  // Shorter than any form is in its own bytes.
+  ['aéé€', 'a£b ', 'aéé\xe2\x82\xac'],
+])(
+  'row 7: %s is found in Latin-1, with what that lacks in other ways, however it is cut',
+  (value, before, each) => {
+    const compiled = compileSecrets([value])
+    const written = Buffer.from(`${before}${each} |`, 'latin1')
+    for (let size = 1; size <= written.length; size += 1) {
+      const scrubber = new Scrubber(compiled)
+      const out: Buffer[] = []
+      for (let at = 0; at < written.length; at += size)
+        out.push(scrubber.push(written.subarray(at, at + size)))
+      out.push(scrubber.end())
+      expect(Buffer.concat(out).toString('latin1')).toBe(`${before}${'*'.repeat(each.length)} |`)
+    }
+  },
+)
+
 test('row 7: base64 is found in lines of any length, whatever stands before the secret', () => {
   const shown = `DB_URL=postgres://app:${secret}@db/orders`
   const base64 = Buffer.from(shown.repeat(3)).toString('base64')

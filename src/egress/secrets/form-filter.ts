@@ -1,5 +1,5 @@
 import { CharSet, softBreak } from './char-set.ts'
-import type { Form, FormTable } from './form-table.ts'
+import { type Form, type FormTable, latinIn } from './form-table.ts'
 import { type Shapes, writingShapes } from './writing-shapes.ts'
 import type { Step } from './writing-tree.ts'
 import type { Writings } from './writings.ts'
@@ -49,6 +49,7 @@ export class FormFilter {
     this.#shift = 32 - bits
     this.#triples = new Uint32Array(2 ** (bits - 5))
     const useful = this.#findLeads(table, writings)
+    for (const { bytes } of forms) this.#addLatin(bytes)
     for (const byte of saying(shapes.tails, useful)) this.#mark(byte, tail)
     for (let byte = 0; byte < 256; byte += 1) {
       if (table.firsts.has(byte)) this.#mark(byte, first | opening)
@@ -127,6 +128,14 @@ export class FormFilter {
       last = ((last << 8) | (bytes[at] ?? 0)) & 0xffffff
       this.#addPair(last & 0xffff, possible)
       if (at > 1) this.#addTriple(last)
+    }
+  }
+
+  /** Each of them may be its own byte, beside whatever stands there. */
+  #addLatin(bytes: Buffer): void {
+    for (const [at, char] of latinIn(bytes)) {
+      this.#mark(char, lead | tail)
+      if (at === 0) for (let any = 0; any < 256; any += 1) this.#addPair((char << 8) | any, head)
     }
   }
 
