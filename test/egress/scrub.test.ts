@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { bytesOf, compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
@@ -269,6 +271,50 @@ test('what a search takes of memory goes by the length of its secrets, not by th
   expect(bytesOf(long)).toBeGreaterThan(
     4 * bytesOf(compileSecrets(['wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEK=='])),
   )
+})
+
+test('whatever texts make of a search, it takes no more than eight times what it said', () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const heap = () => {
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  const value = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEK=='
+  const forms = compileSecrets([value])
+  const said = bytesOf(forms)
+  const waiting: Scrubber[] = []
+  const before = heap()
+  let most = 0
+  for (let length = 0; length < 30; length += 3) {
+    for (const begun of [
+      '&',
+      '&#',
+      '&#x',
+      '&#x0',
+      '\\',
+      '\\u',
+      '\\u0',
+      '\\x',
+      '%',
+      '%u',
+      '%u0',
+      '=',
+      '%5c',
+    ]) {
+      const beginning = Buffer.from(value.slice(0, length) + begun)
+      for (let byte = 0; byte < 256; byte += 1) {
+        const scrubber = new Scrubber(forms)
+        scrubber.push(beginning)
+        // A stream that stands keeps what it stands in, and no more.
+        if (byte === 0) waiting.push(scrubber)
+        else scrubber.push(Buffer.of(byte))
+      }
+    }
+    most = Math.max(most, heap() - before)
+  }
+  expect(waiting.every((scrubber) => scrubber.waiting > 0)).toBe(true)
+  expect(most).toBeLessThan(8 * said)
 })
 
 test('row 7: a secret that contains another is masked whole, in every spelling and however it is cut', () => {

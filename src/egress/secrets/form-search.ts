@@ -4,9 +4,6 @@ import { type Form, FormTable } from './form-table.ts'
 import { FormWalk } from './form-walk.ts'
 import { writingsOf } from './writings.ts'
 
-/** What ordinary texts make of the automaton. */
-const statesBytes = 100 * 1024
-
 /** Forms made ready to be searched for, each of their characters in any of its writings. No form may be empty. */
 export class FormSearch {
   readonly #table: FormTable
@@ -28,7 +25,7 @@ export class FormSearch {
 
   /** About how much memory this takes. */
   get bytes(): number {
-    return this.#table.bytes + this.#filter.bytes + statesBytes
+    return this.#table.bytes + this.#filter.bytes + this.#states.bytes
   }
 
   /** A search of bytes from their beginning. */

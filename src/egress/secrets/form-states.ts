@@ -37,8 +37,15 @@ const mostReadings = 256
 const mostOfEachForm = 8
 /** So many are compared one by one. */
 const few = 12
-/** Of all states together, some megabytes. Texts need a few hundred; beyond, what was made is made again. */
-const mostKept = 16_384
+/** Of states and moves, in parts of about a hundred bytes, with one form and with many; beyond, they are made again. */
+const fewestKept = 8_192
+const keptForEachForm = 128
+const mostKept = 65_536
+const partBytes = 100
+/** What a state takes beside its readings, in such parts. */
+const ofState = 4
+/** What ordinary texts make of the automaton, of what they may. */
+const ordinarily = 1 / 8
 /** Beside a byte: a form may begin with it. */
 const begins = 0x100
 
@@ -48,10 +55,13 @@ const begins = 0x100
  */
 export class FormStates {
   readonly none: State = { readings: [], moves: new Map() }
+  /** Most of what is found out: that a byte goes on with nothing. */
+  readonly #nowhere: Move = { to: this.none, from: [], ends: [] }
   readonly #table: FormTable
   readonly #writings: Writings
   readonly #most: number
-  #known = new Map<string, State>()
+  readonly #known = new Map<string, State>()
+  readonly #mostKept: number
   #kept = 0
   readonly #keys = new Set<number>()
   readonly #places: number[] = []
@@ -64,6 +74,12 @@ export class FormStates {
     this.#table = table
     this.#writings = writings
     this.#most = mostReadings + mostOfEachForm * table.count
+    this.#mostKept = Math.min(mostKept, fewestKept + keptForEachForm * table.count)
+  }
+
+  /** About how much memory it takes with ordinary texts; whatever the texts, not more than eight times as much. */
+  get bytes(): number {
+    return this.#mostKept * partBytes * ordinarily
   }
 
   /** Reads one more byte, with which a form may begin if `mayBegin`. Throws when too many readings are possible. */
@@ -77,6 +93,7 @@ export class FormStates {
   }
 
   #make(state: State, byte: number, mayBegin: boolean): Move {
+    if (this.#kept >= this.#mostKept) this.#forget()
     this.#readings = []
     this.#from = []
     this.#ends = []
@@ -88,7 +105,18 @@ export class FormStates {
     const { root } = this.#writings
     this.#at = fresh
     if (mayBegin) this.#read(byte, start, root, root)
-    return { to: this.#stateOf(this.#readings), from: this.#from, ends: this.#ends }
+    this.#kept += 1 + this.#from.length + this.#ends.length
+    if (this.#from.length === 0 && this.#ends.length === 0) return this.#nowhere
+    // Copied, since an array that grew has room for more.
+    return { to: this.#stateOf(this.#readings), from: this.#from.slice(), ends: this.#ends.slice() }
+  }
+
+  /** What was made is made again. Whoever stands in a state stays there, but it leads to none of the others any more. */
+  #forget(): void {
+    for (const { moves } of this.#known.values()) moves.clear()
+    this.none.moves.clear()
+    this.#known.clear()
+    this.#kept = 0
   }
 
   #stateOf(readings: readonly Reading[]): State {
@@ -96,13 +124,8 @@ export class FormStates {
     const name = readings.map(keyOf).join(' ')
     const known = this.#known.get(name)
     if (known !== undefined) return known
-    this.#kept += readings.length
-    if (this.#kept > mostKept) {
-      this.#kept = readings.length
-      this.#known = new Map()
-      this.none.moves.clear()
-    }
-    const state = { readings, moves: new Map() }
+    this.#kept += ofState + readings.length
+    const state = { readings: readings.slice(), moves: new Map() }
     this.#known.set(name, state)
     return state
   }
