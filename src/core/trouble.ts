@@ -4,6 +4,8 @@ const firstReminderMs = 10_000
 const longestReminderMs = 10 * 60_000
 /** What does not fail for so long, nor work, is not tried any more. */
 const forgottenAfterMs = 2 * longestReminderMs
+/** A reminder names so many of those that fail, and counts the others. */
+const mostNamed = 20
 
 /** Trouble that comes again and again, such as a database that is away, told as one story. */
 export interface Trouble {
@@ -22,7 +24,7 @@ export function createTrouble(
   say: { fails: string; lasts: string; over: string },
   now: () => number = () => performance.now(),
 ): Trouble {
-  /** When each failed last. */
+  /** When each failed last, the longest ago first. */
   const failing = new Map<string, number>()
   const causes = new Set<string>()
   let since = 0
@@ -30,7 +32,15 @@ export function createTrouble(
   let reminderMs = 0
   let remindAt = 0
   const forget = () => {
-    for (const [name, at] of failing) if (now() - at > forgottenAfterMs) failing.delete(name)
+    for (const [name, at] of failing) {
+      if (now() - at <= forgottenAfterMs) return
+      failing.delete(name)
+    }
+  }
+  const named = () => {
+    const names = [...failing.keys()]
+    const others = names.length > mostNamed ? { others: names.length - mostNamed } : {}
+    return { what: names.slice(0, mostNamed), ...others }
   }
   const sofar = () => ({ failures, seconds: Math.round((now() - since) / 1_000) })
 
@@ -44,6 +54,7 @@ export function createTrouble(
         reminderMs = firstReminderMs
         remindAt = since + reminderMs
       }
+      failing.delete(name)
       failing.set(name, now())
       failures++
       const cause = String(err)
@@ -53,7 +64,7 @@ export function createTrouble(
       } else if (now() >= remindAt) {
         reminderMs = Math.min(reminderMs * 2, longestReminderMs)
         remindAt = now() + reminderMs
-        log.warn({ what: [...failing.keys()], reason: cause, ...sofar() }, say.lasts)
+        log.warn({ ...named(), reason: cause, ...sofar() }, say.lasts)
       }
     },
     over(name) {

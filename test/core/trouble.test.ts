@@ -63,3 +63,13 @@ test('what is not tried any more neither lasts, nor keeps what fails later from 
     ['fails', 'claim'],
   ])
 })
+
+test('a reminder names twenty of those that fail, and counts the others', () => {
+  const t = setUp()
+  for (let person = 0; person < 50; person++) t.trouble.happened(`person ${person}`, new Error('refused'))
+  t.pass(10_000)
+  t.trouble.happened('person 0', new Error('refused'))
+  const { what, others } = t.lines.at(-1) ?? {}
+  expect(what).toHaveLength(20)
+  expect(others).toBe(30)
+})
