@@ -121,6 +121,7 @@ export const frameType = {
   settings: 4,
   ping: 6,
   goaway: 7,
+  windowUpdate: 8,
   continuation: 9,
 } as const
 

@@ -1,5 +1,6 @@
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
+import type { BreakWatch } from '../bounds/broken-writes.ts'
 import { Http2Inbound } from '../inbound/http2.ts'
 import { maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
@@ -41,7 +42,11 @@ function bounds(limits: EgressLimits) {
 }
 
 /** Serves HTTP/2 on the decrypted side of a tunnel, each stream decided like a request by HTTP/1.1. */
-export function serveHttp2(deps: InnerDeps & { heads: HeadWatch }, tunnel: Tunnel, secured: TLSSocket): void {
+export function serveHttp2(
+  deps: InnerDeps & { heads: HeadWatch; breaks: BreakWatch },
+  tunnel: Tunnel,
+  secured: TLSSocket,
+): void {
   const session = performServerHandshake(secured, bounds(deps.limits))
   // A session waits for this; a TLS socket that no TLS server made, and that is long secure, does not say it.
   secured.emit('secureConnect')
@@ -53,6 +58,7 @@ export function serveHttp2(deps: InnerDeps & { heads: HeadWatch }, tunnel: Tunne
     refused = true
     tunnel.end()
   }
+  deps.breaks.watch(secured, () => tunnel.end())
   deps.heads.watch(session, () => refuse('head_timeout'))
   const idleMs = clientIdleMs(deps.limits)
   session.setTimeout(idleMs, () => tunnel.end())

@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
+import { createBreakWatch } from '../bounds/broken-writes.ts'
 import { endOwing, hearsMore, inTurn, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound, headOf } from '../inbound/http1.ts'
 import { SwitchingInbound } from '../inbound/switching.ts'
@@ -18,7 +19,7 @@ import type { Tunnel } from './tunnel.ts'
 /** What serves the decrypted side of every tunnel; it never listens. */
 export interface Inner {
   serve(secured: TLSSocket, tunnel: Tunnel): void
-  /** Looks no more for heads that take too long. */
+  /** Looks no more for heads that take too long, nor for connections that broke. */
   close(): void
 }
 
@@ -29,7 +30,8 @@ export function createInner(deps: InnerDeps): Inner {
   const tunnels: Tunnels = new WeakMap()
   const server = makeInnerServer(deps, tunnels)
   const heads = createHeadWatch(deps.limits.headersTimeoutMs)
-  const http2Deps = { ...deps, heads }
+  const breaks = createBreakWatch()
+  const http2Deps = { ...deps, heads, breaks }
   return {
     serve: contained(
       deps.log,
@@ -54,6 +56,7 @@ export function createInner(deps: InnerDeps): Inner {
     close() {
       server.close()
       heads.close()
+      breaks.close()
     },
   }
 }

@@ -1,5 +1,6 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
+import { createBreakWatch } from '../bounds/broken-writes.ts'
 import { maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import type { Channel } from './channel.ts'
 import { maxStreams, Session } from './http2-session.ts'
@@ -20,6 +21,7 @@ export interface Http2 {
 export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: number }): Http2 {
   const pooled = new Map<string, Session[]>()
   const all = new Set<ClientHttp2Session>()
+  const breaks = createBreakWatch()
   return {
     free: (name) => pooled.get(name)?.find((session) => session.take()),
     adopt(name, socket) {
@@ -39,6 +41,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
       inner.once('connect', () => {
         if (!inner.destroyed) inner.setLocalWindowSize(1024 * 1024)
       })
+      breaks.watch(socket, () => inner.destroy())
       const session = new Session(inner, options.idleTimeoutMs)
       all.add(inner)
       pooled.set(name, [...(pooled.get(name) ?? []), session])
@@ -60,6 +63,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
       for (const session of all) session.close()
     },
     close() {
+      breaks.close()
       for (const session of all) session.destroy()
     },
   }

@@ -10,6 +10,7 @@ import {
   frameType,
   headerBlock,
   http2Client,
+  preface,
   pseudoHeaders,
   readFrames,
   startHttp2Upstream,
@@ -150,4 +151,86 @@ test('row 25: a client that says goodbye with an error of its own abuses nothing
   expect((await ask(other, fields(up.port, 'DELETE'))).status).toBe(403)
   const denied = await world.events('egress.denied')
   expect(denied.map(({ data }) => data['method'])).toEqual(['DELETE'])
+})
+
+test('row 38: a client by HTTP/2 that dies while it sends is noticed, and not waited for until it idles', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end(Buffer.alloc(90_000)))
+  await world.setRules([rule(host, up.port)])
+  for (let i = 0; i < 5; i += 1) {
+    const secured = await byHttp2(world, up.port)
+    const stream = http2Client(secured).request(fields(up.port, 'POST'), { endStream: false })
+    stream.on('error', () => undefined)
+    stream.end(Buffer.alloc(140_000))
+    setImmediate(() => secured.destroy())
+  }
+  const failures = async () => {
+    const events = await world.events(undefined, 0)
+    const outcomes = events.map(({ kind, data }) => (kind === 'egress.finished' ? data : data['outcome']))
+    return outcomes.map((outcome) => (outcome as { failure?: unknown } | null)?.failure).filter(Boolean)
+  }
+  await expect.poll(failures, { timeout: 8_000 }).toEqual(Array(5).fill('client_closed'))
+})
+
+test('row 38: an upstream by HTTP/2 that dies while bytes go both ways is noticed, and not waited for until it idles', async () => {
+  await using world = await makeWorld()
+  const context = await world.upstreamContext(host)
+  const answer = Buffer.concat([
+    frame(frameType.headers, frameFlag.endHeaders, 1, headerBlock([[':status', '200']])),
+    ...Array.from({ length: 14 }, () => frame(frameType.data, 0, 1, Buffer.alloc(16 * 1024))),
+  ])
+  const server = createTls({ ALPNProtocols: ['h2'], ...byServerName(async () => context) }, (socket) => {
+    socket.on('error', () => undefined)
+    socket.write(frame(frameType.settings, 0, 0))
+    const frames = readFrames(socket)
+    socket.on('data', () => {
+      if (socket.isPaused() || !frames.some(({ type }) => type === frameType.data)) return
+      socket.pause()
+      socket.write(answer, () => socket.destroy())
+    })
+  })
+  const port = await listenLocally(server)
+  try {
+    await world.setRules([rule(host, port)])
+    const tunnel = await world.tunnel(host, port)
+    tunnel.resume()
+    tunnel.write(request(host, port, '/', ['Content-Length: 10000000'], 'POST'))
+    const sending = setInterval(() => tunnel.write(Buffer.alloc(20_000)), 1)
+    await new Promise((resolve) => tunnel.once('close', resolve))
+    clearInterval(sending)
+    expect(await world.outcome()).toMatchObject({ failure: 'upstream_failed' })
+  } finally {
+    server.close()
+  }
+})
+
+test('row 38: a client by HTTP/2 that reads nothing for a while is not taken for one that died', async () => {
+  await using world = await makeWorld()
+  const size = 4 * 1024 * 1024
+  const up = await world.upstream((_req, res) => res.end(Buffer.alloc(size)))
+  await world.setRules([rule(host, up.port)])
+  const secured = await byHttp2(world, up.port)
+  const frames = readFrames(secured)
+  const window = Buffer.from([0x3f, 0xff, 0xff, 0xff])
+  secured.write(
+    Buffer.concat([
+      preface,
+      // SETTINGS_INITIAL_WINDOW_SIZE and a WINDOW_UPDATE: only the connection holds it up.
+      frame(frameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), window])),
+      frame(frameType.windowUpdate, 0, 0, window),
+      frame(
+        frameType.headers,
+        frameFlag.endHeaders | frameFlag.endStream,
+        1,
+        headerBlock(pseudoHeaders(host, up.port)),
+      ),
+    ]),
+  )
+  await expect.poll(() => frames.some(({ type }) => type === frameType.headers)).toBe(true)
+  secured.pause()
+  await new Promise((resolve) => setTimeout(resolve, 3_500))
+  secured.resume()
+  const got = () =>
+    frames.filter(({ type }) => type === frameType.data).reduce((sum, { payload }) => sum + payload.length, 0)
+  await expect.poll(got, { timeout: 8_000 }).toBe(size)
 })
