@@ -34,13 +34,27 @@ test('what is searched now and then, for less of the time than that, never rests
   }
 })
 
+test('a long step is followed by a rest of a third of it, and one in which the machine stood still by a short one', () => {
+  let now = 1_000
+  const share = createSearchShare(() => now)
+  const restAfter = (ms: number) => {
+    now += ms
+    share.took('alice', ms)
+    const restMs = share.restMs('alice')
+    now += restMs + 60_000
+    return restMs
+  }
+  expect(restAfter(600)).toBeCloseTo(600 / 3 - 20)
+  expect(restAfter(10 * 60_000)).toBeLessThan(400)
+})
+
 test('steps run in their order, one after another rests, and what brings them is held meanwhile', async () => {
   const share = createSearchShare(() => performance.now())
   const said: string[] = []
   const source = { pause: () => said.push('pause'), resume: () => said.push('resume') }
   const turns = inTurns(share, 'alice', source)
   turns(() => said.push('first'))
-  share.took('alice', 60)
+  share.took('alice', 240)
   for (const step of ['second', 'third']) turns(() => said.push(step))
   expect(said).toEqual(['first', 'pause'])
   await expect.poll(() => said).toEqual(['first', 'pause', 'second', 'third', 'resume'])

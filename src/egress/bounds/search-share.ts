@@ -3,6 +3,8 @@ import { LRUCache } from 'lru-cache'
 const mostShare = 0.75
 /** So long, in ms, anybody's answers may be searched without a rest: the time of a large answer of the ordinary kind. */
 const slackMs = 20
+/** No step searches for longer: what took more is a machine that stood still meanwhile, which is nobody's doing. */
+const longestStepMs = 1_000
 
 /**
  * How much of the proxy's time goes to searching one person's answers: three quarters of it, however many there are,
@@ -12,7 +14,7 @@ const slackMs = 20
 export interface SearchShare {
   /** For how long, in ms, nothing of theirs is to be searched; 0 is nearly always the answer. */
   restMs(principalId: string): number
-  /** Something of theirs was searched for `ms`. */
+  /** Something of theirs was searched for `ms`, until now. */
   took(principalId: string, ms: number): void
 }
 
@@ -22,7 +24,9 @@ export function createSearchShare(now: () => number): SearchShare {
   return {
     restMs: (principalId) => Math.max(0, (freeAt.get(principalId) ?? 0) - now()),
     took(principalId, ms) {
-      freeAt.set(principalId, Math.max(freeAt.get(principalId) ?? 0, now() - slackMs) + ms / mostShare)
+      const spentMs = Math.min(ms, longestStepMs)
+      const since = Math.max(freeAt.get(principalId) ?? 0, now() - spentMs - slackMs)
+      freeAt.set(principalId, since + spentMs / mostShare)
     },
   }
 }
