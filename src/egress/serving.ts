@@ -59,8 +59,9 @@ export function createServing(
     log,
     delayMs: 50,
     patienceMs: 5_000,
-    maxQueued: 20_000,
-    maxQueuedPerPrincipal: 2_000,
+    roomMs: limits.recordsTimeoutMs,
+    maxQueued: limits.records,
+    maxQueuedPerPrincipal: limits.recordsPerPrincipal,
   })
   stack.defer(() => recorder.close(5_000))
   stack.defer(() => leases.close())

@@ -22,6 +22,11 @@ export interface EgressLimits {
   /** Names that may be looked up at the same time; each holds a thread until the system's resolver gives up. */
   lookUpsPerPrincipal: number
   lookUps: number
+  /** Records that wait to be written, beyond which nothing is let out. */
+  recordsPerPrincipal: number
+  records: number
+  /** How long a request waits for room among them. */
+  recordsTimeoutMs: number
   /** Largest head of a request or an answer, in bytes. */
   headerBytes: number
   /** Largest body that is held back, because a credential is put into it, in bytes. */
@@ -52,6 +57,9 @@ export const defaultLimits: EgressLimits = {
   // eight, and where eight wait for each of them, to come again is the better answer.
   lookUpsPerPrincipal: 6,
   lookUps: 64,
+  recordsPerPrincipal: 2_000,
+  records: 20_000,
+  recordsTimeoutMs: 2_000,
   headerBytes: 32 * 1024,
   bodyBytes: 1024 * 1024,
   headersTimeoutMs: 10_000,

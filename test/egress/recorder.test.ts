@@ -14,7 +14,7 @@ const delayMs = 50
 function recorderOf(
   store: Store,
   log: Log = silentLog,
-  bounds: { maxQueued?: number; maxQueuedPerPrincipal?: number } = {},
+  bounds: { maxQueued?: number; maxQueuedPerPrincipal?: number; roomMs?: number } = {},
 ) {
   return createRecorder({
     store,
@@ -23,6 +23,7 @@ function recorderOf(
     log,
     delayMs,
     patienceMs: 5_000,
+    roomMs: 2_000,
     maxQueued: 20_000,
     maxQueuedPerPrincipal: 20_000,
     ...bounds,
@@ -173,4 +174,21 @@ test('nothing is let out of a person, or of anybody, of whom too many records wa
   await store.pool.query('ALTER TABLE events_away RENAME TO events')
   await expect.poll(healthy, { timeout: 10_000 }).toEqual([true, true])
   await recorder.close(5_000)
+})
+
+test('whoever asks for room waits until records are written, adds none meanwhile, and is refused when none comes', async () => {
+  await using store = await testStore()
+  const recorder = recorderOf(store, silentLog, { maxQueuedPerPrincipal: 2, roomMs: 300 })
+  const alice = newId('prn')
+  expect(recorder.room(alice)).toBe(true)
+  await store.pool.query('ALTER TABLE events RENAME TO events_away')
+  for (let i = 0; i < 3; i += 1) recorder.denied({ ...refusal(), principalId: alice })
+  expect(recorder.room(newId('prn'))).toBe(true)
+  expect(await recorder.room(alice)).toBe(false)
+  const asked = Array.from({ length: 200 }, () => recorder.room(alice))
+  expect(recorder.waiting).toBe(3)
+  await store.pool.query('ALTER TABLE events_away RENAME TO events')
+  expect(new Set(await Promise.all(asked))).toEqual(new Set([true]))
+  await recorder.close(5_000)
+  expect(await recorder.room(alice)).toBe(false)
 })

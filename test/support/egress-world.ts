@@ -118,6 +118,8 @@ export async function makeWorld(
     systemRoots?: boolean
     trustedCas?: string[]
     refusedRanges?: string[]
+    /** Instead of an empty database of its own; the caller's to close. */
+    store?: Store
     /** Instead of the table of names. */
     resolve?: (host: string) => Promise<string[]>
   } = {},
@@ -125,7 +127,7 @@ export async function makeWorld(
   const stack = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-egress-'))
   stack.defer(() => rm(folder, { recursive: true, force: true }))
-  const store = stack.use(await testStore())
+  const store = options.store ?? stack.use(await testStore())
   const lines: string[] = []
   const log = createLog({ level: 'trace', name: 'test' }, { write: (line) => void lines.push(line) })
 

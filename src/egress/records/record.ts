@@ -18,6 +18,11 @@ export interface Recorder {
    * out. Nobody can fill the queue for the others.
    */
   healthy(principalId: string): boolean
+  /**
+   * The same, but too many are waited for, for `roomMs` at most: a database that pauses is no outage. How many
+   * wait at once is for the caller to bound.
+   */
+  room(principalId: string): boolean | Promise<boolean>
   /** `identity` is whose calls it is joined to: those that run at this moment. */
   allowed(event: AllowedEvent, identity: Identity): OpenRecord
   denied(event: DeniedEvent): void
@@ -60,6 +65,7 @@ export function createRecorder(options: {
   log: Log
   delayMs: number
   patienceMs: number
+  roomMs: number
   maxQueued: number
   maxQueuedPerPrincipal: number
 }): Recorder {
@@ -83,6 +89,8 @@ export function createRecorder(options: {
   let flushing: Promise<void> | undefined
   let closing = false
   let abandoned = false
+  /** Settles when some were written; made when somebody waits for it. */
+  let written: PromiseWithResolvers<void> | undefined
 
   const oldest = () => writing[0] ?? queue[0]
 
@@ -155,6 +163,8 @@ export function createRecorder(options: {
       }
       for (const { event } of writing) count(event, -1)
       writing = []
+      written?.resolve()
+      written = undefined
       // What came meanwhile waits its time, or one request after the other would have a batch each.
       if (queue.length < batchSize && !closing) return
     }
@@ -180,13 +190,30 @@ export function createRecorder(options: {
     return entry
   }
 
+  /** Whether records are being written at all, as far as is known. */
+  const isWritten = () => {
+    const first = oldest()
+    return !closing && (first === undefined || performance.now() - first.since <= options.patienceMs)
+  }
+  const hasRoom = (principalId: string) =>
+    queue.length + writing.length <= options.maxQueued &&
+    (waiting.get(principalId) ?? 0) <= options.maxQueuedPerPrincipal
+  const healthy = (principalId: string) => isWritten() && hasRoom(principalId)
+
+  const waitForRoom = async (principalId: string): Promise<boolean> => {
+    const late = Promise.withResolvers<'late'>()
+    const timer = setTimeout(() => late.resolve('late'), options.roomMs)
+    while (isWritten() && !hasRoom(principalId)) {
+      written ??= Promise.withResolvers()
+      if ((await Promise.race([written.promise, late.promise])) === 'late') break
+    }
+    clearTimeout(timer)
+    return healthy(principalId)
+  }
+
   return {
-    healthy(principalId) {
-      if (closing || queue.length + writing.length > options.maxQueued) return false
-      if ((waiting.get(principalId) ?? 0) > options.maxQueuedPerPrincipal) return false
-      const first = oldest()
-      return first === undefined || performance.now() - first.since <= options.patienceMs
-    },
+    healthy,
+    room: (principalId) => healthy(principalId) || (isWritten() && waitForRoom(principalId)),
     allowed(event, identity) {
       options.metrics.allowed(event)
       const open: Entry['open'] = { event, identity, durationMs: undefined }
@@ -223,6 +250,7 @@ export function createRecorder(options: {
     async close(graceMs) {
       if (timer !== undefined) clearTimeout(timer)
       closing = true
+      written?.resolve()
       const deadline = performance.now() + graceMs
       while (queue.length + writing.length > 0 && performance.now() < deadline) {
         start()

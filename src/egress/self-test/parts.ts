@@ -62,6 +62,7 @@ export function oneCredential(key: string): Credentials {
 export function wordsOnly(written: string[]): Recorder {
   return {
     healthy: () => true,
+    room: () => true,
     allowed() {
       written.push('allowed')
       return { finish: ({ redactions }) => void written.push(`masked ${redactions}`) }

@@ -78,12 +78,15 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
     const place = deps.requests.take(identity.principalId)
     if (typeof place === 'string') return await refuse(limitReason(place, 'too_many_requests'), 'limit')
     try {
-      if (!deps.recorder.healthy(identity.principalId)) return await refuse('records_unavailable', 'record')
+      const room = deps.recorder.room(identity.principalId)
+      const waited = room instanceof Promise
+      if (!(waited ? await room : room)) return await refuse('records_unavailable', 'record')
+      if (waited && inbound.answer.gone()) return
       const { tuple } = canonical
       const finding = deps.stubs.find(tuple, identity)
       const stub = finding === undefined ? undefined : await finding
       if (stub !== undefined) return await deps.stubs.answer(inbound, stub, tuple, identity)
-      const verdict = await judge(tuple, identity, false)
+      const verdict = await judge(tuple, identity, waited)
       if (!verdict.allow) return await refuse(verdict.reason, verdict.rule)
       const holding = holdForOutgoing(deps.hold, deps.bodyLimit, verdict, inbound, tuple, identity)
       const held = holding instanceof Promise ? await holding : holding

@@ -56,7 +56,8 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
     const { socket, identity, destination, rule, matched, asked, refuse } = tunnel
     socket.once('close', tunnel.leave)
     if (socket.destroyed) return tunnel.leave()
-    if (!deps.recorder.healthy(identity.principalId)) return await refuse('records_unavailable', 'record')
+    if (!(await deps.recorder.room(identity.principalId)))
+      return await refuse('records_unavailable', 'record')
     const guarded = await deps.guard.check(destination, matched, identity.principalId)
     if (!guarded.ok) return await refuse(guarded.reason, guarded.by === 'limit' ? 'limit' : rule)
     if (socket.destroyed) return

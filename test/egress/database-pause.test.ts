@@ -1,0 +1,101 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { silentLog } from '../../src/core/index.ts'
+import {
+  type EmbeddedPostgres,
+  migrate,
+  openStore,
+  removeEmbeddedPostgres,
+  type Store,
+  startEmbeddedPostgres,
+} from '../../src/store/index.ts'
+import { makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
+
+const host = 'orders.example.com'
+const limits = { recordsPerPrincipal: 2 }
+
+/** A whole PostgreSQL of the caller's own, which may be stopped. */
+async function ownServer(): Promise<{ server: EmbeddedPostgres; store: Store }> {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-pause-'))
+  const server = await startEmbeddedPostgres({ folder, flags: ['fsync=off'] })
+  onTestFinished(async () => {
+    await server[Symbol.asyncDispose]()
+    await removeEmbeddedPostgres(folder)
+    await rm(folder, { recursive: true, force: true })
+  })
+  const store = openStore({ url: server.url('postgres'), poolSize: 8, log: silentLog })
+  onTestFinished(() => store[Symbol.asyncDispose]())
+  await migrate(store.db)
+  return { server, store }
+}
+
+/** Stops the server and all its workers until disposed. */
+async function paused({ pid }: EmbeddedPostgres): Promise<Disposable> {
+  const all = [pid]
+  for (const entry of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const fields = await readFile(`/proc/${entry}/stat`, 'utf8').catch(() => '')
+    const parent = fields.slice(fields.lastIndexOf(')') + 2).split(' ')[1]
+    if (parent === String(pid)) all.push(Number(entry))
+  }
+  for (const each of all) process.kill(each, 'SIGSTOP')
+  return { [Symbol.dispose]: () => all.forEach((each) => process.kill(each, 'SIGCONT')) }
+}
+
+async function world(store: Store) {
+  // Looked at so often, the lease is new enough for half a second without a database.
+  const made = await makeWorld({ store, limits, watchMs: 50, metrics: { host: '127.0.0.1', port: 0 } })
+  const seen: string[] = []
+  const up = await made.upstream((req, res) => {
+    seen.push(req.url ?? '')
+    res.end('ok')
+  })
+  await made.setRules([rule(host, up.port)])
+  const tunnel = await made.tunnel(host, up.port)
+  const metrics = async () =>
+    await (await fetch(`http://127.0.0.1:${made.egress.metricsPort}/metrics`)).text()
+  return {
+    ...made,
+    seen,
+    ask: async (path: string) => (await sayAndRead(tunnel, request(host, up.port, path))).slice(9, 12),
+    waiting: async () => Number(/^toolcrib_egress_records_waiting (\d+)$/m.exec(await metrics())?.[1]),
+  }
+}
+
+test('a request waits while the database pauses and too many records do, and is sent once when it goes on', async () => {
+  const { server, store } = await ownServer()
+  await using asked = await world(store)
+  const { seen, ask, waiting } = asked
+  expect(await ask('/before')).toBe('200')
+  await expect.poll(waiting).toBe(0)
+  let late: Promise<string>
+  {
+    using _still = await paused(server)
+    for (const path of ['/1', '/2', '/3']) expect(await ask(path)).toBe('200')
+    late = ask('/late')
+    await expect.poll(waiting).toBeGreaterThan(2)
+    expect(seen).not.toContain('/late')
+  }
+  expect(await late).toBe('200')
+  expect(seen.filter((path) => path === '/late')).toHaveLength(1)
+  const { length } = seen
+  const rows = await asked.events('egress.allowed', length)
+  expect(rows.map(({ data }) => data['path']).toSorted()).toEqual(seen.toSorted())
+})
+
+test('invariant 11: where the database pauses for longer than a request waits, it is refused and nothing is sent', async () => {
+  const { server, store } = await ownServer()
+  await using asked = await world(store)
+  const { seen, ask, waiting } = asked
+  expect(await ask('/before')).toBe('200')
+  await expect.poll(waiting).toBe(0)
+  {
+    using _still = await paused(server)
+    for (const path of ['/1', '/2', '/3']) expect(await ask(path)).toBe('200')
+    expect(await ask('/late')).toBe('503')
+  }
+  expect(seen).not.toContain('/late')
+  const [refused] = await asked.events('egress.denied')
+  expect(refused?.data).toMatchObject({ path: '/late', reason: 'records_unavailable' })
+})
