@@ -10,7 +10,7 @@ import { AppError, digestJson, Secret } from './core/index.ts'
 export interface Config {
   readonly file: ConfigFile
   /** The file with its whole path, and what was found there. */
-  readonly origin: { path: string; found: 'settings' | 'nothing' | 'no file' }
+  readonly origin: { path: string; found: 'settings' | 'nothing' | 'no file'; namesSources: boolean }
   /** Where relative paths of the file start: the folder it lies in. */
   readonly baseDir: string
   readonly stateDir: string
@@ -111,6 +111,7 @@ export function parseConfig(
     origin: {
       path: resolve(from.name),
       found: text === undefined ? 'no file' : saysNothing(value) ? 'nothing' : 'settings',
+      namesSources: Object.hasOwn(value, 'sources'),
     },
     baseDir: from.baseDir,
     stateDir: resolve(from.baseDir, parsed.data.state_dir),
@@ -151,6 +152,11 @@ function explain(issue: z.core.$ZodIssue): string {
   }
   if (issue.code === 'invalid_key')
     return `${place}: this name cannot be used; ${issue.issues.map(({ message }) => message).join(' and ')}`
+  if (issue.code === 'invalid_type' && ['record', 'object'].includes(issue.expected)) {
+    const received = /received (\w+)/.exec(issue.message)?.[1] ?? 'something else'
+    const given = received === 'null' ? 'nothing' : received === 'array' ? 'a list' : `a ${received}`
+    return `${place}: holds ${given}; write \`name: value\` lines below it, or {} for none`
+  }
   return `${place}: ${issue.message}`
 }
 

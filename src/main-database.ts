@@ -17,11 +17,13 @@ export async function migrateDatabase(config: Config, log: Log): Promise<string>
 /** Throws `invalid_input` where no configuration is written: it would remove everything, and nobody said so. */
 export async function apply(config: Config, log: Log): Promise<string> {
   demandWritten(config, removeAll)
-  const changed = await withStore(config, log, async (store) => {
+  const { changed, removed } = await withStore(config, log, async (store) => {
     await demandMigrated(store.db)
-    return await applyConfig(createCatalog({ store, log }), config.file, 'toolcrib apply')
+    return await applyConfig(createCatalog({ store, log }), config, 'toolcrib apply')
   })
-  return changed ? 'applied; every gateway follows on its next request\n' : 'nothing to change\n'
+  if (!changed) return 'nothing to change\n'
+  const gone = removed.length === 0 ? '' : `removed ${removed.join(', ')}, whose tools nobody can call now; `
+  return `applied; ${gone}every gateway follows on its next request\n`
 }
 
 const removeAll = 'write `sources: {}` there to remove every source, toolkit and rule'
@@ -31,7 +33,10 @@ export function checkConfig(config: Config): string {
   demandWritten(config, removeAll)
   readUpstreamCas(config)
   demandLiveRules(config.file)
-  return 'the configuration is valid\n'
+  const without = config.origin.namesSources
+    ? ''
+    : '; it has no `sources`, so it cannot be applied where the database has some'
+  return `the configuration is valid${without}\n`
 }
 
 /**

@@ -32,7 +32,9 @@ test('a check names every file of certificate authorities that is not there, hol
     const text = JSON.stringify({ egress: { upstream_ca_files: files } })
     return checkConfig(parseConfig(text, { environment: {}, baseDir: dir, name: 'toolcrib.yaml' }))
   }
-  expect(check('good.pem')).toBe('the configuration is valid\n')
+  expect(check('good.pem')).toBe(
+    'the configuration is valid; it has no `sources`, so it cannot be applied where the database has some\n',
+  )
   expect(() => check('good.pem', 'none.pem', 'key.pem', 'cut.pem')).toThrow(
     [
       'egress.upstream_ca_files cannot be used:',
@@ -61,11 +63,56 @@ test('nothing is applied or called valid where no configuration is written, and 
 test('a gateway that starts where no configuration is written removes nothing, and one told to removes all', async () => {
   await using store = await testStore()
   const catalog = createCatalog({ store, log: silentLog })
-  await applyConfig(catalog, read('sources: { orders: { kind: stdio, command: x } }').file, 'test')
+  await applyConfig(catalog, read('sources: { orders: { kind: stdio, command: x } }'), 'test')
   for (const text of [undefined, '']) await applyAtStart(catalog, read(text), silentLog)
   expect((await catalog.latest()).sources.get('orders')?.enabled).toBe(true)
   await applyAtStart(catalog, read('sources: {}'), silentLog)
   expect((await catalog.latest()).sources.get('orders')?.enabled).toBe(false)
+})
+
+test('a configuration without `sources` removes none: it is refused with their names, and a gateway starts with those it has', async () => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  const enabled = async () =>
+    [...(await catalog.latest()).sources.values()].filter((source) => source.enabled).map(({ id }) => id)
+  const two = 'sources: { orders: { kind: stdio, command: x }, zoo: { kind: stdio, command: x } }'
+  expect(await applyConfig(catalog, read(two), 'test')).toEqual({ changed: true, removed: [] })
+  const without = read('listen: { port: 7500 }')
+  await expect(applyConfig(catalog, without, 'test')).rejects.toThrow(
+    'the configuration /srv/toolcrib.yaml has no `sources`, and would remove orders, zoo; name yours by --config or TOOLCRIB_CONFIG, or write `sources: {}` there to remove every source',
+  )
+  await applyAtStart(catalog, without, silentLog)
+  expect(await enabled()).toEqual(['orders', 'zoo'])
+  const one = 'sources: { orders: { kind: stdio, command: x } }'
+  expect(await applyConfig(catalog, read(one), 'test')).toEqual({ changed: true, removed: ['zoo'] })
+  expect(await applyConfig(catalog, read('sources: {}'), 'test')).toEqual({
+    changed: true,
+    removed: ['orders'],
+  })
+  expect(await applyConfig(catalog, without, 'test')).toEqual({ changed: false, removed: [] })
+  expect(await enabled()).toEqual([])
+})
+
+test('a gateway does not start with rules that it would leave out', async () => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  await applyConfig(catalog, read('sources: { orders: { kind: stdio, command: x } }'), 'test')
+  const config = read('policy: { rules: [{ tools: orders.*, do: block }] }')
+  await expect(applyAtStart(catalog, config, silentLog)).rejects.toThrow('rules that can match nothing')
+})
+
+test('applying says which sources it removes', async () => {
+  await using store = await testStore()
+  const readFor = (text: string) =>
+    parseConfig(text, {
+      environment: { DATABASE_URL: store.url },
+      baseDir: '/srv',
+      name: '/srv/toolcrib.yaml',
+    })
+  await apply(readFor('sources: { orders: { kind: stdio, command: x } }'), silentLog)
+  expect(await apply(readFor('sources: {}'), silentLog)).toBe(
+    'applied; removed orders, whose tools nobody can call now; every gateway follows on its next request\n',
+  )
 })
 
 test('a check refuses the patterns of unknown sources, as applying does', () => {

@@ -129,3 +129,12 @@ test('an empty secret file is refused: as a signing secret it would be one that 
     /SLACK_SIGNING_SECRET_FILE: ".*" is empty/,
   )
 })
+
+test('a key that holds no names, or nothing, is told what to write', () => {
+  const cure = 'write `name: value` lines below it, or {} for none'
+  expect(problems('sources:\nlisten: [1]\ntoolkits: 5\n')).toEqual([
+    `  - listen: holds a list; ${cure}`,
+    `  - sources: holds nothing; ${cure}`,
+    `  - toolkits: holds a number; ${cure}`,
+  ])
+})

@@ -24,17 +24,23 @@ export interface CatalogConfig {
   rules: Catalog['rules']
 }
 
+export interface Applied {
+  changed: boolean
+  /** Sources that were enabled before and are not in it. */
+  removed: string[]
+}
+
 /** See `CatalogKeeper.apply`. */
 export async function applyConfig(
   store: Pick<Store, 'db'>,
   config: CatalogConfig,
   by: string,
-): Promise<{ changed: boolean }> {
+): Promise<Applied> {
   const digest = digestJson(config)
   return await store.db.transaction().execute(async (db) => {
     const state = await lockCatalog(db)
-    if (state.configDigest === digest) return { changed: false }
-    await applySources(db, config)
+    if (state.configDigest === digest) return { changed: false, removed: [] }
+    const removed = await applySources(db, config)
     await replacePolicy(db, {
       configDigest: digest,
       toolkits: Object.entries(config.toolkits).map(([slug, toolkit]) => ({ slug, ...toolkit })),
@@ -42,19 +48,21 @@ export async function applyConfig(
     })
     await appendEvents(db, [{ kind: 'config.applied', data: { digest, by } }])
     await bumpCatalog(db)
-    return { changed: true }
+    return { changed: true, removed }
   })
 }
 
-async function applySources(db: Executor, config: CatalogConfig): Promise<void> {
+/** Returns the sources that it removed. */
+async function applySources(db: Executor, config: CatalogConfig): Promise<string[]> {
   const before = new Map((await listSources(db)).map((source) => [source.id, source]))
-  await disableOtherSources(db, Object.keys(config.sources))
+  const removed = await disableOtherSources(db, Object.keys(config.sources))
   for (const [id, spec] of Object.entries(config.sources)) {
     await putSource(db, { id, spec, specDigest: digestJson(spec) })
     const old = before.get(id)
     if (old !== undefined && destinationDigest(old.spec) !== destinationDigest(spec))
       await moveDestination(db, id, old.spec, spec)
   }
+  return removed
 }
 
 /** A tool that may now send data elsewhere is another tool: its digest changes, and somebody must accept it. */

@@ -15,7 +15,7 @@ export {
 export { addressRange } from './addresses.ts'
 
 export { aliasFor, reservedAliases } from './alias.ts'
-export type { CatalogConfig } from './apply.ts'
+export type { Applied, CatalogConfig } from './apply.ts'
 export {
   type Binding,
   hopHeaders,

@@ -1,6 +1,6 @@
 import type { Log } from '../core/index.ts'
 import { listSources, type Store, type StoredSource } from '../store/index.ts'
-import { applyConfig, type CatalogConfig } from './apply.ts'
+import { type Applied, applyConfig, type CatalogConfig } from './apply.ts'
 import { type Discovery, discoverSource, type ListTools } from './discover.ts'
 import { acceptTool, enableTool, reviewTools, type ToolReview } from './review.ts'
 import { createSnapshots } from './snapshot.ts'
@@ -11,7 +11,7 @@ export interface CatalogKeeper {
    * Writes the configuration's sources, toolkits and rules, all or nothing. The same configuration again changes
    * nothing. A source that is gone is disabled and its tools are kept. Check the rules (`policy/`) before.
    */
-  apply(config: CatalogConfig, by: string): Promise<{ changed: boolean }>
+  apply(config: CatalogConfig, by: string): Promise<Applied>
   /** The snapshot that a caller's token check saw, or a newer one. Costs nothing while the version stands. */
   current(wantedVersion: number): Promise<Catalog>
   /** The newest snapshot; asks the database for its version. */

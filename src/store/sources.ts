@@ -44,11 +44,12 @@ export async function putSource(
     .execute()
 }
 
-/** Disables every source that is not among `ids`; rows and tools stay. */
-export async function disableOtherSources(db: Executor, ids: readonly string[]): Promise<void> {
+/** Disables every source that is not among `ids`, and returns which; rows and tools stay. */
+export async function disableOtherSources(db: Executor, ids: readonly string[]): Promise<string[]> {
   let query = db.updateTable('sources').set({ enabled: false }).where('enabled', '=', true)
   if (ids.length > 0) query = query.where('id', 'not in', ids)
-  await query.execute()
+  const disabled = await query.returning('id').execute()
+  return disabled.map(({ id }) => id).toSorted()
 }
 
 /** Notes a discovery that was stored; `note` tells what was left out, null when nothing was. */

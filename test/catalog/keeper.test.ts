@@ -23,8 +23,8 @@ test('a configuration is written once, bumps the version only when it differs, a
     toolkits: { support: { title: 'Support', tools: ['orders.*'] } },
     rules: [{ tools: 'orders.x', do: 'block', reason: 'no' }],
   })
-  expect(await catalog.apply(full, 'file')).toEqual({ changed: true })
-  expect(await catalog.apply(structuredClone(full), 'file')).toEqual({ changed: false })
+  expect(await catalog.apply(full, 'file')).toEqual({ changed: true, removed: [] })
+  expect(await catalog.apply(structuredClone(full), 'file')).toEqual({ changed: false, removed: [] })
   const now = await catalog.latest()
   expect(now.version).toBe(version + 1)
   expect(now.sources.get('orders')).toMatchObject({ enabled: true, spec: spec() })
