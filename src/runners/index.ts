@@ -15,6 +15,7 @@ export type {
 export { detectIsolation } from './local/detect.ts'
 export { createLocalDriver } from './local/driver.ts'
 export type { LocalDriverOptions } from './local/options.ts'
+export { endUnrecorded } from './local/unrecorded.ts'
 export { createRunners } from './manager.ts'
 export { type RunnersDeps, type RunnerTimings } from './options.ts'
 export type { SandboxIdentity, ToolhostClient } from './toolhost.ts'

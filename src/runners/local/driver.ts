@@ -1,4 +1,4 @@
-import { chmod, mkdir, open } from 'node:fs/promises'
+import { chmod, mkdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../../core/index.ts'
 import type { RunnerDriver, SandboxFacts, SandboxSpec } from '../driver.ts'
@@ -8,11 +8,12 @@ import { dialSocket } from './dial.ts'
 import { layoutOf } from './layout.ts'
 import { type Life, makeLife } from './life.ts'
 import { tellWhenListening } from './listening.ts'
+import { makeLock } from './lock.ts'
 import { factsOf, glance, look, lookClearly, strays } from './look.ts'
 import type { LocalDriverOptions } from './options.ts'
 import { isAlive } from './processes.ts'
 import { entriesOf, readRecord } from './record.ts'
-import { cleanUp, endLife, endStrays } from './stop.ts'
+import { cleanUp, endLife, endStrays, endUnderLock } from './stop.ts'
 import { watchRunners } from './watch.ts'
 
 /** How long racing creators of one name wait for each other before one of them gives up. */
@@ -47,9 +48,7 @@ export async function createLocalDriver(options: LocalDriverOptions): Promise<Ru
     async ensure(spec, signal) {
       checkSpec(spec)
       const paths = layout.of(spec.name)
-      await mkdir(paths.folder, { recursive: true, mode: 0o700 })
-      // Opened by a sandbox's own user while it is made, to see that its supervisor lives.
-      await (await open(paths.lock, 'a', 0o644)).close()
+      await makeLock(paths)
       const deadline = Date.now() + raceMs
       for (;;) {
         signal.throwIfAborted()
@@ -76,9 +75,11 @@ export async function createLocalDriver(options: LocalDriverOptions): Promise<Ru
       const paths = layout.of(name)
       const seen = await lookClearly(paths, signal)
       if (seen.kind === 'alive') return factsOf(seen.record)
-      for (const patience = Date.now() + 2000; ; ) {
-        if ((await strays(paths, seen.record)).length === 0) return undefined
-        if (Date.now() > patience) break
+      for (const began = Date.now(); Date.now() < began + 3000; ) {
+        const left = await strays(paths, seen.record)
+        if (left.length === 0) return undefined
+        // Nobody can reach them any more: their lock or their record was removed under them.
+        if (Date.now() > began + 2000) await endUnderLock(paths, left)
         await sleep(20, undefined, { signal })
       }
       // Somebody may have started it anew while we waited.

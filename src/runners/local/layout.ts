@@ -8,6 +8,8 @@ export interface Layout {
   runners: string
   homes: string
   userIds: string
+  /** What the markers of all runners begin with. */
+  marker: string
   of(name: string): RunnerPaths
   home(homeName: string): string
 }
@@ -36,11 +38,13 @@ const safeName = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/
 export function layoutOf(stateDir: string): Layout {
   const root = resolve(stateDir)
   const deployment = createHash('sha256').update(root).digest('hex').slice(0, 10)
+  const marker = `toolcrib-runner:${deployment}:`
   return {
     stateDir: root,
     runners: join(root, 'runners'),
     homes: join(root, 'homes'),
     userIds: join(root, 'user-ids'),
+    marker,
     home: (homeName) => join(root, 'homes', checked('home', homeName)),
     of(name) {
       const folder = join(root, 'runners', checked('runner', name))
@@ -48,7 +52,7 @@ export function layoutOf(stateDir: string): Layout {
         folder,
         lock: join(folder, 'lock'),
         log: join(folder, 'log'),
-        marker: `toolcrib-runner:${deployment}:${name}`,
+        marker: `${marker}${name}`,
         controlGroup: (generation) => `${deployment}-${name}-g${generation}`,
         record: (generation) => join(folder, `g${generation}.json`),
         files: (generation) => join(folder, `g${generation}.files`),

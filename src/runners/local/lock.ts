@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process'
+import { mkdir, open } from 'node:fs/promises'
 import { toolPath } from './chain.ts'
+import type { RunnerPaths } from './layout.ts'
 
 /** The exit code by which the chain says that another process holds the lock. */
 export const heldCode = 75
@@ -14,6 +16,13 @@ my $child = fork(); defined $child or die "cannot fork: $!";
 if ($child == 0) { exec { $ARGV[0] } @ARGV; exit 127 }
 waitpid($child, 0); exit($? >> 8 || $? & 127);
 `
+
+/** Makes what is locked, where it is not there yet. */
+export async function makeLock({ folder, lock }: RunnerPaths): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  // Opened by a sandbox's own user while it is made, to see that its supervisor lives.
+  await (await open(lock, 'a', 0o644)).close()
+}
 
 /** argv that runs a command while it alone holds the lock; exits 75 at once when somebody else does. */
 export function underLock(lock: string): string[] {

@@ -60,19 +60,30 @@ export function descendants(table: ProcessRow[], root: number): ProcessRow[] {
 }
 
 /**
- * Supervisors past the lock whose command line carries `marker`. A process inside a sandbox may write any text
- * there, so only our own pid namespace and the first process of one directly below count; a sandbox can make
- * neither. Those that are still at the lock (another creator, about to be refused) run nothing and do not count.
+ * Supervisors past the lock whose command line carries `marker`. Those that are still at the lock (another creator,
+ * about to be refused) run nothing and do not count.
  */
 export function markedProcesses(table: ProcessRow[], marker: string): ProcessRow[] {
+  return supervisors(table, (word) => word === marker).filter(({ pid }) => {
+    const words = wordsOf(pid)
+    return words[0] !== 'flock' && words[2] !== headScript
+  })
+}
+
+/**
+ * Supervisors with a word in their command line that `isMarker`. A process inside a sandbox may write any text there,
+ * so only our own pid namespace and the first process of one directly below count; a sandbox can make neither.
+ */
+export function supervisors(table: ProcessRow[], isMarker: (word: string) => boolean): ProcessRow[] {
   if (!linux) return []
-  return table.filter((row) => {
-    const words = readProc(row.pid, 'cmdline')?.split('\0')
-    if (!words?.includes(marker) || words[0] === 'flock' || words[2] === headScript) return false
-    const numbers = namespacePids(row.pid)
+  return table.filter(({ pid }) => {
+    if (!wordsOf(pid).some(isMarker)) return false
+    const numbers = namespacePids(pid)
     return numbers.length === 1 || (numbers.length > 1 && numbers.at(-1) === 1)
   })
 }
+
+const wordsOf = (pid: number) => readProc(pid, 'cmdline')?.split('\0') ?? []
 
 /** True for the first process of a pid namespace below ours. */
 export function isNamespaceInit(pid: number): boolean {

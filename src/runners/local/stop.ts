@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../../core/index.ts'
 import { removeControlGroups } from './control-groups.ts'
 import type { RunnerPaths } from './layout.ts'
-import { tryUnderLock } from './lock.ts'
+import { makeLock, tryUnderLock } from './lock.ts'
 import { strays } from './look.ts'
 import {
   descendants,
@@ -87,6 +87,18 @@ export async function endStrays(
     if (Date.now() > patience) throw new AppError('runner_failed', 'Remains of an older sandbox do not end.')
     await sleep(5)
   }
+}
+
+/**
+ * Kills what was seen of a sandbox while its lock was free, and does so under the lock: what a creator has made since
+ * holds it, and then nothing is done.
+ */
+export async function endUnderLock(paths: RunnerPaths, seen: readonly ProcessRef[]): Promise<void> {
+  const living = await alive([...seen])
+  if (living.length === 0) return
+  await makeLock(paths)
+  const script = 'kill -KILL "$@" 2>/dev/null; :'
+  await tryUnderLock(paths.lock, ['/bin/sh', '-c', script, 'sh', ...living.map(({ pid }) => String(pid))])
 }
 
 /** Removes what a life left on disk, unless a newer one holds the lock: that one removes it itself. */

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { SandboxSpec } from '../../../src/runners/index.ts'
+import { endUnrecorded, type SandboxSpec } from '../../../src/runners/index.ts'
 import { layoutOf } from '../../../src/runners/local/layout.ts'
 import { needing } from '../../support/needs.ts'
 import { until } from '../../support/until.ts'
@@ -78,6 +78,20 @@ for (const { title, isolation, userId, options } of [...kinds, bare]) {
         await until(async () => (await gateway.observe(spec.name)) === undefined)
         expect(processesOf(world, life)).toEqual([])
       }
+    })
+
+    test('a sandbox whose folder was removed under it is ended, and its name is free again', async () => {
+      await using world = new World(isolation, userId)
+      const gateway = await world.gateway()
+      const spec = sandboxSpec()
+      await gateway.start(spec)
+      rmSync(join(world.stateDir, 'runners', spec.name), { recursive: true })
+      expect(await gateway.observe(spec.name)).toBeUndefined()
+      if (isolation !== 'none') expect(processesOf(world, spec)).toEqual([])
+      await endUnrecorded(world.stateDir)
+      expect(processesOf(world, spec)).toEqual([])
+      const next = { ...spec, generation: 2, uid: `${spec.uid}-next` }
+      expect((await gateway.run(await gateway.start(next), 'echo well')).stdout).toBe('well\n')
     })
 
     test('a creator killed at any moment leaves a sandbox or nothing, and never doubt', {
