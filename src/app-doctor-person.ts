@@ -55,10 +55,12 @@ export function personChecks(
     check('sources', '`toolcrib doctor` says what to do', async () => {
       const sources = (await catalog.listSources()).filter(({ enabled }) => enabled)
       if (sources.length === 0) return bad('none is configured: there is no tool to call')
-      const broken = sources.filter(({ discoveryError }) => discoveryError !== null)
+      const broken = sources.filter(
+        ({ discoveryError, discoveredAt }) => discoveryError !== null || discoveredAt === null,
+      )
       const told = sources.map(({ id, discoveryError, discoveredAt }) => {
         if (discoveryError !== null) return `${id} fails (${discoveryError})`
-        return `${id} ${discoveredAt === null ? 'was not looked at yet' : 'answered'}`
+        return discoveredAt === null ? `no tool of ${id} was found yet` : `${id} answered`
       })
       return broken.length === 0 ? good(told.join(', ')) : bad(told.join('; '))
     }),

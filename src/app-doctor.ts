@@ -5,7 +5,14 @@ import { keyChecks } from './app-doctor-keys.ts'
 import type { CatalogKeeper } from './catalog/index.ts'
 import type { Config } from './config.ts'
 import { detectIsolation, type RunnerDriver } from './runners/index.ts'
-import { egressKeys, liveReplicas, pendingMigrations, type Store } from './store/index.ts'
+import {
+  egressKeys,
+  findRunner,
+  liveReplicas,
+  pendingMigrations,
+  type Store,
+  systemPrincipal,
+} from './store/index.ts'
 
 /** What a person would check by hand, in the order in which it breaks. Each answers, whatever is broken. */
 export function doctorChecks(parts: {
@@ -47,10 +54,18 @@ export function doctorChecks(parts: {
     }),
     check('sources', 'see the reason; a source is looked at again by itself', async () => {
       const sources = (await catalog.listSources()).filter((source) => source.enabled)
-      const failed = sources.filter((source) => source.discoveryError !== null)
-      return failed.length === 0
+      const failed = sources.filter(({ discoveryError }) => discoveryError !== null)
+      const unseen = sources.filter(
+        ({ discoveryError, discoveredAt }) => discoveryError === null && discoveredAt === null,
+      )
+      const complaints = failed.map(({ id, discoveryError }) => `${id}: ${discoveryError}`)
+      if (unseen.length > 0)
+        complaints.push(
+          `no tool was found yet of ${unseen.map(({ id }) => id).join(', ')}: ${await whyUnseen(store)}`,
+        )
+      return complaints.length === 0
         ? good(`${sources.length} configured, none failing`)
-        : bad(failed.map((source) => `${source.id}: ${source.discoveryError}`).join('; '))
+        : bad(complaints.join('; '))
     }),
     check(
       'tools',
@@ -101,6 +116,15 @@ export function doctorChecks(parts: {
         : bad(`${Math.round(off / 1000)} s from the database's`)
     }),
   ]
+}
+
+/** What keeps sources from being looked at: they run in a sandbox that is nobody's person. */
+async function whyUnseen({ db }: Pick<Store, 'db'>): Promise<string> {
+  const row = await findRunner(db, { principalId: systemPrincipal })
+  if (row === undefined) return 'nobody has looked; start `toolcrib serve`'
+  if (row.state === 'ready') return 'they are being looked at'
+  const since = row.stateSince.toISOString().slice(0, 16).replace('T', ' ')
+  return `the sandbox that they are looked at in, ${row.name}, is ${row.state} since ${since} UTC${row.message === null ? '' : ` (${row.message})`}`
 }
 
 /** One that was started on an embedded database which has since moved would dial its old port for ever. */

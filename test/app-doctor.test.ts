@@ -8,7 +8,13 @@ import { parseConfig } from '../src/config.ts'
 import { newId, Secret, silentLog } from '../src/core/index.ts'
 import { generateEgressKeys } from '../src/egress/index.ts'
 import { generateAuthority } from '../src/egress/keys/authority.ts'
-import { beat, publishFirstEgressKey, trustEgressCa } from '../src/store/index.ts'
+import {
+  beat,
+  ensureRunner,
+  ensureSystemPrincipal,
+  publishFirstEgressKey,
+  trustEgressCa,
+} from '../src/store/index.ts'
 import { createVault } from '../src/vault/index.ts'
 import { testStore } from './support/database.ts'
 import { ScriptedMachine } from './support/scripted-driver.ts'
@@ -158,4 +164,31 @@ test.each([
     ({ name }) => name === 'certificate authority',
   )
   expect(found).toMatchObject({ ok: cure === null, cure })
+})
+
+test('the doctor names sources of which no tool was ever found, and what their sandbox waits for', async () => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  const driver = new ScriptedMachine().driver()
+  await catalog.apply({ sources: configOf().file.sources, toolkits: {}, rules: [] }, 'test')
+  const ask = async () => {
+    const checks = doctorChecks({ store, config: configOf(), driver, catalog })
+    return (await Promise.all(checks.map((check) => check()))).find(({ name }) => name === 'sources')
+  }
+  expect(await ask()).toMatchObject({
+    ok: false,
+    detail: 'no tool was found yet of orders: nobody has looked; start `toolcrib serve`',
+  })
+  const principalId = await ensureSystemPrincipal(store.db)
+  await ensureRunner(store.db, { principalId, name: 'r-system', homeName: 'r-system-home' })
+  await store.db.updateTable('runners').set({ state: 'starting', message: 'it is held' }).execute()
+  expect(await ask()).toMatchObject({
+    ok: false,
+    detail: expect.stringMatching(
+      /^no tool was found yet of orders: the sandbox .* r-system, is starting since .* UTC \(it is held\)$/,
+    ) as string,
+  })
+  const inputSchema = { type: 'object' as const }
+  await catalog.discover('orders', async () => [{ name: 'list', inputSchema }])
+  expect(await ask()).toMatchObject({ ok: true })
 })

@@ -1,5 +1,5 @@
-import type { RunnerId } from '../core/index.ts'
-import { claimRunners, type RunnerRow, releaseClaim } from '../store/index.ts'
+import { AppError, type RunnerId } from '../core/index.ts'
+import { claimRunners, noteRunner, type RunnerRow, releaseClaim } from '../store/index.ts'
 import type { Context } from './options.ts'
 import { stepStarting } from './step-start.ts'
 import { stepFailed, stepLost, stepStopping } from './step-stop.ts'
@@ -58,6 +58,8 @@ export class Reconciler {
       this.#doubts.set(row.id, doubts)
       again = closing.aborted ? 0 : Math.min(250 * 2 ** (doubts - 1), 10_000)
       log.warn({ runner: row.name, state: row.state, again, err }, 'runner step failed; nothing was decided')
+      if (row.state === 'starting' && err instanceof AppError && !closing.aborted)
+        await noteRunner(store.db, row.id, fence, { message: err.message }).catch(() => undefined)
     }
     if (again === undefined) return
     try {

@@ -107,6 +107,7 @@ export {
   lockPrincipal,
   type PrincipalRow,
   setPrincipalState,
+  systemPrincipal,
   upsertPerson,
 } from './principals.ts'
 export { demandAnswer } from './reach.ts'

@@ -82,9 +82,12 @@ export async function setPrincipalState(
     .execute()
 }
 
+/** See `ensureSystemPrincipal`. */
+export const systemPrincipal = 'prn_system' as PrincipalId
+
 /** The principal that is nobody: discovery runs in its sandbox. Made on first use; it can have no tokens. */
 export async function ensureSystemPrincipal(db: Executor): Promise<PrincipalId> {
-  const id = 'prn_system' as PrincipalId
+  const id = systemPrincipal
   await db
     .insertInto('principals')
     .values({ id, kind: 'system', name: 'toolcrib', slack_team: null, slack_user: null })

@@ -45,6 +45,23 @@ test('a lost answer to ensure is continued with the sandbox that was made', asyn
   expect(await rowOf(t.store, t.alice)).toMatchObject({ generation: 1, failures: 0 })
 })
 
+test('a start that is in doubt says why to whoever looks, until it is not', async () => {
+  await using t = await setUp()
+  let isHeld = true
+  t.machine.before = (operation: Operation) => {
+    if (isHeld && operation === 'observe') throw new AppError('unavailable', 'parts of it still run')
+  }
+  await using replica = await startReplica(t)
+  const called = callOnce(replica.runners, t.alice)
+  await until(async () => {
+    const row = await rowOf(t.store, t.alice).catch(() => undefined)
+    return row?.message === 'parts of it still run'
+  })
+  isHeld = false
+  expect(await called).toMatchObject({ type: 'result' })
+  expect(await rowOf(t.store, t.alice)).toMatchObject({ state: 'ready', message: null })
+})
+
 /** Leaves a sandbox of the given generation under Alice's name, which no row knows. */
 async function leaveSandbox(t: Awaited<ReturnType<typeof setUp>>, generation: number): Promise<string> {
   await using replica = await startReplica(t)
