@@ -87,7 +87,8 @@ for (const { title, isolation, userId, options } of [...kinds, bare]) {
       await gateway.start(spec)
       rmSync(join(world.stateDir, 'runners', spec.name), { recursive: true })
       expect(await gateway.observe(spec.name)).toBeUndefined()
-      if (isolation !== 'none') expect(processesOf(world, spec)).toEqual([])
+      // Without isolation what carries the marker has become the toolhost by then.
+      expect(isolation === 'none' ? [] : processesOf(world, spec)).toEqual([])
       await endUnrecorded(world.stateDir)
       expect(processesOf(world, spec)).toEqual([])
       const next = { ...spec, generation: 2, uid: `${spec.uid}-next` }
