@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { silentLog } from './core/index.ts'
-import { createLocalDriver } from './runners/index.ts'
+import { createLocalDriver, endUnrecorded } from './runners/index.ts'
 import { removeEmbeddedPostgres } from './store/index.ts'
 
 const kept = [
@@ -25,8 +26,16 @@ export async function forget(folder: string): Promise<void> {
   for (const name of kept) await rm(join(folder, name), { recursive: true, force: true })
 }
 
-/** Ends every sandbox of `folder`, of any isolation, by its record and without asking it first. Homes stay. */
+/**
+ * Ends every sandbox of `folder`, of any isolation, by its record or, where that is gone, by its processes, and without
+ * asking it first. Homes stay. For whoever has claimed the folder.
+ */
 export async function endSandboxes(folder: string): Promise<void> {
+  if (existsSync(folder)) await endRecorded(folder)
+  await endUnrecorded(join(folder, 'sandboxes'))
+}
+
+async function endRecorded(folder: string): Promise<void> {
   const driver = await createLocalDriver({
     stateDir: join(folder, 'sandboxes'),
     isolation: 'none',

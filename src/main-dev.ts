@@ -64,7 +64,10 @@ export async function runDev(options: DevOptions): Promise<void> {
   readSample({})
   await using folder = await claimFolder(resolve(options.folder))
   // Only now: before, they may be those of another run.
-  options.atOnce.push(async () => await endSandboxes(folder.path))
+  const endAll = async () => {
+    if (!(await folder.isTaken())) await endSandboxes(folder.path)
+  }
+  options.atOnce.push(endAll)
   const say = (line: string) => {
     if (!options.json) process.stderr.write(`${line}\n`)
   }
@@ -75,6 +78,8 @@ export async function runDev(options: DevOptions): Promise<void> {
   const lines = options.json ? rawLines(process.stderr) : plainLines(process.stderr)
   const log = createLog({ level: options.json ? 'info' : 'warn', name: 'dev' }, lines)
   await using open = new AsyncDisposableStack()
+  // Last of all, those that the gateway could not: without a database it knows of none.
+  open.defer(endAll)
   const run: Run = { ...options, folder: folder.path, open, log, lines, say }
 
   say('starting the database, the emulated Slack and the demo API …')
@@ -119,7 +124,7 @@ export async function runDev(options: DevOptions): Promise<void> {
     pids: { gateway: process.pid, egress: egress.pid, database: database.pid },
   }
   process.stdout.write(options.json ? `${JSON.stringify(ready)}\n` : welcome(ready, why))
-  await untilStopped(options.stop, egress)
+  await untilStopped(options.stop, egress, database.gone)
   say('\nstopping …')
 }
 
@@ -200,11 +205,17 @@ async function startGateway(
   return { gateway, why }
 }
 
-async function untilStopped(stop: AbortSignal, egress: EgressProcess): Promise<void> {
+async function untilStopped(
+  stop: AbortSignal,
+  egress: EgressProcess,
+  gone: Promise<AppError>,
+): Promise<void> {
   const reason = await Promise.race([
     stop.aborted ? 'stop' : once(stop, 'abort').then(() => 'stop'),
     egress.ended.then(() => 'egress'),
+    gone,
   ])
+  if (reason instanceof AppError) throw reason
   if (reason === 'egress')
     throw new AppError('unavailable', 'the egress proxy ended; everything was stopped. Start again')
 }

@@ -38,6 +38,10 @@ export async function serve(options: {
       process.stdout.write(`Admin key     ${gateway.firstAdminKey.reveal()}   (shown once; keep it)\n`)
     }
   }
-  if (!options.stop.aborted) await once(options.stop, 'abort')
+  const gone = await Promise.race([
+    options.stop.aborted ? undefined : once(options.stop, 'abort').then(() => undefined),
+    database.gone,
+  ])
+  if (gone !== undefined) throw gone
   log.info({}, 'gateway stops')
 }

@@ -5,6 +5,8 @@ import { AppError } from '../core/index.ts'
 /** The one folder of `npm run dev`, held by one process at a time. */
 export interface DevFolder {
   readonly path: string
+  /** Whether another process has claimed it since, as one may that finds it removed. */
+  isTaken(): Promise<boolean>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -44,10 +46,12 @@ export async function claimFolder(path: string): Promise<DevFolder> {
       await rm(claim, { force: true })
     }
   }
+  const claimant = async () => await readFile(claim, 'utf8').catch(() => '')
   return {
     path,
+    isTaken: async () => !['', String(process.pid)].includes(await claimant()),
     async [Symbol.asyncDispose]() {
-      await rm(claim, { force: true })
+      if ((await claimant()) === String(process.pid)) await rm(claim, { force: true })
     },
   }
 }

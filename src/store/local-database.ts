@@ -10,6 +10,8 @@ export interface OpenDatabase {
   url: string
   /** Null when the database is somebody else's. */
   pid: number | null
+  /** Settles, with what to say of it, once the data of an embedded one that this process runs are gone for good. */
+  readonly gone: Promise<AppError>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -49,8 +51,10 @@ export async function openDatabase(options: {
   return {
     url,
     pid: server.pid,
+    gone: server.gone,
     async [Symbol.asyncDispose]() {
-      await rm(note, { force: true })
+      // Not that of another, which has made the same folder anew.
+      if ((await readFile(note, 'utf8').catch(() => '')) === url) await rm(note, { force: true })
       await server[Symbol.asyncDispose]()
     },
   }
@@ -82,6 +86,7 @@ async function readNote(path: string): Promise<string | undefined> {
 const borrowed = (url: string): OpenDatabase => ({
   url,
   pid: null,
+  gone: new Promise(() => undefined),
   [Symbol.asyncDispose]: async () => undefined,
 })
 

@@ -1,13 +1,17 @@
 // The process that owns one embedded PostgreSQL, so that neither Ctrl-C at a terminal (which reaches the whole
 // process group) nor the death of its parent by SIGKILL leaves a server behind: it runs in a group of its own,
 // and stops the server when its standard input ends. A server that ends without being told to (a crash, the
-// kernel short of memory) is started again on the same data and port. Only server.ts starts it: the settings come as the first
-// line of standard input (arguments are for everybody's eyes), the answer is one JSON line.
+// kernel short of memory) is started again on the same data and port, unless these data are gone. Only server.ts starts
+// it: the settings come as the first line of standard input (arguments are for everybody's eyes), the answer is one
+// JSON line.
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
+import { goneAfterMs, goneCode } from './gone.ts'
 import { makeProgramsReachable } from './reachable.ts'
 
 const input = createInterface({ input: process.stdin })
@@ -70,21 +74,36 @@ const ended = async () => {
   if (exitCode === null && signalCode === null) await once(running(), 'exit')
 }
 
-/** Tries until it runs or is not wanted any more: workers of a killed server may hold its memory for a moment. */
-async function startAgain(told: Promise<'told'>): Promise<void> {
+function warn(msg: string, reason?: string): void {
+  process.stderr.write(`${JSON.stringify({ level: 40, time: Date.now(), name: 'database', reason, msg })}\n`)
+}
+
+/** How often it is said that it still does not start. */
+const sayAgainMs = 60_000
+
+/**
+ * Tries until it runs or is not wanted any more, or its data have been gone for a while: workers of a killed server may
+ * hold its memory for a moment. Without data it is not even tried.
+ */
+async function startAgain(told: Promise<'told'>): Promise<'over' | 'gone'> {
+  warn('embedded database ended; starting it')
+  let said = performance.now()
+  let seen = performance.now()
   for (let delay = 50; ; delay = Math.min(delay * 2, 5_000)) {
-    const note = {
-      level: 40,
-      time: Date.now(),
-      name: 'database',
-      msg: 'embedded database ended; starting it',
+    const now = performance.now()
+    if (existsSync(join(settings.dataDir, 'PG_VERSION'))) {
+      seen = now
+      const started = await server.start().then(
+        () => true,
+        () => false,
+      )
+      if (started) return 'over'
+    } else if (now - seen > goneAfterMs) return 'gone'
+    if (now - said > sayAgainMs) {
+      warn('embedded database still does not start', lines.at(-1))
+      said = now
     }
-    process.stderr.write(`${JSON.stringify(note)}\n`)
-    const started = await server.start().then(
-      () => true,
-      () => false,
-    )
-    if (started || (await Promise.race([told, sleep(delay)])) === 'told') return
+    if ((await Promise.race([told, sleep(delay)])) === 'told') return 'over'
   }
 }
 
@@ -93,7 +112,8 @@ try {
   await server.start()
   say({ ready: true, pid: running().pid })
   const told = inputEnded.then(() => 'told' as const)
-  while ((await Promise.race([told, ended()])) !== 'told') await startAgain(told)
+  while ((await Promise.race([told, ended()])) !== 'told')
+    if ((await startAgain(told)) === 'gone') process.exit(goneCode)
   // The library would wait for ever for a process that is gone.
   if (running().exitCode === null && running().signalCode === null) await server.stop()
 } catch (error) {

@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { AppError, freePort } from '../../core/index.ts'
+import { goneCode } from './gone.ts'
 import { anyoneCanEnter, sharedDir } from './reachable.ts'
 
 export interface EmbeddedPostgres {
@@ -18,13 +19,16 @@ export interface EmbeddedPostgres {
   readonly pid: number
   readonly guardianPid: number
   readonly port: number
+  /** Settles once its data have vanished under it, for good, with what to say of it. */
+  readonly gone: Promise<AppError>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
  * Starts a real PostgreSQL with its data in `folder` (made on first use, kept afterwards) on a loopback
  * port, the one of the last time where that is free, and returns when it answers. A server that an earlier life left behind on this data is stopped first.
- * It ends with the returned object, or with this process however that ends; when it crashes it is started again.
+ * It ends with the returned object, or with this process however that ends; when it crashes it is started again, as
+ * long as its data are there.
  */
 export async function startEmbeddedPostgres(options: {
   folder: string
@@ -46,11 +50,13 @@ export async function startEmbeddedPostgres(options: {
   const port = options.port ?? (await keptPort(join(home, 'port')))
   const settings = { dataDir, port, password, initialise, flags: options.flags ?? [] }
   const guardian = spawn(process.execPath, [fileURLToPath(new URL('guardian.ts', import.meta.url))], {
+    // The folder that this was started in may vanish, and data are named in full.
+    cwd: '/',
     detached: true,
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   guardian.stdin.write(`${JSON.stringify(settings)}\n`)
-  const ended = once(guardian, 'exit')
+  const ended = once(guardian, 'exit') as Promise<[code: number | null]>
   const pid = await Promise.race([
     ready(guardian.stdout),
     ended.then(() => {
@@ -62,6 +68,7 @@ export async function startEmbeddedPostgres(options: {
     pid,
     guardianPid: guardian.pid ?? 0,
     port,
+    gone: ended.then(([code]) => (code === goneCode ? dataGone(dataDir) : new Promise(() => undefined))),
     async [Symbol.asyncDispose]() {
       guardian.stdin.end()
       await ended
@@ -146,6 +153,13 @@ async function processesIn(folder: string): Promise<number[] | undefined> {
     }
   }
   return found
+}
+
+function dataGone(dataDir: string): AppError {
+  return new AppError(
+    'unavailable',
+    `the data of the embedded PostgreSQL are gone: somebody removed or moved ${dataDir} while this ran. Put the folder back and start again, or start without it and begin anew with nothing`,
+  )
 }
 
 async function ready(output: NodeJS.ReadableStream): Promise<number> {
