@@ -185,7 +185,7 @@ test('whoever asks for room waits until records are written, adds none meanwhile
   for (let i = 0; i < 3; i += 1) recorder.denied({ ...refusal(), principalId: alice })
   expect(recorder.room(newId('prn'))).toBe(true)
   expect(await recorder.room(alice)).toBe(false)
-  const asked = Array.from({ length: 200 }, () => recorder.room(alice))
+  const asked = Array.from({ length: 200 }, async () => await recorder.room(alice))
   expect(recorder.waiting).toBe(3)
   await store.pool.query('ALTER TABLE events_away RENAME TO events')
   expect(new Set(await Promise.all(asked))).toEqual(new Set([true]))
