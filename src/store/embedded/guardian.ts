@@ -6,7 +6,7 @@
 // JSON line.
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -78,20 +78,32 @@ function warn(msg: string, reason?: string): void {
   process.stderr.write(`${JSON.stringify({ level: 40, time: Date.now(), name: 'database', reason, msg })}\n`)
 }
 
+/**
+ * Which database the data are of, by what PostgreSQL has for that (`system_identifier`, the first eight bytes of this
+ * file); undefined where there are none.
+ */
+function databaseThere(): string | undefined {
+  try {
+    return readFileSync(join(settings.dataDir, 'global/pg_control')).toString('hex', 0, 8)
+  } catch {
+    return undefined
+  }
+}
+
 /** How often it is said that it still does not start. */
 const sayAgainMs = 60_000
 
 /**
  * Tries until it runs or is not wanted any more, or its data have been gone for a while: workers of a killed server may
- * hold its memory for a moment. Without data it is not even tried.
+ * hold its memory for a moment. Without them it is not even tried: another may have made its own in their place.
  */
-async function startAgain(told: Promise<'told'>): Promise<'over' | 'gone'> {
+async function startAgain(database: string | undefined, told: Promise<'told'>): Promise<'over' | 'gone'> {
   warn('embedded database ended; starting it')
   let said = performance.now()
   let seen = performance.now()
   for (let delay = 50; ; delay = Math.min(delay * 2, 5_000)) {
     const now = performance.now()
-    if (existsSync(join(settings.dataDir, 'PG_VERSION'))) {
+    if (databaseThere() === database) {
       seen = now
       const started = await server.start().then(
         () => true,
@@ -111,9 +123,10 @@ try {
   if (settings.initialise) await server.initialise()
   await server.start()
   say({ ready: true, pid: running().pid })
+  const database = databaseThere()
   const told = inputEnded.then(() => 'told' as const)
   while ((await Promise.race([told, ended()])) !== 'told')
-    if ((await startAgain(told)) === 'gone') process.exit(goneCode)
+    if ((await startAgain(database, told)) === 'gone') process.exit(goneCode)
   // The library would wait for ever for a process that is gone.
   if (running().exitCode === null && running().signalCode === null) await server.stop()
 } catch (error) {

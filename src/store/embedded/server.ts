@@ -71,9 +71,9 @@ export async function startEmbeddedPostgres(options: {
     gone: ended.then(([code]) => (code === goneCode ? dataGone(dataDir) : new Promise(() => undefined))),
     async [Symbol.asyncDispose]() {
       guardian.stdin.end()
-      await ended
-      // Only there when its guardian was killed.
-      await stopLeftover(dataDir)
+      const [code] = await ended
+      // Only there when its guardian was killed; what else runs there is another's, who made the same folder anew.
+      if (code !== 0 && code !== goneCode) await stopLeftover(dataDir)
     },
   }
 }
