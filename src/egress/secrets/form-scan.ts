@@ -1,6 +1,9 @@
 import { type FormFilter, first, lead, opening } from './form-filter.ts'
 import type { Step } from './writing-tree.ts'
 
+/** In a run of bytes that may all stand in forms, an opening is looked for further and further ahead. */
+const mostAhead = 4_096
+
 /**
  * Where in some bytes a form may begin. What begins somewhere is as long as the shortest form at least, so bytes that
  * stand in no form, seen near the end of that stretch, let the scan go on behind them without a look at the others
@@ -24,10 +27,13 @@ export class FormScan {
     const bytes = this.#bytes
     const { length } = bytes
     const filter = this.#filter
+    let ahead = 0
     for (let at = from; at < length; ) {
-      at = filter.skip(bytes, at, this.#looked)
+      const stretch = filter.skip(bytes, at, this.#looked)
+      ahead = stretch === at ? Math.min(2 * ahead + filter.shortest, mostAhead) : 0
+      at = stretch
       this.#looked = Math.min(at + filter.shortest, length) - 2
-      const opener = this.#nextOpening(at, Math.max(at + 1, this.#looked))
+      const opener = this.#nextOpening(at, Math.min(Math.max(at + 1, this.#looked + ahead), length))
       if (opener > at) {
         at = opener
         continue
