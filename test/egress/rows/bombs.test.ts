@@ -165,10 +165,11 @@ test('row 40: a million secrets, and a million beginnings of one, are searched i
     const { bytes, begin } = await drain(socket)
     expect(bytes).toBeGreaterThan(body.length)
     expect(begin.includes(theSecret)).toBe(false)
-    // Some twenty spellings at hundreds of megabytes a second each; ten times that for a busy machine.
-    expect(performance.now() - started).toBeLessThan(15_000)
+    // Forty megabytes at 100 ns a byte, at most three quarters of the time, and ten times that for a busy machine. To
+    // look again from the start at each copy takes hours.
+    expect(performance.now() - started).toBeLessThan(60_000)
   }
-})
+}, 150_000)
 
 /** Milliseconds that one request takes from its first byte to its answer, which is given back. */
 async function timed(world: World, port: number, text: string): Promise<{ ms: number; answer: string }> {
