@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, expect, test } from 'vitest'
 import { connectV1, textOf } from '../support/clients.ts'
-import { type DevProcess, type Ready, runToolcrib, startDev } from '../support/dev-process.ts'
+import { type DevProcess, orders, type Ready, runToolcrib, startDev } from '../support/dev-process.ts'
 import { processes } from '../support/processes.ts'
 import { sandboxesOf } from '../support/sandbox-processes.ts'
 import { until } from '../support/until.ts'
@@ -34,11 +34,6 @@ async function left(ready?: Ready): Promise<string[]> {
 async function pressCtrlC(dev: DevProcess): Promise<number | null> {
   process.kill(-(dev.process.pid ?? 0), 'SIGINT')
   return await dev.stop()
-}
-
-const orders = async (dev: DevProcess, token: string) => {
-  await using client = await connectV1(dev.ready.mcp, token)
-  return textOf(await client.call('orders_list_orders'))
 }
 
 test('yesterday’s data is found after Ctrl-C and after kill -9, a second start is refused, and nothing is left running', async () => {

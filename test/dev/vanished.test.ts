@@ -3,15 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { connectV1, textOf } from '../support/clients.ts'
-import { type DevProcess, startDev } from '../support/dev-process.ts'
+import { type DevProcess, orders, startDev } from '../support/dev-process.ts'
 import { sandboxesOf } from '../support/sandbox-processes.ts'
 import { until } from '../support/until.ts'
-
-const orders = async (dev: DevProcess, token: string) => {
-  await using client = await connectV1(dev.ready.mcp, token)
-  return textOf(await client.call('orders_list_orders'))
-}
 
 test('a start whose folder vanishes says so and ends, its sandboxes with it, and leaves alone what another made there', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-gone-'))

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -12,6 +12,7 @@ import {
   startEmbeddedPostgres,
 } from '../../src/store/index.ts'
 import { makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
+import { processes } from '../support/processes.ts'
 
 const host = 'orders.example.com'
 const limits = { recordsPerPrincipal: 2 }
@@ -33,17 +34,14 @@ async function ownServer(): Promise<{ server: EmbeddedPostgres; store: Store }> 
 
 /** Stops the server and all its workers until disposed. */
 async function paused({ pid }: EmbeddedPostgres): Promise<Disposable> {
-  const all = [pid]
-  for (const entry of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    const fields = await readFile(`/proc/${entry}/stat`, 'utf8').catch(() => '')
-    const parent = fields.slice(fields.lastIndexOf(')') + 2).split(' ')[1]
-    if (parent === String(pid)) all.push(Number(entry))
-  }
-  for (const each of all) process.kill(each, 'SIGSTOP')
-  return { [Symbol.dispose]: () => all.forEach((each) => process.kill(each, 'SIGCONT')) }
+  const all = (await processes()).filter((each) => each.pid === pid || each.parent === pid)
+  for (const each of all) process.kill(each.pid, 'SIGSTOP')
+  return { [Symbol.dispose]: () => all.forEach((each) => process.kill(each.pid, 'SIGCONT')) }
 }
 
-async function world(store: Store) {
+/** A proxy that has answered once, and whose records are all written. */
+async function world() {
+  const { server, store } = await ownServer()
   // Looked at so often, the lease is new enough for half a second without a database.
   const made = await makeWorld({ store, limits, watchMs: 50, metrics: { host: '127.0.0.1', port: 0 } })
   const seen: string[] = []
@@ -55,20 +53,16 @@ async function world(store: Store) {
   const tunnel = await made.tunnel(host, up.port)
   const metrics = async () =>
     await (await fetch(`http://127.0.0.1:${made.egress.metricsPort}/metrics`)).text()
-  return {
-    ...made,
-    seen,
-    ask: async (path: string) => (await sayAndRead(tunnel, request(host, up.port, path))).slice(9, 12),
-    waiting: async () => Number(/^toolcrib_egress_records_waiting (\d+)$/m.exec(await metrics())?.[1]),
-  }
+  const ask = async (path: string) => (await sayAndRead(tunnel, request(host, up.port, path))).slice(9, 12)
+  const waiting = async () => Number(/^toolcrib_egress_records_waiting (\d+)$/m.exec(await metrics())?.[1])
+  expect(await ask('/before')).toBe('200')
+  await expect.poll(waiting).toBe(0)
+  return { ...made, server, seen, ask, waiting }
 }
 
 test('a request waits while the database pauses and too many records do, and is sent once when it goes on', async () => {
-  const { server, store } = await ownServer()
-  await using asked = await world(store)
-  const { seen, ask, waiting } = asked
-  expect(await ask('/before')).toBe('200')
-  await expect.poll(waiting).toBe(0)
+  await using asked = await world()
+  const { server, seen, ask, waiting } = asked
   let late: Promise<string>
   {
     using _still = await paused(server)
@@ -85,11 +79,8 @@ test('a request waits while the database pauses and too many records do, and is 
 })
 
 test('invariant 11: where the database pauses for longer than a request waits, it is refused and nothing is sent', async () => {
-  const { server, store } = await ownServer()
-  await using asked = await world(store)
-  const { seen, ask, waiting } = asked
-  expect(await ask('/before')).toBe('200')
-  await expect.poll(waiting).toBe(0)
+  await using asked = await world()
+  const { server, seen, ask } = asked
   {
     using _still = await paused(server)
     for (const path of ['/1', '/2', '/3']) expect(await ask(path)).toBe('200')

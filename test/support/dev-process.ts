@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Ready as Told } from '../../src/main-dev-ready.ts'
+import { connectV1, textOf } from './clients.ts'
 
 const entry = fileURLToPath(new URL('../../bin/toolcrib.mjs', import.meta.url))
 const sample = new URL('../../toolcrib.dev.yaml', import.meta.url)
@@ -124,6 +125,12 @@ export async function startDev(
       if (options.folder === undefined) await rm(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** What the demo's tool answers to whoever has `token`. */
+export async function orders(dev: DevProcess, token: string): Promise<string> {
+  await using client = await connectV1(dev.ready.mcp, token)
+  return textOf(await client.call('orders_list_orders'))
 }
 
 /** One command of the command line, to its end. */

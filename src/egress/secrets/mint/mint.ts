@@ -110,7 +110,7 @@ export function createMint(options: MintOptions): Mint {
   }
 
   /** A step before anything is sent: where it fails nothing was spent, and the claim is given back if there is one. */
-  const unsent = async <T>(claim: MintClaim, step: Promise<T>): Promise<T> => {
+  const beforeSending = async <T>(claim: MintClaim, step: Promise<T>): Promise<T> => {
     try {
       return await step
     } catch (err) {
@@ -133,7 +133,7 @@ export function createMint(options: MintOptions): Mint {
       if (fresh !== undefined) return good(fresh, all)
       const taking = takeMintClaim(store.db, claim, { holdMs, repeatable: repeatable(order.spec) })
       // A connection that breaks says nothing of what was written.
-      const taken = await unsent(claim, taking)
+      const taken = await beforeSending(claim, taking)
       if (taken === 'overdue') {
         const code = 'claim_overdue'
         return await endClaim(order, claim, { reason: 'mint_uncertain', code, after: 'uncertain' })
@@ -148,12 +148,12 @@ export function createMint(options: MintOptions): Mint {
 
   const underClaim = async (sought: Sought, order: MintOrder, claim: MintClaim): Promise<Minted> => {
     // Between our look and our claim another replica may have been and gone.
-    const { fresh, all } = await unsent(claim, tokens.find(sought))
+    const { fresh, all } = await beforeSending(claim, tokens.find(sought))
     if (fresh !== undefined) {
       await settle.release(claim)
       return good(fresh, all)
     }
-    const prepared = await unsent(claim, prepare(order))
+    const prepared = await beforeSending(claim, prepare(order))
     if (!prepared.ok) {
       const { reason, code } = prepared
       return await endClaim(order, claim, { reason, code, after: 'release' })
