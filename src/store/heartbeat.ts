@@ -43,7 +43,8 @@ export function startHeartbeat(options: {
   const beatNow = async () => {
     const sent = performance.now()
     await beat(store.db, replica)
-    if (sent > freshUntil) heardSince = sent
+    // A beat may have been sent while the database was still away: it is there from the answer on.
+    if (sent > freshUntil) heardSince = performance.now()
     freshUntil = Math.max(freshUntil, sent + options.freshMs)
   }
   const run = (async () => {
