@@ -26,17 +26,20 @@ function makeClient({ reads }: { reads: boolean }): Duplex {
   })
 }
 
-async function joined(client: Duplex, idleMs: number) {
+async function joined(
+  client: Duplex,
+  idleMs: number,
+  { turns, isMeant = true }: { turns?: Parameters<typeof through>[1]; isMeant?: boolean } = {},
+) {
   const { upstream, far } = await pair()
-  const pass = () => through((chunk, push) => push(chunk))
   const ended = new Promise((resolve) =>
     join({
       client,
       upstream,
-      outward: pass(),
-      inward: pass(),
+      outward: through((chunk, push) => push(chunk)),
+      inward: through((chunk, push) => push(chunk), turns),
       idleMs,
-      complete: () => true,
+      complete: () => isMeant,
       broken: () => 'broken',
       ended: resolve,
     }),
@@ -76,4 +79,54 @@ test('what passes either way keeps both', async () => {
   expect(over).toBe(false)
   far.end()
   expect(await ended).toBe(null)
+})
+
+test.each([
+  ['it was meant to end there', true, null],
+  ['it was not', false, 'upstream_failed'],
+])(
+  'what came before an upstream broke off goes on to the client, though it has to wait: %s',
+  async (_, isMeant, failure) => {
+    let got = 0
+    const client = new Duplex({
+      read: () => undefined,
+      write: (chunk: Buffer, _encoding, done) => {
+        got += chunk.length
+        done()
+      },
+    })
+    let waiting: (() => void)[] | undefined = []
+    const turns = (step: () => void) => void (waiting === undefined ? step() : waiting.push(step))
+    const { upstream, far, ended } = await joined(client, 30_000, { turns, isMeant })
+    const gone = new Promise((resolve) => upstream.once('close', resolve))
+    // The first piece waits for its turn, the next behind it, and the last has not even been taken from the connection.
+    for (const sent of [40_000, 80_000, 100_000]) {
+      far.write(Buffer.alloc(sent - upstream.bytesRead))
+      await expect.poll(() => upstream.bytesRead).toBe(sent)
+    }
+    far.resetAndDestroy()
+    await gone
+    expect(got).toBe(0)
+    const steps = waiting
+    waiting = undefined
+    for (const step of steps) step()
+    expect(await ended).toBe(failure)
+    expect(got).toBe(100_000)
+  },
+)
+
+test('what an upstream has sent before it ended unasked still leaves for a client that takes its time', async () => {
+  let take: () => void = () => undefined
+  const client = new Duplex({
+    read: () => undefined,
+    write: (_chunk, _encoding, done) => {
+      take = done
+    },
+  })
+  const { far, ended } = await joined(client, 30_000, { isMeant: false })
+  far.end('the last word')
+  expect(await ended).toBe('upstream_failed')
+  const taken = once(client, 'finish')
+  take()
+  await taken
 })

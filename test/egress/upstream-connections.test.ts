@@ -1,6 +1,8 @@
-import type { Socket } from 'node:net'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { createHttp1 } from '../../src/egress/upstream/http1.ts'
 import { request, rule, sayAndRead } from '../support/egress-world.ts'
 import { makeRawWorld } from '../support/raw-upstream.ts'
 
@@ -129,5 +131,58 @@ test.each(['GET', 'POST'])(
     }
     expect(new Set(said)).toEqual(new Set(['200', '502']))
     expect(seen.toSorted()).toEqual([...new Set(seen)].toSorted())
+  },
+)
+
+test.each([
+  ['whole', 0, 'ended'],
+  ['cut off', 1, 'failed'],
+])(
+  'an answer that has come before its upstream broke off is %s, though nobody had asked for the rest of it yet',
+  async (_, missing, how) => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    const [far] = (await once(server, 'connection')) as [Socket]
+    server.close()
+    const http1 = createHttp1({ idleTimeoutMs: 30_000, maxHeaderSize: 1_000 })
+    const tuple = { scheme: 'http', host, port: 80, method: 'GET', path: '/', query: '' } as const
+    const told: string[] = []
+    let got = 0
+    const over = new Promise((resolve) => {
+      const tell = (what: string) => () => {
+        told.push(what)
+        resolve(what)
+      }
+      const request = http1.adopt(host, socket).open(
+        { tuple, headers: [], content: undefined, secretFields: [], switching: false },
+        {
+          answered(answer) {
+            answer.read({
+              data: (part) => (got += part.length),
+              ended: tell('ended'),
+              failed: tell('failed'),
+            })
+            answer.pause()
+          },
+          failed: tell('failed'),
+          timedOut: tell('timed out'),
+          switched: tell('switched'),
+        },
+      )
+      request.send(undefined, () => [])
+    })
+    await once(far, 'data')
+    const head = `HTTP/1.1 200 OK\r\nContent-Length: ${20_000 + missing}\r\n\r\n`
+    for (const part of [head, 'a'.repeat(10_000), 'b'.repeat(10_000)]) {
+      const before = socket.bytesRead
+      far.write(part)
+      await expect.poll(() => socket.bytesRead).toBe(before + part.length)
+    }
+    expect(got).toBe(0)
+    far.resetAndDestroy()
+    expect(await over).toBe(how)
+    expect(got).toBe(20_000)
+    expect(told).toEqual([how])
   },
 )

@@ -6,8 +6,11 @@ import { headerValues } from '../request/head.ts'
 import type { Asked } from './asked.ts'
 import type { Denier } from './deny.ts'
 
-/** The address that a connection comes from; null when that is this machine, through the proxy's socket. */
-export type CameFrom = (socket: Socket) => string | null
+/**
+ * The address that a connection comes from; null when that is this machine, through the proxy's socket, and undefined
+ * when it has been reset already, which is forgotten with it.
+ */
+export type CameFrom = (socket: Socket) => string | null | undefined
 
 /** Who asks the proxy itself: a sandbox by its lease, or whoever shows no good one. */
 export type Caller =
@@ -15,10 +18,11 @@ export type Caller =
   | { ok: false; why: 'unnamed' | 'stranger' | 'unavailable' }
   | { ok: false; why: 'elsewhere'; identity: Identity }
 
+/** Undefined when whoever shows a good lease has gone: there is nobody to answer, and no place to hold against it. */
 export async function identifyCaller(
   req: IncomingMessage,
   deps: { leases: Leases; cameFrom: CameFrom },
-): Promise<Caller> {
+): Promise<Caller | undefined> {
   // Before anything else: a socket that is closed meanwhile forgets its address.
   const from = deps.cameFrom(req.socket)
   const presented = headerValues(req.rawHeaders, 'proxy-authorization')
@@ -27,9 +31,8 @@ export async function identifyCaller(
   try {
     const identity = await deps.leases.identify(presented[0])
     if (identity === undefined) return { ok: false, why: 'stranger' }
-    return from === identity.sourceAddress
-      ? { ok: true, identity }
-      : { ok: false, why: 'elsewhere', identity }
+    if (from === identity.sourceAddress) return { ok: true, identity }
+    return from === undefined ? undefined : { ok: false, why: 'elsewhere', identity }
   } catch {
     return { ok: false, why: 'unavailable' }
   }
@@ -56,5 +59,4 @@ export function refuseCaller(
 export const fromMachine: CameFrom = () => null
 
 /** Connections over TCP; a listener for both families writes IPv4 as `::ffff:1.2.3.4`. */
-export const fromNetwork: CameFrom = (socket) =>
-  socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'unknown'
+export const fromNetwork: CameFrom = (socket) => socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '')

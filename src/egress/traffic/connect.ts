@@ -54,6 +54,7 @@ export function createConnectHandler(
     const behind = owesAnswer(socket)
     const say = (text: string) => (behind ? endOwing(socket) : endSaying(socket, text))
     const caller = await identifyCaller(req, deps)
+    if (caller === undefined) return void socket.destroy()
     const raw = askedRaw(saidBy(req), 'https')
     if (!caller.ok) return say(connectDenial(refuseCaller(req, raw, caller, deps.denier), raw))
     const { identity } = caller

@@ -22,6 +22,7 @@ export function createForwardHandler(deps: {
   return async (req, inbound) => {
     deps.crowd.spoke(req.socket)
     const caller = await identifyCaller(req, deps)
+    if (caller === undefined) return void req.socket.destroy()
     if (!caller.ok) {
       const asked = askedRaw(inbound, 'http')
       return answerDenial(inbound, refuseCaller(req, asked, caller, deps.denier), asked)

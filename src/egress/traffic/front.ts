@@ -22,7 +22,7 @@ import type { Exchange } from './exchange.ts'
 import { createForwardHandler } from './forward.ts'
 import { createInner } from './inner.ts'
 import type { PassedTunnel } from './pass-through.ts'
-import { bytesRefusal, makeServer, refuseBytes, saidBy } from './server.ts'
+import { makeServer, refuseBytes, saidBy } from './server.ts'
 
 export interface FrontDeps {
   leases: Leases
@@ -88,8 +88,8 @@ export function createFront(deps: FrontDeps): Front {
       })
     })
     server.on('clientError', (error, socket) => {
-      const reason = bytesRefusal(error)
-      if (refuseBytes(socket, reason)) deps.denier.denyUnrecorded(reason)
+      const reason = refuseBytes(error, socket)
+      if (reason !== undefined) deps.denier.denyUnrecorded(reason)
     })
     return server
   }

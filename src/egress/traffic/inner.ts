@@ -13,7 +13,7 @@ import { contained } from './contained.ts'
 import { createHeadWatch } from './head-watch.ts'
 import { serveHttp2 } from './inner-http2.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
-import { bytesRefusal, makeServer, refuseBytes, saidBy } from './server.ts'
+import { makeServer, refuseBytes, saidBy } from './server.ts'
 import type { Tunnel } from './tunnel.ts'
 
 /** What serves the decrypted side of every tunnel; it never listens. */
@@ -126,13 +126,11 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
     contained(
       deps.log,
       (error: Error, socket: Duplex) => {
-        const reason = bytesRefusal(error)
+        const reason = refuseBytes(error, socket)
         const tunnel = tunnels.get(socket)
-        if (tunnel !== undefined) {
-          const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
-          deps.denier.deny(tunnel.identity, asked, reason, 'request')
-        }
-        refuseBytes(socket, reason)
+        if (reason === undefined || tunnel === undefined) return
+        const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
+        deps.denier.deny(tunnel.identity, asked, reason, 'request')
       },
       (_error, socket) => endTunnel(socket),
     ),

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { type Duplex, Transform } from 'node:stream'
 import type { Turns } from '../bounds/search-share.ts'
+import { readRest } from '../upstream/rest.ts'
 
 /** How long a client may take to close its end once everything is over. */
 const lingerMs = 5_000
@@ -26,7 +27,7 @@ export class EndWith<Failure extends string> extends Error {
 /**
  * Joins two connections through what is done to the bytes of each, until either ends, breaks or nothing has passed for
  * `idleMs`: for want of a client that reads, or of an upstream. `ended` is told once: null where `complete` says that it
- * was meant to end there, and so.
+ * was meant to end there, and so. However an upstream ends, the client still gets what has come of it before.
  */
 export function join<Failure extends string>(options: {
   client: Duplex
@@ -41,12 +42,12 @@ export function join<Failure extends string>(options: {
 }): { end(failure: Failure): void } {
   const { client, upstream, outward, inward, complete, broken } = options
   let over = false
-  const end = (failure: Parameters<typeof options.ended>[0]) => {
+  const end = (failure: Parameters<typeof options.ended>[0], hasLastWords = false) => {
     if (over) return
     over = true
     clearTimeout(timer)
     upstream.destroy()
-    if (failure === null) {
+    if (hasLastWords) {
       // What has been passed on may still be on its way to the client, the last of it above all.
       client.unpipe(outward)
       client.resume()
@@ -59,15 +60,20 @@ export function join<Failure extends string>(options: {
     end(error instanceof EndWith ? (error.failure as Failure) : broken(error, side))
   outward.on('error', (error) => endFor(error, 'client'))
   inward.on('error', (error) => endFor(error, 'upstream'))
-  const endAs = (ending: Ending) => end(complete(ending) ? null : endings[ending])
-  upstream.on('error', () => endAs('upstream_broken'))
+  const endAs = (ending: Ending) => end(complete(ending) ? null : endings[ending], ending !== 'client_gone')
   client.on('error', () => endAs('client_gone'))
   client.on('close', () => endAs('client_gone'))
+  let isBroken = false
+  const breakOff = () => {
+    if (over || isBroken || upstream.readableEnded) return
+    isBroken = true
+    readRest(upstream, (piece) => inward.write(piece))
+    inward.end()
+  }
+  upstream.on('error', breakOff)
+  upstream.on('close', breakOff)
   // What came before its end may still be on its way through.
-  inward.on('end', () => endAs('upstream_closed'))
-  upstream.on('close', () => {
-    if (!upstream.readableEnded) endAs('upstream_broken')
-  })
+  inward.on('end', () => endAs(isBroken ? 'upstream_broken' : 'upstream_closed'))
   // Not the upstream's own, which ends with it: what it has left behind may still wait for a client that does not read.
   const timer = setTimeout(
     () => end(client.writableNeedDrain ? 'client_closed' : 'upstream_timeout'),

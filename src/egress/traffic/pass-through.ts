@@ -63,6 +63,7 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
     if (socket.destroyed) return
     socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
     const hello = await firstMessage(socket, destination.host, deps.handshakeTimeoutMs)
+    if (hello === undefined) return void socket.destroy()
     if (typeof hello === 'string') {
       deps.denier.deny(identity, asked, hello, 'tunnel')
       socket.destroy()
@@ -168,11 +169,18 @@ interface Standing {
   record: OpenRecord
 }
 
-/** What a client sends first, once it is whole and names `host`; or why it is let no further. */
-function firstMessage(socket: Socket, host: string, timeoutMs: number): Promise<Buffer | HelloRefusal> {
+/**
+ * What a client sends first, once it is whole and names `host`; or why it is let no further. Undefined where it leaves
+ * without a word, which is no refusal.
+ */
+function firstMessage(
+  socket: Socket,
+  host: string,
+  timeoutMs: number,
+): Promise<Buffer | HelloRefusal | undefined> {
   return new Promise((resolve) => {
     let bytes: Buffer = Buffer.alloc(0)
-    const settle = (result: Buffer | HelloRefusal) => {
+    const settle = (result: Buffer | HelloRefusal | undefined) => {
       clearTimeout(timer)
       socket.off('data', take).off('end', gone).off('close', gone).pause()
       resolve(result)
@@ -186,8 +194,8 @@ function firstMessage(socket: Socket, host: string, timeoutMs: number): Promise<
         settle('tls_failed')
       }
     }
-    const gone = () => settle('tls_failed')
-    const timer = setTimeout(gone, timeoutMs)
+    const gone = () => settle(bytes.length === 0 ? undefined : 'tls_failed')
+    const timer = setTimeout(() => settle('tls_failed'), timeoutMs)
     socket.on('data', take).once('end', gone).once('close', gone)
   })
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { http } from '../../core/index.ts'
-import { endOwing, mayRefuseBytes } from '../inbound/due-answers.ts'
+import { endOwing, mayRefuseBytes, owesAnswer } from '../inbound/due-answers.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { EgressLimits } from '../types.ts'
 
@@ -35,28 +35,30 @@ export function saidBy(req: IncomingMessage): Pick<Inbound, 'method' | 'target' 
   return { method: req.method ?? '', target: req.url ?? '', claimedHost: req.headers.host ?? '' }
 }
 
-/** Why Node gave up on what a client sends. */
-export function bytesRefusal(error: Error): 'parse_error' | 'head_timeout' {
-  return (error as NodeJS.ErrnoException).code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'head_timeout' : 'parse_error'
-}
-
 /**
  * What could not be parsed gets a constant answer: none of its bytes are worth quoting. Behind a request that has no
- * whole answer yet there is nothing to say, and the connection just ends. Whether anybody was there.
+ * whole answer yet there is nothing to say, and the connection just ends. Returns why; undefined where nothing is
+ * refused because the client has gone, with its connection or in the middle of a request that has its own record.
  */
-export function refuseBytes(socket: Duplex, reason: ReturnType<typeof bytesRefusal>): boolean {
+export function refuseBytes(error: Error, socket: Duplex): 'parse_error' | 'head_timeout' | undefined {
+  const { code } = error as NodeJS.ErrnoException
   if (!socket.writable) {
     socket.destroy()
-    return false
+    return undefined
   }
+  if (code === 'HPE_INVALID_EOF_STATE' && owesAnswer(socket)) {
+    socket.end()
+    return undefined
+  }
+  const reason = code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'head_timeout' : 'parse_error'
   if (!mayRefuseBytes(socket)) {
     endOwing(socket)
-    return true
+    return reason
   }
   const text = (status: string) =>
     `HTTP/1.1 ${status}\r\nconnection: close\r\nx-toolcrib-denied: ${reason}\r\ncontent-length: 0\r\n\r\n`
   if (reason === 'parse_error') socket.end(text('400 Bad Request'))
   // Its parser would go on, and serve what it was told is refused.
   else socket.end(text('408 Request Timeout'), () => socket.destroy())
-  return true
+  return reason
 }

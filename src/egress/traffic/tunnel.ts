@@ -87,21 +87,18 @@ export function openTunnel(options: {
     end: close,
   }
 
-  secured.on('error', (err) => {
-    if (established) close()
-    else refuse(mismatch ? 'sni_mismatch' : handshakeReason(err))
-  })
   // Who has nothing more to say will not finish a handshake; one that never began is no refusal.
   const before = socket.bytesRead
+  const fail = (reason: DenialReason) => {
+    if (established || socket.bytesRead === before) close()
+    else refuse(reason)
+  }
+  secured.on('error', (err) => fail(mismatch ? 'sni_mismatch' : handshakeReason(err)))
   secured.once('end', () => {
-    if (established) {
-      // Node ends it too, with a last word where it was in the middle of a request. Written to a Unix socket whose other
-      // end is closed, that is neither sent nor an error, ever: the tunnel would stay until it has idled.
-      setTimeout(close, lingerMs).unref()
-      return
-    }
-    if (socket.bytesRead > before) refuse('tls_failed')
-    else close()
+    // Node ends it too, with a last word where it was in the middle of a request. Written to a Unix socket whose other
+    // end is closed, that is neither sent nor an error, ever: the tunnel would stay until it has idled.
+    if (established) setTimeout(close, lingerMs).unref()
+    else fail('tls_failed')
   })
   socket.on('error', close)
   secured.on('close', close)

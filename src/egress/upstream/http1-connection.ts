@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { AnswerParser, type Follows } from './answer-parser.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { Http1Exchange } from './http1-exchange.ts'
+import { readRest } from './rest.ts'
 
 export interface ConnectionOptions {
   /** How long a request may pass no byte in either direction. */
@@ -41,8 +42,8 @@ export class Connection implements Channel {
     socket.setTimeout(options.idleTimeoutMs, () => this.#exchange?.onTimeout())
     socket.on('data', this.#read)
     socket.on('end', this.#end)
-    socket.on('error', this.#fail)
-    socket.on('close', this.#fail)
+    socket.on('error', this.#break)
+    socket.on('close', this.#break)
   }
 
   get closed(): boolean {
@@ -103,7 +104,13 @@ export class Connection implements Channel {
     exchange.onComplete(trailers)
   }
 
-  readonly #fail = (error: unknown): void => {
+  /** It broke off, or is closed: perhaps behind an answer that has come whole, and is made to wait. */
+  readonly #break = (error: unknown): void => {
+    readRest(this.#socket, this.#read)
+    this.#fail(error)
+  }
+
+  #fail(error: unknown): void {
     const exchange = this.#exchange
     this.#leave()
     exchange?.onFailed(error instanceof Error ? error : new Error('the connection was closed'))
@@ -116,9 +123,9 @@ export class Connection implements Channel {
     const socket = this.#socket
     socket.off('data', this.#read)
     socket.off('end', this.#end)
-    socket.off('close', this.#fail)
+    socket.off('close', this.#break)
     if (keepSocket) {
-      socket.off('error', this.#fail)
+      socket.off('error', this.#break)
       socket.removeAllListeners('timeout').setTimeout(0)
     } else socket.destroy()
     this.#options.gone()

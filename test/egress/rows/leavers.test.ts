@@ -91,6 +91,7 @@ test('row 38: a client that goes away in the middle of a body gives its tunnel b
   socket.write(
     `POST / HTTP/1.1\r\nHost: ${host}:${up.port}\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`,
   )
+  await expect.poll(() => up.seen.length).toBe(1)
   socket.destroy()
   await until(async () => (await world.events('egress.allowed', 0)).length === 1)
   expect((await world.outcome())['failure']).toBe('client_closed')
