@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { egressRule } from '../../src/catalog/index.ts'
-import { proposeRule, suggestRules } from '../../src/egress/index.ts'
+import { elsewhere, proposeRule, suggestRules } from '../../src/egress/index.ts'
 
 const known = [egressRule.parse({ host: 'api.example.com', methods: ['GET'], paths: ['/v1'] })]
 
@@ -94,6 +94,32 @@ test('the address of a host and port holds for every rule that is proposed there
   expect(proposeRule('GET', 'https://in.example.com:8443/v1', [pinned])).toEqual({
     rule: { host: 'in.example.com', port: 8443, methods: ['GET'], paths: ['/v1'] },
   })
+})
+
+test('what other sources have for the same host and port is told, where the proposed rule has it not', () => {
+  const others = { billing: { egress: [...known, pinned] }, other: { egress: known } }
+  const { rule } = printed
+  const bare = { host: 'in.example.com', methods: rule.methods, paths: rule.paths }
+  const credentials = ['ORDERS_KEY', 'AWS_ID', 'AWS_SECRET']
+  const there = { source: 'billing', port: 443, credentials }
+  expect(elsewhere({ rule: bare }, others)).toEqual([{ ...there, address: '10.0.0.5' }])
+  expect(elsewhere({ rule }, others)).toEqual([there])
+  expect(elsewhere(printed, others)).toEqual([])
+  expect(elsewhere({ rule: { ...bare, port: 8443 } }, others)).toEqual([])
+})
+
+test('a tunnel that was refused where only plain http is named is told of, and one that a rule lets through is not', () => {
+  const plain = egressRule.parse({ scheme: 'http', host: 'api.example.com', methods: ['GET'], paths: ['/'] })
+  const tunnel = { scheme: 'https', host: 'api.example.com', method: 'CONNECT', path: '', times: 1 }
+  expect(
+    suggestRules(
+      [
+        { ...tunnel, port: 80 },
+        { ...tunnel, port: 443 },
+      ],
+      [...known, plain],
+    ).tunnels,
+  ).toEqual([{ host: 'api.example.com', port: 80, times: 1 }])
 })
 
 test('an asterisk in what was asked is itself in the rule, which lets that through and nothing else', () => {
