@@ -106,6 +106,9 @@ test('what other sources have for the same host and port is told, where the prop
   expect(elsewhere({ rule }, others)).toEqual([there])
   expect(elsewhere(printed, others)).toEqual([])
   expect(elsewhere({ rule: { ...bare, port: 8443 } }, others)).toEqual([])
+  const inClear = { rule: { ...rule, scheme: 'http' as const } }
+  expect(elsewhere(inClear, others)).toEqual([])
+  expect(proposeRule('DELETE', 'http://in.example.com:443/v1/x', [pinned])).toEqual(inClear)
 })
 
 test('a tunnel that was refused where only plain http is named is told of, and one that a rule lets through is not', () => {

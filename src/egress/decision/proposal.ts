@@ -53,11 +53,12 @@ export function elsewhere(
   { rule, without = [] }: ProposedAs,
   others: Readonly<Record<string, { egress: readonly EgressRule[] }>>,
 ): Elsewhere[] {
-  const place = { host: rule.host, port: rulePort(egressRule.parse(rule)) }
+  const { scheme = 'https', host } = rule
+  const place = { host, port: rulePort(egressRule.parse(rule)) }
   return Object.entries(others).flatMap(([source, { egress }]) => {
     const there = rulesAt(place, egress)
     const address = there.find((other) => other.address !== undefined)?.address
-    const credentials = [...new Set(there.flatMap(credentialsOf))].filter((name) => !without.includes(name))
+    const credentials = credentialsFor(scheme, there).filter((name) => !without.includes(name))
     const isTold = address === undefined || address === rule.address
     if (isTold && credentials.length === 0) return []
     return [{ source, port: place.port, credentials, ...(isTold ? {} : { address }) }]
@@ -151,7 +152,7 @@ function shortRule(
   const beside = rulesAt({ host, port }, rules)
   // Where the host is holds for its port, as it does in warn mode; who one is there holds for what a rule names.
   const address = beside.find((rule) => rule.address !== undefined)?.address
-  const without = [...new Set(beside.flatMap(credentialsOf))]
+  const without = credentialsFor(scheme, beside)
   const usual = port === (scheme === 'https' ? 443 : 80)
   const rule = {
     ...(scheme === 'https' ? {} : { scheme: 'http' as const }),
@@ -162,6 +163,11 @@ function shortRule(
     paths: shortPaths(requests.map(({ path }) => ruledPath(path))),
   }
   return { rule, ...(without.length === 0 ? {} : { without }) }
+}
+
+/** Of the rules for one scheme: none goes out in clear. */
+function credentialsFor(scheme: string, rules: readonly EgressRule[]): string[] {
+  return [...new Set(rules.filter((rule) => rule.scheme === scheme).flatMap(credentialsOf))]
 }
 
 function credentialsOf({ inject, sign, client_certificate: shown }: EgressRule): string[] {
