@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { egressRule } from '../../src/catalog/index.ts'
-import { elsewhere, proposeRule, suggestRules } from '../../src/egress/index.ts'
+import { elsewhere, type ProposedAs, proposeRule, suggestRules } from '../../src/egress/index.ts'
 
 const known = [egressRule.parse({ host: 'api.example.com', methods: ['GET'], paths: ['/v1'] })]
 
@@ -75,7 +75,7 @@ const pinned = egressRule.parse({
     services: ['s3'],
   },
 })
-const printed = {
+const printed: ProposedAs = {
   rule: { host: 'in.example.com', port: 443, address: '10.0.0.5', methods: ['DELETE'], paths: ['/v1/x'] },
   without: ['ORDERS_KEY', 'AWS_ID', 'AWS_SECRET'],
 }
