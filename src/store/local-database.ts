@@ -40,7 +40,7 @@ export async function openDatabase(options: {
   if (!mayMake && !existsSync(folder))
     throw new AppError(
       'not_found',
-      `no database in ${stateDir}; --config names another file, and \`toolcrib serve\` makes one`,
+      `no database in ${stateDir}; --config names another file, \`toolcrib serve\` makes one, and \`state_dir\` may name the folder of \`npm run dev\`, .toolcrib/dev`,
     )
   await mkdir(stateDir, { recursive: true })
   const server = await startEmbeddedPostgres({ folder })
