@@ -212,7 +212,7 @@ function failure(dataDir: string, log: string[]): AppError {
       ? 'this user may not write its data folder: change the owner of the folder or set DATABASE_URL'
       : /shared libraries|no such file|ENOENT/i.test(text)
         ? 'its programs are not installed whole: remove node_modules and run npm install again'
-        : 'set DATABASE_URL to a PostgreSQL of your own, or start again with --reset'
+        : 'set DATABASE_URL to a PostgreSQL of your own; `npm run dev -- --reset` starts anew, and forgets everything'
   return new AppError('unavailable', `the embedded PostgreSQL did not start; ${cure}`, {
     cause: new Error(text),
   })
