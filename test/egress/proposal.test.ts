@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { egressRule } from '../../src/catalog/index.ts'
+import { longestRecordedPath } from '../../src/egress/decision/proposal.ts'
 import { elsewhere, type ProposedAs, proposeRule, suggestRules } from '../../src/egress/index.ts'
+import { toldAs } from '../../src/egress/traffic/asked.ts'
 
 const known = [egressRule.parse({ host: 'api.example.com', methods: ['GET'], paths: ['/v1'] })]
 
@@ -123,6 +125,18 @@ test('a tunnel that was refused where only plain http is named is told of, and o
       [...known, plain],
     ).tunnels,
   ).toEqual([{ host: 'api.example.com', port: 80, times: 1 }])
+})
+
+test('a path that is told or recorded cut makes a rule that covers it', () => {
+  const path = `/v2/${'a'.repeat(3_000)}`
+  const seen = { scheme: 'https', host: 'api.example.com', port: 443, method: 'GET', path, times: 1 }
+  const covering = { host: 'api.example.com', methods: ['GET'], paths: ['/v2'] }
+  const recorded = path.slice(0, longestRecordedPath)
+  expect(suggestRules([{ ...seen, path: recorded }], known).rules).toEqual([{ rule: covering, times: 1 }])
+  const { method, url } = toldAs(seen)
+  expect(proposeRule(method, url, known)).toEqual({ rule: covering })
+  expect(toldAs({ ...seen, path: '/v2/a' }).url).toBe('https://api.example.com/v2/a')
+  expect(toldAs({ ...seen, path: `/${'a'.repeat(3_000)}` }).url).toBe('https://api.example.com')
 })
 
 test('an asterisk in what was asked is itself in the rule, which lets that through and nothing else', () => {

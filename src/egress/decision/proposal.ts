@@ -160,7 +160,9 @@ function shortRule(
     ...(usual && address === undefined ? {} : { port }),
     ...(address === undefined ? {} : { address }),
     methods: [...new Set(requests.map(({ method }) => method))].sort() as EgressRule['methods'],
-    paths: shortPaths(requests.map(({ path }) => ruledPath(path))),
+    paths: shortPaths(
+      requests.map(({ path }) => ruledPath(wholeSegments(path, longestRecordedPath - 1) || '/')),
+    ),
   }
   return { rule, ...(without.length === 0 ? {} : { without }) }
 }
@@ -176,6 +178,14 @@ function credentialsOf({ inject, sign, client_certificate: shown }: EgressRule):
     ...(sign === undefined ? [] : signInputs(sign)),
     ...(shown === undefined ? [] : [shown]),
   ]
+}
+
+/** A longer path is recorded cut. */
+export const longestRecordedPath = 2_000
+
+/** `text`, a path or an address with one, or where it is longer than `max` its whole segments within that. */
+export function wholeSegments(text: string, max: number): string {
+  return text.length <= max ? text : text.slice(0, text.lastIndexOf('/', max))
 }
 
 /** At most `mostPaths` prefixes that cover all of `paths`, as long as they can be. */
