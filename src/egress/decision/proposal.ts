@@ -160,6 +160,7 @@ function shortRule(
     ...(usual && address === undefined ? {} : { port }),
     ...(address === undefined ? {} : { address }),
     methods: [...new Set(requests.map(({ method }) => method))].sort() as EgressRule['methods'],
+    // A path as long as the longest was cut, as far as can be told.
     paths: shortPaths(
       requests.map(({ path }) => ruledPath(wholeSegments(path, longestRecordedPath - 1) || '/')),
     ),
