@@ -133,6 +133,9 @@ test('a path that is told or recorded cut makes a rule that covers it', () => {
   const covering = { host: 'api.example.com', methods: ['GET'], paths: ['/v2'] }
   const recorded = path.slice(0, longestRecordedPath)
   expect(suggestRules([{ ...seen, path: recorded }], known).rules).toEqual([{ rule: covering, times: 1 }])
+  expect(proposeRule('GET', `https://api.example.com${path}`, known)).toEqual({
+    rule: { ...covering, paths: [path] },
+  })
   const { method, url } = toldAs(seen)
   expect(proposeRule(method, url, known)).toEqual({ rule: covering })
   expect(toldAs({ ...seen, path: '/v2/a' }).url).toBe('https://api.example.com/v2/a')

@@ -104,7 +104,12 @@ export function suggestRules(observed: readonly Observed[], rules: readonly Egre
       else suggestion.impossible.push(...seen)
       continue
     }
-    const proposed = shortRule(first, requests, rules)
+    // A path as long as the longest was cut, as far as can be told.
+    const whole = requests.map((one) => ({
+      ...one,
+      path: wholeSegments(one.path, longestRecordedPath - 1) || '/',
+    }))
+    const proposed = shortRule(first, whole, rules)
     const refused = [...new Set(requests.flatMap((one) => one.refused ?? []))].sort()
     if (problemOf(proposed.rule, rules) === undefined)
       suggestion.rules.push({ ...proposed, times, ...(refused.length === 0 ? {} : { refused }) })
@@ -160,10 +165,7 @@ function shortRule(
     ...(usual && address === undefined ? {} : { port }),
     ...(address === undefined ? {} : { address }),
     methods: [...new Set(requests.map(({ method }) => method))].sort() as EgressRule['methods'],
-    // A path as long as the longest was cut, as far as can be told.
-    paths: shortPaths(
-      requests.map(({ path }) => ruledPath(wholeSegments(path, longestRecordedPath - 1) || '/')),
-    ),
+    paths: shortPaths(requests.map(({ path }) => ruledPath(path))),
   }
   return { rule, ...(without.length === 0 ? {} : { without }) }
 }
