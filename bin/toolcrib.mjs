@@ -3,7 +3,7 @@
 const major = Number(process.versions.node.split('.')[0])
 if (major < 24) {
   process.stderr.write(
-    `Toolcrib needs Node 24; this is ${process.version}. Run it through npm (npm run dev), which brings its own after "npm install", or install Node 24.\n`,
+    `Toolcrib needs Node 24; this is ${process.version}. Run "npm install" here and let it end: it brings one, with which npm starts things (npm run dev). Or install Node 24.\n`,
   )
   process.exit(2)
 }
@@ -39,5 +39,14 @@ delete process.env.MALLOC_MMAP_THRESHOLD_ // not for the database and other chil
 const { enableCompileCache } = await import('node:module')
 const { fileURLToPath } = await import('node:url')
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/toolcrib', import.meta.url)))
-const { main } = await import('../src/main.ts')
+const main = await import('../src/main.ts').then(
+  (loaded) => loaded.main,
+  (error) => {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND' || !error.message.startsWith('Cannot find package')) throw error
+    process.stderr.write(
+      `toolcrib: what it is made of is not here, or not all of it: run "npm install" in its folder, let it end, and start again\n  because: ${error.message}\n`,
+    )
+    return () => 2
+  },
+)
 process.exitCode = await main(process.argv.slice(2))

@@ -7,10 +7,7 @@ import { stopSignal } from './main-stop.ts'
 
 // What a command does is loaded when it runs: one that only speaks to a server needs none of it.
 const withConfig = () =>
-  new Option('-c, --config <file>', 'configuration file').default(
-    undefined,
-    'TOOLCRIB_CONFIG, else toolcrib.yaml',
-  )
+  new Option('-c, --config <file>', 'configuration file (else TOOLCRIB_CONFIG, else toolcrib.yaml)')
 const withJson = () => new Option('--json', 'print one JSON line when ready, for scripts')
 
 /** The commands that are a server: they run until they are told to stop. */

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,10 +14,14 @@ export function readSample(environment: Record<string, string>): Config {
   return parseConfig(readConfigText(path, true), { environment, baseDir: process.cwd(), name: path })
 }
 
-/** The sample as other commands read it, in a folder where `npm run dev` keeps its data. */
+/** The sample as other commands read it, in a folder where `npm run dev` keeps its data: with the demo's port there. */
 export function besideDev(): Config | undefined {
   const folder = resolve('.toolcrib', 'dev')
-  return existsSync(join(folder, 'postgres')) ? { ...readSample({}), stateDir: folder } : undefined
+  if (!existsSync(join(folder, 'postgres'))) return undefined
+  const config = readSample({})
+  const kept = portsFile(folder)
+  if (existsSync(kept)) moveDemo(config, (JSON.parse(readFileSync(kept, 'utf8')) as Ports).orders)
+  return { ...config, stateDir: folder }
 }
 
 /** The sample configuration with this run's folder and ports, which differ when the usual ones are taken. */
@@ -26,19 +30,19 @@ export function devConfig(
   environment: Record<string, string>,
 ): Config {
   const config = readSample(environment)
-  const { orders } = config.file.sources
-  if (orders?.environment.ORDERS_URL !== undefined) {
-    orders.environment.ORDERS_URL = orders.environment.ORDERS_URL.replace(
-      `:${samplePort}`,
-      `:${run.ports.orders}`,
-    )
-  }
-  const rules = Object.values(config.file.sources).flatMap(({ egress }) => egress)
-  for (const rule of rules)
-    if (rule.host === demoHost && rule.port === samplePort) rule.port = run.ports.orders
+  moveDemo(config, run.ports.orders)
   Object.assign(config.file.listen, { host: '127.0.0.1', port: run.ports.gateway })
   config.file.egress.upstream_ca_files.push(run.caFile)
   return { ...config, stateDir: run.folder }
+}
+
+/** Lets everything in `config` that names the demo API's usual port name `port`. */
+function moveDemo(config: Config, port: number): void {
+  const { orders } = config.file.sources
+  if (orders?.environment.ORDERS_URL !== undefined)
+    orders.environment.ORDERS_URL = orders.environment.ORDERS_URL.replace(`:${samplePort}`, `:${port}`)
+  const rules = Object.values(config.file.sources).flatMap(({ egress }) => egress)
+  for (const rule of rules) if (rule.host === demoHost && rule.port === samplePort) rule.port = port
 }
 
 /** The sources that reach the demo API. */

@@ -1,7 +1,7 @@
 import { stringify } from 'yaml'
 import { type Config, demandWritten } from './config.ts'
 import { AppError, type Log, shellWord } from './core/index.ts'
-import { type ProposedAs, proposeRule, suggestRules } from './egress/index.ts'
+import { type Elsewhere, elsewhere, type ProposedAs, proposeRule, suggestRules } from './egress/index.ts'
 import { withStore } from './main-database.ts'
 import { demandMigrated, unnamedRequests } from './store/index.ts'
 
@@ -28,7 +28,7 @@ export function allowEgress(
   const proposal = proposeRule(asked.method, asked.url, sourceOf(config, asked.source).egress)
   if ('allowedBy' in proposal)
     return `${proposal.allowedBy} of the source ${asked.source} allows this already; if it is still refused, ${rules.take}.\n`
-  return toAdd(rules, asked.source, [proposal])
+  return toAdd(config, rules, asked.source, [proposal])
 }
 
 /** `toolcrib egress suggest`: the rules for all that a source asked for in the last days and none names. */
@@ -46,7 +46,8 @@ export async function suggestEgress(
   const { rules, tunnels, impossible } = suggestRules(observed, egress)
   const notes = [
     ...rules.map(
-      ({ rule, times }) => `# ${times} x ${addressOf(rule)}: look at what is asked before you allow it.`,
+      ({ rule, times, refused = [] }) =>
+        `# ${times} x ${addressOf(rule)}: look at what is asked before you allow it.${refused.length === 0 ? '' : ` Warn mode refused it too: ${refused.join(', ')}.`}`,
     ),
     ...tunnels.map(
       ({ host, port, times }) =>
@@ -57,7 +58,7 @@ export async function suggestEgress(
   if (notes.length === 0)
     return `The rules of ${asked.source} name all that it asked for in the last ${asked.days} days.\n`
   const text = notes.join('\n')
-  return rules.length === 0 ? `${text}\n` : `${text}\n${toAdd(file, asked.source, rules)}`
+  return rules.length === 0 ? `${text}\n` : `${text}\n${toAdd(config, file, asked.source, rules)}`
 }
 
 /** Scheme, host and port in full: one host may be asked by two of them, and each is a rule of its own. */
@@ -66,18 +67,31 @@ function addressOf(place: { scheme?: string | undefined; host: string; port?: nu
   return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-function toAdd({ file, take }: RuleFile, source: string, proposed: ProposedAs[]): string {
+function toAdd(config: Config, { file, take }: RuleFile, source: string, proposed: ProposedAs[]): string {
   const text = stringify({ sources: { [source]: { egress: proposed.map(({ rule }) => rule) } } })
-  const bare = proposed.flatMap(({ rule, without = [] }) =>
-    without.length === 0
+  const { [source]: _own, ...others } = config.file.sources
+  const bare = proposed.flatMap((each) => [
+    ...(each.without === undefined
       ? []
       : [
-          `# Other rules of ${rule.host} use ${without.join(', ')}; this one sends no credential unless you write it in.\n`,
-        ],
-  )
+          `# Other rules of ${each.rule.host} use ${each.without.join(', ')}; this one sends no credential unless you write it in.\n`,
+        ]),
+    ...elsewhere(each, others).map(
+      (other) =>
+        `# The source ${other.source} reaches ${addressOf(each.rule)} ${means(other)}; where that is meant here too, write it in.\n`,
+    ),
+  ])
   // What was accepted is a tool and where it may send data.
   const accept = `# The tools of ${source} then wait to be accepted again: toolcrib tools list, toolcrib tools accept.`
   return `# Add to ${file}, then ${take}:\n${accept}\n${bare.join('')}${text}`
+}
+
+/** As in a rule, so that it can be copied. */
+function means({ port, address, credentials }: Elsewhere): string {
+  return [
+    ...(address === undefined ? [] : [`by \`port: ${port}\` and \`address: ${address}\``]),
+    ...(credentials.length === 0 ? [] : [`with ${credentials.join(', ')}`]),
+  ].join(', ')
 }
 
 function sourceOf(config: Config, id: string) {

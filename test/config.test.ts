@@ -6,6 +6,7 @@ import { parse } from 'yaml'
 import { z } from 'zod'
 import { parseConfig } from '../src/config.ts'
 import { configFile } from '../src/config-schema.ts'
+import { checkRules } from '../src/policy/index.ts'
 
 const read = (text: string, environment: Record<string, string> = {}) =>
   parseConfig(text, { environment, baseDir: '/nowhere', name: 'toolcrib.yaml' })
@@ -27,6 +28,18 @@ test('an empty file gives the defaults that the example states', () => {
   ] as const) {
     expect({ [key]: stated[key] }).toEqual({ [key]: file[key] })
   }
+})
+
+test('the example names tools that its source has: a copy of it starts again once they are known', () => {
+  const { toolkits, policy } = configFile.parse(parse(readFileSync('toolcrib.example.yaml', 'utf8')))
+  const server = readFileSync('sources/orders/server.ts', 'utf8')
+  const remoteNames = Array.from(
+    server.matchAll(/registerTool\(\s*'(\w+)'/g),
+    ([, remoteName = '']) => remoteName,
+  )
+  const tools = remoteNames.map((remoteName) => ({ sourceId: 'billing', remoteName }))
+  expect(tools.length).toBeGreaterThan(0)
+  expect(checkRules({ rules: policy.rules, toolkits }, { sources: ['billing'], tools })).toEqual([])
 })
 
 test('the example shows every key of the schema, and nobody who copies it is in warn mode', () => {

@@ -37,6 +37,17 @@ test('the rule for a refused request says how to apply the file that was named, 
   )
 })
 
+test('the rule for a host that another source reaches says by what, for its own rules say nothing of it', () => {
+  const config = read(`${orders}  other:\n    kind: stdio\n    command: x\n`)
+  const asked = { source: 'other', method: 'GET', url: 'https://in.example.com:8443/v1' }
+  expect(allowEgress(config, configuration(undefined), asked)).toContain(
+    '# The source orders reaches https://in.example.com:8443 by `port: 8443` and `address: 10.0.0.5`, with ORDERS_KEY; where that is meant here too, write it in.\n',
+  )
+  expect(
+    allowEgress(config, configuration(undefined), { ...asked, source: 'orders', method: 'POST' }),
+  ).not.toContain('The source')
+})
+
 test('what was asked is told with scheme and port, and a credential that the rule does not send is named', async () => {
   await using store = await testStore()
   const facts = {
@@ -53,7 +64,7 @@ test('what was asked is told with scheme and port, and a credential that the rul
     store.db,
     [
       { ...asked, scheme: 'https', port: 8443 },
-      { ...asked, scheme: 'http', port: 80 },
+      { ...asked, scheme: 'http', port: 80, rule: 'warn', reason: 'name_unresolved' },
       { ...asked, scheme: 'https', host: 'fd00::7', port: 443 },
     ].map((place) => ({ kind: 'egress.denied' as const, data: { ...facts, ...place } })),
   )
@@ -62,7 +73,7 @@ test('what was asked is told with scheme and port, and a credential that the rul
   expect(text.split('\n').sort()).toEqual(
     expect.arrayContaining([
       '# 1 x https://in.example.com:8443: look at what is asked before you allow it.',
-      '# 1 x http://in.example.com:80: look at what is asked before you allow it.',
+      '# 1 x http://in.example.com:80: look at what is asked before you allow it. Warn mode refused it too: name_unresolved.',
       '# No rule can allow POST https://[fd00::7]:443/v2.',
       '# Other rules of in.example.com use ORDERS_KEY; this one sends no credential unless you write it in.',
       '        address: 10.0.0.5',

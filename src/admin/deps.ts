@@ -46,7 +46,7 @@ export interface AdminDeps {
   adminKeys: Pick<AdminKeys, 'create' | 'list' | 'revoke' | 'verify'>
   runners: Pick<Runners, 'list' | 'stop'>
   catalog: {
-    listTools(): Promise<Pick<ToolReview, keyof Tool | 'changes'>[]>
+    listTools(): Promise<Pick<ToolReview, keyof Tool | 'configured' | 'changes'>[]>
     /** Makes this very definition callable; `conflict` when discovery has found another one since. */
     acceptTool(alias: string, definitionDigest: string, by: string): Promise<void>
     setToolEnabled(alias: string, enabled: boolean, by: string): Promise<void>

@@ -81,6 +81,7 @@ export const tool = z.object({
   sourceId: z.string(),
   remoteName: z.string(),
   review: z.enum(['accepted', 'changed', 'new']).describe('Only an accepted definition is callable.'),
+  configured: z.boolean().describe('Whether its source is in the configuration.'),
   available: z.boolean(),
   enabled: z.boolean(),
   callable: z.boolean(),

@@ -23,6 +23,8 @@ export interface ToolReview {
   remoteName: string
   /** `new`: never accepted. `changed`: another definition than the one found was accepted. */
   review: 'accepted' | 'new' | 'changed'
+  /** Whether its source is in the configuration. */
+  configured: boolean
   available: boolean
   enabled: boolean
   definition: Record<string, unknown>
@@ -38,16 +40,18 @@ export interface ToolReview {
 export async function reviewTools(store: Pick<Store, 'db'>): Promise<ToolReview[]> {
   // In this order: what is shown may be newer than its digest, which is then not accepted, and never older.
   const tools = await listTools(store.db)
-  const specs = new Map((await listSources(store.db)).map((source) => [source.id, source.spec]))
-  return tools.map((tool) => toReview(tool, specs.get(tool.sourceId) ?? {}))
+  const sources = new Map((await listSources(store.db)).map((source) => [source.id, source]))
+  return tools.map((tool) => toReview(tool, sources.get(tool.sourceId)))
 }
 
-function toReview(tool: StoredTool, spec: Reach): ToolReview {
+function toReview(tool: StoredTool, source: { spec: Reach; enabled: boolean } | undefined): ToolReview {
+  const spec = source?.spec ?? {}
   const { acceptedDefinition, acceptedEgress, ...shown } = tool
   const accepted = { egress: acceptedEgress ?? [], egress_warn_until: 'accepted' }
   const unchanged = tool.acceptedDigest === tool.definitionDigest
   return {
     ...shown,
+    configured: source?.enabled === true,
     review: unchanged ? 'accepted' : tool.acceptedDigest === null ? 'new' : 'changed',
     changes: unchanged
       ? []

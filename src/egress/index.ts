@@ -4,7 +4,7 @@
  * that was judged, and recorded. Credentials are added on https only and never come back in an answer. What is
  * not understood, not named, or not recordable is refused. It follows no redirect and caches no answer.
  */
-export { type ProposedAs, proposeRule, suggestRules } from './decision/proposal.ts'
+export { type Elsewhere, elsewhere, type ProposedAs, proposeRule, suggestRules } from './decision/proposal.ts'
 export { giveBackMemory } from './economy/garbage.ts'
 export { giveBackWhenQuiet } from './economy/quiet.ts'
 export { createEgress } from './egress.ts'

@@ -130,11 +130,13 @@ export interface UnnamedRequests {
   method: string
   path: string
   times: number
+  /** Why warn mode refused it all the same, such as `name_unresolved`; empty when only a rule was missing. */
+  refused: string[]
 }
 
 /**
- * Requests of a source that were refused for want of a rule, or would have been, in the last `days`; the most
- * frequent first, at most 5,000 different ones.
+ * Requests of a source that no rule named in the last `days`: refused for want of one, let out by warn mode, or refused
+ * there for something else; the most frequent first, at most 5,000 different ones.
  */
 export async function unnamedRequests(
   db: Executor,
@@ -143,10 +145,12 @@ export async function unnamedRequests(
 ): Promise<UnnamedRequests[]> {
   const { rows } = await sql<UnnamedRequests>`
     SELECT data->>'scheme' AS scheme, data->>'host' AS host, (data->>'port')::int AS port,
-      data->>'method' AS method, data->>'path' AS path, count(*)::int AS times
+      data->>'method' AS method, data->>'path' AS path, count(*)::int AS times,
+      coalesce(array_agg(DISTINCT data->>'reason')
+        FILTER (WHERE data->>'reason' NOT LIKE '%\_not\_allowed'), '{}') AS refused
     FROM events
     WHERE kind IN ('egress.would_deny', 'egress.denied') AND data->>'sourceId' = ${sourceId}
-      AND data->>'reason' LIKE '%\_not\_allowed' AND at > now() - make_interval(days => ${days})
+      AND (data->>'reason' LIKE '%\_not\_allowed' OR data->>'rule' = 'warn') AND at > now() - make_interval(days => ${days})
     GROUP BY 1, 2, 3, 4, 5 ORDER BY times DESC, 1, 2, 3, 5, 4 LIMIT 5000`.execute(db)
   return rows
 }

@@ -1,10 +1,14 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { AppError, type Log, refuseUnreadable } from '../core/index.ts'
-import { startEmbeddedPostgres } from './embedded/server.ts'
+import { hasOwner, startEmbeddedPostgres } from './embedded/server.ts'
 import { demandReachable } from './reach.ts'
+
+/** How long a server of another process is asked before it is said that it does not answer. */
+const ownerAnswersMs = 10_000
 
 export interface OpenDatabase {
   url: string
@@ -34,13 +38,19 @@ export async function openDatabase(options: {
     return borrowed(options.url)
   }
   const note = join(stateDir, 'database-url')
-  const known = await readNote(note)
-  if (known !== undefined && (await answers(known))) return borrowed(known)
   const folder = join(stateDir, 'postgres')
+  // One that runs and does not answer is starting, ending, or has much to do.
+  const until = performance.now() + ownerAnswersMs
+  while (performance.now() < until) {
+    const known = await readNote(note)
+    if (known !== undefined && (await answers(known))) return borrowed(known)
+    if (!existsSync(folder) || !(await hasOwner(folder))) break
+    await sleep(100)
+  }
   if (!mayMake && !existsSync(folder))
     throw new AppError(
       'not_found',
-      `no database in ${stateDir}; --config names another file, and \`toolcrib serve\` makes one`,
+      `no database in ${stateDir}; --config names another file, \`toolcrib serve\` makes one, and \`state_dir\` may name the folder of \`npm run dev\`, .toolcrib/dev`,
     )
   await mkdir(stateDir, { recursive: true })
   const server = await startEmbeddedPostgres({ folder })

@@ -42,6 +42,7 @@ test('a source that vanished from the file is disabled and keeps its tools; back
   const without = await catalog.latest()
   expect(without.sources.get('orders')?.enabled).toBe(false)
   expect(without.tools.has('orders_list')).toBe(true)
+  expect(await catalog.listTools()).toMatchObject([{ alias: 'orders_list', configured: false }])
   await expect(catalog.discover('orders', async () => [])).rejects.toMatchObject({ code: 'not_found' })
   await catalog.apply(config(), 'file')
   expect((await catalog.latest()).sources.get('orders')?.enabled).toBe(true)

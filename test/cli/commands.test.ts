@@ -91,6 +91,10 @@ test('people, runners and tools are listed and changed', async () => {
   expect(await t.run('tools enable sample_sum')).toMatchObject({
     out: 'sample_sum is enabled; it can be called.\n',
   })
+  for (const tool of t.tools) tool.configured = false
+  expect((await t.run('tools list')).out).toMatch(
+    /sample_sum +sample +sum +accepted +no +its source is not in the configuration any more\n/,
+  )
 })
 
 test('before a tool is accepted, all that changed since it was last is shown, and where a new one may send data', async () => {

@@ -32,7 +32,7 @@ test('a command in the wrong place makes no database there, and says how to name
   expect(answers.map(({ code, stderr }) => [code, stderr])).toEqual(
     commands.map(() => [
       1,
-      `toolcrib: no database in ${state}; --config names another file, and \`toolcrib serve\` makes one\n`,
+      `toolcrib: no database in ${state}; --config names another file, \`toolcrib serve\` makes one, and \`state_dir\` may name the folder of \`npm run dev\`, .toolcrib/dev\n`,
     ]),
   )
   const { code, stderr } = await runToolcrib(['egress', '--config', config], {})

@@ -34,6 +34,12 @@ test('the options of the commands on the server’s machine stand in the documen
   addKeys(program)
   addDev(program, '0', 'nowhere')
   const rows = readFileSync('docs/reference/cli.md', 'utf8').split('\n')
+  const ownFiles = program.commands
+    .flatMap(({ options }) => options)
+    .filter(({ long }) => long === '--config')
+  expect(new Set(ownFiles.map(({ description }) => description))).toEqual(
+    new Set(['configuration file (else TOOLCRIB_CONFIG, else toolcrib.yaml)']),
+  )
   const missing = (command: Command, path: string[]): string[] => {
     const row = rows.find((line) => new RegExp(`^\\| \`${path.join(' ')}[ \`]`).test(line)) ?? ''
     const own = command.options.map(({ long }) => long ?? '').filter((long) => !row.includes(long))

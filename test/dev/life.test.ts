@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:https'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -192,6 +192,24 @@ test('an old Node is told which one works', async () => {
     )
   })
   expect([code, stderr]).toEqual([2, expect.stringContaining('needs Node 24')])
+})
+
+test('a start before npm install has ended says what is missing and what to do', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-half-'))
+  for (const part of ['bin', 'src', 'package.json'])
+    await cp(fileURLToPath(new URL(`../../${part}`, import.meta.url)), join(folder, part), {
+      recursive: true,
+    })
+  const { code, stderr } = await new Promise<{ code: unknown; stderr: string }>((resolve) => {
+    execFile(process.execPath, [join(folder, 'bin', 'toolcrib.mjs'), '--help'], (error, _stdout, text) =>
+      resolve({ code: error?.code, stderr: text }),
+    )
+  })
+  await rm(folder, { recursive: true })
+  expect([code, stderr]).toEqual([
+    2,
+    expect.stringMatching(/run "npm install" .*\n {2}because: Cannot find package/),
+  ])
 })
 
 /** The demo API's name is in no name service: it listens on loopback. */

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { egressRule } from '../../src/catalog/index.ts'
-import { proposeRule, suggestRules } from '../../src/egress/index.ts'
+import { longestRecordedPath } from '../../src/egress/decision/proposal.ts'
+import { elsewhere, type ProposedAs, proposeRule, suggestRules } from '../../src/egress/index.ts'
+import { toldAs } from '../../src/egress/traffic/asked.ts'
 
 const known = [egressRule.parse({ host: 'api.example.com', methods: ['GET'], paths: ['/v1'] })]
 
@@ -75,7 +77,7 @@ const pinned = egressRule.parse({
     services: ['s3'],
   },
 })
-const printed = {
+const printed: ProposedAs = {
   rule: { host: 'in.example.com', port: 443, address: '10.0.0.5', methods: ['DELETE'], paths: ['/v1/x'] },
   without: ['ORDERS_KEY', 'AWS_ID', 'AWS_SECRET'],
 }
@@ -94,6 +96,50 @@ test('the address of a host and port holds for every rule that is proposed there
   expect(proposeRule('GET', 'https://in.example.com:8443/v1', [pinned])).toEqual({
     rule: { host: 'in.example.com', port: 8443, methods: ['GET'], paths: ['/v1'] },
   })
+})
+
+test('what other sources have for the same host and port is told, where the proposed rule has it not', () => {
+  const others = { billing: { egress: [...known, pinned] }, other: { egress: known } }
+  const { rule } = printed
+  const bare = { host: 'in.example.com', methods: rule.methods, paths: rule.paths }
+  const credentials = ['ORDERS_KEY', 'AWS_ID', 'AWS_SECRET']
+  const there = { source: 'billing', port: 443, credentials }
+  expect(elsewhere({ rule: bare }, others)).toEqual([{ ...there, address: '10.0.0.5' }])
+  expect(elsewhere({ rule }, others)).toEqual([there])
+  expect(elsewhere(printed, others)).toEqual([])
+  expect(elsewhere({ rule: { ...bare, port: 8443 } }, others)).toEqual([])
+  const inClear = { rule: { ...rule, scheme: 'http' as const } }
+  expect(elsewhere(inClear, others)).toEqual([])
+  expect(proposeRule('DELETE', 'http://in.example.com:443/v1/x', [pinned])).toEqual(inClear)
+})
+
+test('a tunnel that was refused where only plain http is named is told of, and one that a rule lets through is not', () => {
+  const plain = egressRule.parse({ scheme: 'http', host: 'api.example.com', methods: ['GET'], paths: ['/'] })
+  const tunnel = { scheme: 'https', host: 'api.example.com', method: 'CONNECT', path: '', times: 1 }
+  expect(
+    suggestRules(
+      [
+        { ...tunnel, port: 80 },
+        { ...tunnel, port: 443 },
+      ],
+      [...known, plain],
+    ).tunnels,
+  ).toEqual([{ host: 'api.example.com', port: 80, times: 1 }])
+})
+
+test('a path that is told or recorded cut makes a rule that covers it', () => {
+  const path = `/v2/${'a'.repeat(3_000)}`
+  const seen = { scheme: 'https', host: 'api.example.com', port: 443, method: 'GET', path, times: 1 }
+  const covering = { host: 'api.example.com', methods: ['GET'], paths: ['/v2'] }
+  const recorded = path.slice(0, longestRecordedPath)
+  expect(suggestRules([{ ...seen, path: recorded }], known).rules).toEqual([{ rule: covering, times: 1 }])
+  expect(proposeRule('GET', `https://api.example.com${path}`, known)).toEqual({
+    rule: { ...covering, paths: [path] },
+  })
+  const { method, url } = toldAs(seen)
+  expect(proposeRule(method, url, known)).toEqual({ rule: covering })
+  expect(toldAs({ ...seen, path: '/v2/a' }).url).toBe('https://api.example.com/v2/a')
+  expect(toldAs({ ...seen, path: `/${'a'.repeat(3_000)}` }).url).toBe('https://api.example.com')
 })
 
 test('an asterisk in what was asked is itself in the rule, which lets that through and nothing else', () => {

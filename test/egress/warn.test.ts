@@ -87,6 +87,16 @@ test('warn mode lets nothing in: inside addresses, addresses as hosts and ambigu
   const twice = await world.tunnel('inside.example.com', 443)
   expect(await sayAndRead(twice, request('inside.example.com', 443, '/a/../b'))).toContain('path_ambiguous')
   expect(world.dialled).toEqual([])
+  // What warn mode refused of its own is wanted all the same, and no rule names it.
+  await world.events('egress.denied', 4)
+  const { rules } = suggestRules(await unnamedRequests(world.store.db, 'orders', 1), [])
+  expect(rules).toEqual([
+    {
+      rule: { host: 'inside.example.com', methods: ['GET'], paths: ['/'] },
+      times: 1,
+      refused: ['address_private'],
+    },
+  ])
 })
 
 test('warn mode ends by itself, and at once when it is taken out', async () => {

@@ -6,9 +6,11 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { expect, test, vi } from 'vitest'
-import { removeEmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/index.ts'
+import { silentLog } from '../../src/core/index.ts'
+import { openDatabase, removeEmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/index.ts'
 
 test('the embedded database keeps its data over a restart, and forgets it when told', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
@@ -80,6 +82,21 @@ test('the embedded database starts beside a stale lock file that names a living 
   }
   await removeEmbeddedPostgres(folder)
 })
+
+test('a database of a living process that does not answer is waited for and joined, and not ended', async () => {
+  const stateDir = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
+  await using owner = await openDatabase({ url: undefined, stateDir, log: silentLog })
+  const pid = owner.pid ?? 0
+  process.kill(pid, 'SIGSTOP')
+  const joining = openDatabase({ url: undefined, stateDir, log: silentLog, mayMake: false })
+  // The first question is given up after a second.
+  await sleep(1_500)
+  process.kill(pid, 'SIGCONT')
+  await using joined = await joining
+  expect([joined.url, joined.pid]).toEqual([owner.url, null])
+  expect(existsSync(`/proc/${pid}`)).toBe(true)
+  expect(await query(owner.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])
+}, 60_000)
 
 test('the embedded database ends when its owner is killed', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))

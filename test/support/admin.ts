@@ -153,7 +153,7 @@ function toolOf(
   name: string,
   definitionDigest: string,
   acceptedDigest: string | null,
-): Pick<ToolReview, keyof Tool | 'changes'> {
+): Pick<ToolReview, keyof Tool | 'configured' | 'changes'> {
   return {
     alias: `sample_${name}`,
     sourceId: 'sample',
@@ -161,6 +161,7 @@ function toolOf(
     acceptedDigest,
     definition: { name, inputSchema: { type: 'object' } },
     definitionDigest,
+    configured: true,
     available: true,
     enabled: true,
     changes: [],

@@ -135,6 +135,10 @@ test('beside npm run dev the commands for rules and keys know its sources, what 
   expect(await run('egress', 'allow', 'workspace', 'GET', 'https://api.example.com/v1')).toMatch(
     /^# Add to toolcrib\.dev\.yaml, then start `npm run dev` again:\n# The tools of workspace then wait to be accepted[^]*host: api\.example\.com/,
   )
+  // Where the demo listens now, not where it usually does.
+  const demo = `${dev.ready.demo.url}/v1/orders`
+  expect(await run('egress', 'allow', 'orders', 'GET', demo)).toContain('allows this already')
+  expect(await run('egress', 'allow', 'workspace', 'GET', demo)).toContain('The source orders reaches')
   expect(await run('keys', 'list')).toContain('Proxies alive: 1')
   // Nothing was started, and nothing ended, for having asked.
   expect((await dev.toolcrib(['doctor'])).code).toBe(0)

@@ -65,6 +65,6 @@ function viewTool(
   return {
     ...found,
     review: accepted ? 'accepted' : found.acceptedDigest === null ? 'new' : 'changed',
-    callable: accepted && found.available && found.enabled,
+    callable: accepted && found.configured && found.available && found.enabled,
   }
 }

@@ -10,6 +10,7 @@ const tool = z.looseObject({
   sourceId: z.string(),
   remoteName: z.string(),
   review: z.string(),
+  configured: z.boolean(),
   available: z.boolean(),
   enabled: z.boolean(),
   callable: z.boolean(),
@@ -83,6 +84,7 @@ export function addTools(program: Command, io: CliIo): void {
 
 function because(row: z.output<typeof tool>): string | null {
   if (row.callable) return null
+  if (!row.configured) return 'its source is not in the configuration any more'
   if (!row.enabled) return 'it is disabled'
   if (!row.available) return 'its source no longer has it'
   if (row.review === 'new') return 'nobody has accepted it'

@@ -211,7 +211,7 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
   }
   if (reason.startsWith('address_')) {
     const found = reason.slice('address_'.length) as AddressClass
-    const leads = `the host leads to a ${found} address`
+    const leads = `the host leads to ${/^[aeiou]/.test(found) ? 'an' : 'a'} ${found} address`
     return pinnable(found)
       ? `${leads}; if that is meant, an admin names it and its port in the rule, as \`address\` and \`port\``
       : `${leads}, which no rule can allow`

@@ -10,7 +10,7 @@ import { AppError } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { webSocketMethod } from '../request/websocket.ts'
-import { decideEgress, rulePort, rulesAt, underPrefix } from './decide.ts'
+import { decideEgress, decideTunnel, rulePort, rulesAt, underPrefix } from './decide.ts'
 
 /** The rule that would let a request through, as a person writes it: without what goes without saying. */
 export type ProposedRule = Partial<EgressRule> & Pick<EgressRule, 'host' | 'methods' | 'paths'>
@@ -37,14 +37,44 @@ export function proposeRule(method: string, url: string, rules: readonly EgressR
   throw new AppError('invalid_input', `no rule can allow ${method} ${url}: ${problem}`)
 }
 
+/** What rules of another source have for a rule's host and port, and the rule itself does not. */
+export interface Elsewhere {
+  source: string
+  port: number
+  address?: string
+  credentials: string[]
+}
+
+/**
+ * How other sources reach the host and port of a rule, where that is told nowhere in it: without the same `address` the
+ * host may not be found, and what it answers may depend on a credential.
+ */
+export function elsewhere(
+  { rule, without = [] }: ProposedAs,
+  others: Readonly<Record<string, { egress: readonly EgressRule[] }>>,
+): Elsewhere[] {
+  const { scheme = 'https', host } = rule
+  const place = { host, port: rulePort(egressRule.parse(rule)) }
+  return Object.entries(others).flatMap(([source, { egress }]) => {
+    const there = rulesAt(place, egress)
+    const address = there.find((other) => other.address !== undefined)?.address
+    const credentials = credentialsFor(scheme, there).filter((name) => !without.includes(name))
+    const isTold = address === undefined || address === rule.address
+    if (isTold && credentials.length === 0) return []
+    return [{ source, port: place.port, credentials, ...(isTold ? {} : { address }) }]
+  })
+}
+
 /** A request as it was recorded, and how often. */
 export interface Observed extends Pick<Tuple, 'host' | 'port' | 'method' | 'path'> {
   scheme: string
   times: number
+  /** Why it was refused though no rule was asked for, in warn mode: the host was not found, leads inside, … */
+  refused?: readonly string[]
 }
 
 export interface Suggestion {
-  rules: (ProposedAs & { times: number })[]
+  rules: (ProposedAs & { times: number; refused?: string[] })[]
   /** Hosts to which only a tunnel was asked for, and refused: what would have been asked inside is not known. */
   tunnels: { host: string; port: number; times: number }[]
   /** What no rule can allow, such as an address in place of a name. */
@@ -69,13 +99,20 @@ export function suggestRules(observed: readonly Observed[], rules: readonly Egre
     const { host, port } = first
     if (requests.length === 0) {
       const anything = shortRule(first, [{ ...first, method: 'GET', path: '/' }], rules)
-      if (rulesAt(first, rules).length > 0) continue
+      if (decideTunnel(first, rules).allow) continue
       if (problemOf(anything.rule, rules) === undefined) suggestion.tunnels.push({ host, port, times })
       else suggestion.impossible.push(...seen)
       continue
     }
-    const proposed = shortRule(first, requests, rules)
-    if (problemOf(proposed.rule, rules) === undefined) suggestion.rules.push({ ...proposed, times })
+    // A path as long as the longest was cut, as far as can be told.
+    const whole = requests.map((one) => ({
+      ...one,
+      path: wholeSegments(one.path, longestRecordedPath - 1) || '/',
+    }))
+    const proposed = shortRule(first, whole, rules)
+    const refused = [...new Set(requests.flatMap((one) => one.refused ?? []))].sort()
+    if (problemOf(proposed.rule, rules) === undefined)
+      suggestion.rules.push({ ...proposed, times, ...(refused.length === 0 ? {} : { refused }) })
     else suggestion.impossible.push(...requests)
   }
   return suggestion
@@ -120,7 +157,7 @@ function shortRule(
   const beside = rulesAt({ host, port }, rules)
   // Where the host is holds for its port, as it does in warn mode; who one is there holds for what a rule names.
   const address = beside.find((rule) => rule.address !== undefined)?.address
-  const without = [...new Set(beside.flatMap(credentialsOf))]
+  const without = credentialsFor(scheme, beside)
   const usual = port === (scheme === 'https' ? 443 : 80)
   const rule = {
     ...(scheme === 'https' ? {} : { scheme: 'http' as const }),
@@ -133,12 +170,25 @@ function shortRule(
   return { rule, ...(without.length === 0 ? {} : { without }) }
 }
 
+/** Of the rules for one scheme: none goes out in clear. */
+function credentialsFor(scheme: string, rules: readonly EgressRule[]): string[] {
+  return [...new Set(rules.filter((rule) => rule.scheme === scheme).flatMap(credentialsOf))]
+}
+
 function credentialsOf({ inject, sign, client_certificate: shown }: EgressRule): string[] {
   return [
     ...inject.map(({ credential }) => credential),
     ...(sign === undefined ? [] : signInputs(sign)),
     ...(shown === undefined ? [] : [shown]),
   ]
+}
+
+/** A longer path is recorded cut. */
+export const longestRecordedPath = 2_000
+
+/** `text`, a path or an address with one, or where it is longer than `max` its whole segments within that. */
+export function wholeSegments(text: string, max: number): string {
+  return text.length <= max ? text : text.slice(0, text.lastIndexOf('/', max))
 }
 
 /** At most `mostPaths` prefixes that cover all of `paths`, as long as they can be. */

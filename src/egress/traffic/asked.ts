@@ -1,5 +1,6 @@
 import { newId } from '../../core/index.ts'
 import { printable } from '../decision/denial.ts'
+import { longestRecordedPath, wholeSegments } from '../decision/proposal.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { DeniedEvent } from '../records/line.ts'
@@ -47,6 +48,8 @@ function withoutUser(target: string): string {
   return start + (isPlain ? rest : afterUser(rest))
 }
 
+const longestTold = 500
+
 /** The event's facts that do not depend on how it went. */
 export function factsOf(
   identity: Identity,
@@ -62,14 +65,17 @@ export function factsOf(
     host: asked.host,
     port: asked.port,
     method: asked.method,
-    path: asked.path.slice(0, 2_000),
+    path: asked.path.slice(0, longestRecordedPath),
     rule,
     callIds: [],
   }
 }
 
-/** Method and address in the spelling that people know; at most so long. */
+/**
+ * Method and address in the spelling that people know; at most so long, and then without what is left of the last
+ * segment: a rule is made of it, and part of a segment covers nothing.
+ */
 export function toldAs({ scheme, host, port, method, path }: Asked): { method: string; url: string } {
   const authority = port === 0 ? host : formatAuthority(scheme === 'https' ? 'https' : 'http', host, port)
-  return { method, url: `${scheme}://${authority}${path}`.slice(0, 500) }
+  return { method, url: wholeSegments(`${scheme}://${authority}${path}`, longestTold) }
 }

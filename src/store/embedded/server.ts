@@ -26,7 +26,7 @@ export interface EmbeddedPostgres {
 
 /**
  * Starts a real PostgreSQL with its data in `folder` (made on first use, kept afterwards) on a loopback
- * port, the one of the last time where that is free, and returns when it answers. A server that an earlier life left behind on this data is stopped first.
+ * port, the one of the last time where that is free, and returns when it answers. A server that an earlier life left behind on this data is stopped first; throws `conflict` where it still has an owner.
  * It ends with the returned object, or with this process however that ends; when it crashes it is started again, as
  * long as its data are there.
  */
@@ -58,9 +58,9 @@ export async function startEmbeddedPostgres(options: {
   guardian.stdin.write(`${JSON.stringify(settings)}\n`)
   const ended = once(guardian, 'exit') as Promise<[code: number | null]>
   const pid = await Promise.race([
-    ready(guardian.stdout),
+    ready(dataDir, guardian.stdout),
     ended.then(() => {
-      throw failure([])
+      throw failure(dataDir, [])
     }),
   ])
   return {
@@ -120,23 +120,54 @@ async function dataHome(folder: string): Promise<string> {
   return home
 }
 
+/** Whether a process that lives runs the server in `folder`, though it may not answer at the moment. */
+export async function hasOwner(folder: string): Promise<boolean> {
+  return await isGuarded(await lockHolder(join(await dataHome(folder), 'data')))
+}
+
+/** The process that the lock file of `dataDir` names, or NaN. */
+async function lockHolder(dataDir: string): Promise<number> {
+  const text = await readFile(join(dataDir, 'postmaster.pid'), 'utf8').catch(() => '')
+  const pid = Number.parseInt(text, 10)
+  return pid > 1 ? pid : Number.NaN
+}
+
+/** Whether the parent of `pid` is a guardian: one that is ending takes its server with it. */
+async function isGuarded(pid: number): Promise<boolean> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
+  const [, parent = ''] = /^PPid:\s*(\d+)/m.exec(status) ?? []
+  const command = await readFile(`/proc/${parent}/cmdline`, 'utf8').catch(() => '')
+  return command.includes('/embedded/guardian.ts')
+}
+
 /**
  * Ends a server that still runs on `dataDir` after its owner was killed, and forgets its lock file when certainly
  * nothing of it is left: a number that another process has, or that nobody has buried yet (a container without an
- * init), would keep the next server from starting. Doubt leaves everything alone.
+ * init), would keep the next server from starting. One that has an owner is left alone, however long it is silent: it
+ * serves others. Doubt leaves everything alone.
  */
 async function stopLeftover(dataDir: string): Promise<void> {
-  const lockFile = join(dataDir, 'postmaster.pid')
-  const pid = Number((await readFile(lockFile, 'utf8').catch(() => '')).split('\n')[0])
-  if (!Number.isInteger(pid) || pid <= 1 || process.platform !== 'linux') return
-  const working = await processesIn(dataDir)
-  if (working?.includes(pid) === true) process.kill(pid, 'SIGINT')
+  const pid = await lockHolder(dataDir)
+  if (Number.isNaN(pid) || process.platform !== 'linux') return
+  let told = false
   for (let waited = 0; waited < 10_000; waited += 50) {
     const left = await processesIn(dataDir)
     if (left === undefined) return
-    if (left.length === 0) return await rm(lockFile, { force: true })
+    if (left.length === 0) return await rm(join(dataDir, 'postmaster.pid'), { force: true })
+    if (!told && left.includes(pid) && !(await isGuarded(pid))) {
+      process.kill(pid, 'SIGINT')
+      told = true
+    }
     await sleep(50)
   }
+  if (await isGuarded(pid)) throw inUse(dataDir)
+}
+
+function inUse(dataDir: string): AppError {
+  return new AppError(
+    'conflict',
+    `another process runs the embedded PostgreSQL in ${dataDir}, and it did not answer; try again, or stop that process`,
+  )
 }
 
 /** Those that work in `folder`, as a server and its workers do in their data; undefined when that cannot be told. */
@@ -162,24 +193,26 @@ function dataGone(dataDir: string): AppError {
   )
 }
 
-async function ready(output: NodeJS.ReadableStream): Promise<number> {
+async function ready(dataDir: string, output: NodeJS.ReadableStream): Promise<number> {
   for await (const line of createInterface({ input: output })) {
     const message = JSON.parse(line) as { pid?: number; failed?: string; log?: string[] }
     if (message.pid !== undefined) return message.pid
-    throw failure([message.failed ?? '', ...(message.log ?? [])])
+    throw failure(dataDir, [message.failed ?? '', ...(message.log ?? [])])
   }
-  throw failure([])
+  throw failure(dataDir, [])
 }
 
-function failure(log: string[]): AppError {
+function failure(dataDir: string, log: string[]): AppError {
   const text = log.join('\n')
+  // Two that began in the same moment: the other one has it.
+  if (/lock file "postmaster\.pid" already exists/.test(text)) return inUse(dataDir)
   const cure = /no space left/i.test(text)
     ? 'the disk is full: free some space and start again'
     : /permission denied/i.test(text)
       ? 'this user may not write its data folder: change the owner of the folder or set DATABASE_URL'
       : /shared libraries|no such file|ENOENT/i.test(text)
         ? 'its programs are not installed whole: remove node_modules and run npm install again'
-        : 'set DATABASE_URL to a PostgreSQL of your own, or start again with --reset'
+        : 'set DATABASE_URL to a PostgreSQL of your own; `npm run dev -- --reset` starts anew, and forgets everything'
   return new AppError('unavailable', `the embedded PostgreSQL did not start; ${cure}`, {
     cause: new Error(text),
   })
