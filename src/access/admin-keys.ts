@@ -76,9 +76,11 @@ export function createAdminKeys(options: {
       throw new AppError('rate_limited', 'Too many wrong admin keys came from this address. Wait a minute.')
     }
     const row = await findAdminKey(db, id).catch((cause: unknown) => {
-      throw new AppError('unavailable', 'Your key cannot be checked right now. Try again in 5 seconds.', {
-        cause,
-      })
+      throw new AppError(
+        'unavailable',
+        'The database does not answer, so your key cannot be checked. Try again in 5 seconds.',
+        { cause },
+      )
     })
     if (row === undefined || !timingSafeEqual(Buffer.from(row.keySha256), Buffer.from(sha256(text)))) {
       wrong.take(limited)

@@ -49,9 +49,11 @@ async function send(
     })
     return { status: response.status, text: await response.text() }
   } catch (cause) {
-    throw new CliFailure('unreachable', `There is no Toolcrib to be reached at ${base} (${reason(cause)}).`, {
-      cause,
-    })
+    throw new CliFailure(
+      'unreachable',
+      `There is no Toolcrib to be reached at ${base} (${reason(cause)}): start it, or name another with --url.`,
+      { cause },
+    )
   }
 }
 

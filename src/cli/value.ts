@@ -3,6 +3,8 @@ import { CliFailure } from './failure.ts'
 import type { CliIo } from './io.ts'
 
 const maxBytes = 65_536
+/** What some terminals put before and behind a text that is pasted. */
+const pasteMarks = ['\u001b[200~', '\u001b[201~']
 
 /**
  * The value of a credential: typed at a terminal without echo, or everything that comes through a pipe less exactly
@@ -53,7 +55,8 @@ async function prompt(question: string, io: CliIo): Promise<string> {
       const decoder = new TextDecoder()
       let text = ''
       const take = (chunk: Buffer | string) => {
-        const keys = typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true })
+        const typed = typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true })
+        const keys = pasteMarks.reduce((left, mark) => left.replaceAll(mark, ''), typed)
         // An arrow or function key: nothing of a value.
         if (keys.startsWith('\u001b')) return
         const list = Array.from(keys)

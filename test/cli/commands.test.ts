@@ -197,6 +197,9 @@ test('at a terminal the value is asked for without echo; Ctrl-C sets nothing', a
     code: 2,
   })
   expect(t.sealed.get('ORDERS_KEY global ')?.value.reveal()).toBe('sk-live1')
+  // As a terminal that marks what is pasted sends it.
+  await t.run('credentials set ORDERS_KEY', { stdin: typed(['\u001b[200~sk-live-2\u001b[201~', '\r']) })
+  expect(t.sealed.get('ORDERS_KEY global ')?.value.reveal()).toBe('sk-live-2')
 })
 
 test('audit filters and pages', async () => {

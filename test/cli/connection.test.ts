@@ -83,7 +83,7 @@ test('nobody there, somebody else there, and no server named are told apart', as
   expect(await cli(['people', 'list'], { environment: nobody })).toEqual({
     code: 3,
     out: '',
-    err: `toolcrib: There is no Toolcrib to be reached at ${nobody.url} (ECONNREFUSED).\n`,
+    err: `toolcrib: There is no Toolcrib to be reached at ${nobody.url} (ECONNREFUSED): start it, or name another with --url.\n`,
   })
   await using other = await stranger((_, response) => response.writeHead(502).end('<html>bad gateway</html>'))
   const somebody = await cli(['people', 'list'], { environment: { url: other.url, adminKey: key } })
