@@ -93,6 +93,24 @@ test.each(names)('more than anybody asks for at once only ends the connection: %
   expect(up.seen.length).toBeLessThanOrEqual(1)
 })
 
+test.each(names)('what stands behind a request to close takes nothing from the answers: %s', async (way) => {
+  await using world = await makeWorld()
+  const { up, connect, ask } = await ways[way](world, (req, res) =>
+    req.resume().on('end', () => setTimeout(() => res.end(`answer to ${req.url}`), 30)),
+  )
+  const closing = ask('/ok/2').replace('\r\n', '\r\nConnection: close\r\n')
+  for (const behind of [ask('/ok/3'), 'no request\r\n\r\n', '\0']) {
+    const socket = await connect()
+    const heard = listenTo(socket)
+    socket.write(ask('/ok/1', 'POST', 'a body') + closing + behind)
+    await until(() => heard.closed)
+    expect(heard.text.match(/HTTP\/1\.1 \d+|answer to \S+?\d/g)).toEqual(
+      ['/ok/1', '/ok/2'].flatMap((path) => ['HTTP/1.1 200', `answer to ${path}`]),
+    )
+  }
+  expect(new Set(up.seen.map(({ url }) => url))).toEqual(new Set(['/ok/1', '/ok/2']))
+})
+
 test('a client that reads slowly may ask for more meanwhile, in records that come together', async () => {
   await using world = await makeWorld()
   const { up, connect } = await ways['in a tunnel'](world, (req, res) =>

@@ -89,7 +89,7 @@ export function createFront(deps: FrontDeps): Front {
     })
     server.on('clientError', (error, socket) => {
       const reason = bytesRefusal(error)
-      if (refuseBytes(socket, reason)) deps.denier.denyUnrecorded(reason)
+      if (reason !== undefined && refuseBytes(socket, reason)) deps.denier.denyUnrecorded(reason)
     })
     return server
   }

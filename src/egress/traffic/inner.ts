@@ -127,6 +127,7 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
       deps.log,
       (error: Error, socket: Duplex) => {
         const reason = bytesRefusal(error)
+        if (reason === undefined) return
         const tunnel = tunnels.get(socket)
         if (tunnel !== undefined) {
           const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }

@@ -35,16 +35,21 @@ export function saidBy(req: IncomingMessage): Pick<Inbound, 'method' | 'target' 
   return { method: req.method ?? '', target: req.url ?? '', claimedHost: req.headers.host ?? '' }
 }
 
-/** Why Node gave up on what a client sends. */
-export function bytesRefusal(error: Error): 'parse_error' | 'head_timeout' {
-  return (error as NodeJS.ErrnoException).code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'head_timeout' : 'parse_error'
+/**
+ * Why Node gave up on what a client sends; undefined where it stands behind a request that said that it was the last
+ * (RFC 9112 section 9.6): nobody reads that, and it takes nothing from what is answered before.
+ */
+export function bytesRefusal(error: Error): 'parse_error' | 'head_timeout' | undefined {
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'HPE_CLOSED_CONNECTION') return undefined
+  return code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'head_timeout' : 'parse_error'
 }
 
 /**
  * What could not be parsed gets a constant answer: none of its bytes are worth quoting. Behind a request that has no
  * whole answer yet there is nothing to say, and the connection just ends. Whether anybody was there.
  */
-export function refuseBytes(socket: Duplex, reason: ReturnType<typeof bytesRefusal>): boolean {
+export function refuseBytes(socket: Duplex, reason: NonNullable<ReturnType<typeof bytesRefusal>>): boolean {
   if (!socket.writable) {
     socket.destroy()
     return false
