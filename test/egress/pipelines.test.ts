@@ -111,6 +111,35 @@ test.each(names)('what stands behind a request to close takes nothing from the a
   expect(new Set(up.seen.map(({ url }) => url))).toEqual(new Set(['/ok/1', '/ok/2']))
 })
 
+test('behind what asks to change the protocol nothing is taken for a request at the proxy itself', async () => {
+  await using world = await makeWorld()
+  const { up, connect, ask } = await ways['at the proxy itself'](world, (_req, res) => res.end('ok'))
+  const upgrade = ask('/ok/2').replace('\r\n', '\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n')
+  const hidden = ask('/ok/hidden')
+  const upload = ask('/ok/3', 'POST', hidden)
+  const cut = upload.length - hidden.length
+  for (const pieces of [
+    [ask('/ok/1') + upgrade + ask('/ok/3')],
+    [ask('/ok/1') + upgrade + upload.slice(0, cut), hidden],
+  ]) {
+    const socket = await connect()
+    const heard = listenTo(socket)
+    for (const piece of pieces) {
+      socket.write(piece)
+      // A piece is read by itself.
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await until(() => heard.closed)
+    expect(heard.text.match(/HTTP\/1\.1 \d+|connection: close|denied: upgrade_unsupported/gi)).toEqual([
+      'HTTP/1.1 200',
+      'HTTP/1.1 400',
+      'denied: upgrade_unsupported',
+      'Connection: close',
+    ])
+  }
+  expect(up.seen.map(({ url }) => url)).toEqual(['/ok/1', '/ok/1'])
+})
+
 test('a client that reads slowly may ask for more meanwhile, in records that come together', async () => {
   await using world = await makeWorld()
   const { up, connect } = await ways['in a tunnel'](world, (req, res) =>
