@@ -140,6 +140,29 @@ test('behind what asks to change the protocol nothing is taken for a request at 
   expect(up.seen.map(({ url }) => url)).toEqual(['/ok/1', '/ok/1'])
 })
 
+test.each(names)(
+  'a client that reads only when it has sent all still reads that it was refused: %s',
+  async (way) => {
+    await using world = await makeWorld()
+    const { up, connect, ask } = await ways[way](world, (_req, res) => res.writeHead(413).end('too large'))
+    for (const [path, status] of [
+      ['/refused', '403'],
+      ['/ok', '413'],
+    ] as const) {
+      const socket = await connect()
+      // Larger than all buffers on the way.
+      const upload = ask(path, 'POST', 'x'.repeat(4_000_000))
+      await new Promise<void>((resolve, reject) =>
+        socket.write(upload + ask('/ok/behind'), (err) => (err ? reject(err) : resolve())),
+      )
+      const heard = listenTo(socket)
+      await until(() => heard.closed)
+      expect(heard.text.match(/HTTP\/1\.1 \d+/g)).toEqual([`HTTP/1.1 ${status}`])
+    }
+    expect(up.seen.map(({ url }) => url)).toEqual(['/ok'])
+  },
+)
+
 test('a client that reads slowly may ask for more meanwhile, in records that come together', async () => {
   await using world = await makeWorld()
   const { up, connect } = await ways['in a tunnel'](world, (req, res) =>
