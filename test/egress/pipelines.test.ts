@@ -163,6 +163,27 @@ test.each(names)(
   },
 )
 
+test('behind an answer that came before all was sent no WebSocket is opened', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.writeHead(413).end('too large'))
+  let opened = 0
+  up.onUpgrade((socket) => {
+    opened += 1
+    socket.destroy()
+  })
+  await world.setRules([rule(host, up.port, { methods: ['POST', 'WEBSOCKET'] })])
+  const socket = await world.tunnel(host, up.port)
+  const heard = listenTo(socket)
+  const handshake = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
+  const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
+  socket.write(request(host, up.port, '/', [], 'POST', 'x'.repeat(4_000_000)))
+  socket.write(request(host, up.port, '/', [...handshake, key]))
+  await until(() => heard.closed)
+  expect(heard.text.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 413'])
+  expect(await world.events('egress.allowed')).toHaveLength(1)
+  expect(opened).toBe(0)
+})
+
 test('a client that reads slowly may ask for more meanwhile, in records that come together', async () => {
   await using world = await makeWorld()
   const { up, connect } = await ways['in a tunnel'](world, (req, res) =>
