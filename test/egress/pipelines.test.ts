@@ -93,6 +93,97 @@ test.each(names)('more than anybody asks for at once only ends the connection: %
   expect(up.seen.length).toBeLessThanOrEqual(1)
 })
 
+test.each(names)('what stands behind a request to close takes nothing from the answers: %s', async (way) => {
+  await using world = await makeWorld()
+  const { up, connect, ask } = await ways[way](world, (req, res) =>
+    req.resume().on('end', () => setTimeout(() => res.end(`answer to ${req.url}`), 30)),
+  )
+  const closing = ask('/ok/2').replace('\r\n', '\r\nConnection: close\r\n')
+  for (const behind of [ask('/ok/3'), 'no request\r\n\r\n', '\0']) {
+    const socket = await connect()
+    const heard = listenTo(socket)
+    socket.write(ask('/ok/1', 'POST', 'a body') + closing + behind)
+    await until(() => heard.closed)
+    expect(heard.text.match(/HTTP\/1\.1 \d+|answer to \S+?\d/g)).toEqual(
+      ['/ok/1', '/ok/2'].flatMap((path) => ['HTTP/1.1 200', `answer to ${path}`]),
+    )
+  }
+  expect(new Set(up.seen.map(({ url }) => url))).toEqual(new Set(['/ok/1', '/ok/2']))
+})
+
+test('behind what asks to change the protocol nothing is taken for a request at the proxy itself', async () => {
+  await using world = await makeWorld()
+  const { up, connect, ask } = await ways['at the proxy itself'](world, (_req, res) => res.end('ok'))
+  const upgrade = ask('/ok/2').replace('\r\n', '\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n')
+  const hidden = ask('/ok/hidden')
+  const upload = ask('/ok/3', 'POST', hidden)
+  const cut = upload.length - hidden.length
+  for (const pieces of [
+    [ask('/ok/1') + upgrade + ask('/ok/3')],
+    [ask('/ok/1') + upgrade + upload.slice(0, cut), hidden],
+  ]) {
+    const socket = await connect()
+    const heard = listenTo(socket)
+    for (const piece of pieces) {
+      socket.write(piece)
+      // A piece is read by itself.
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await until(() => heard.closed)
+    expect(heard.text.match(/HTTP\/1\.1 \d+|connection: close|denied: upgrade_unsupported/gi)).toEqual([
+      'HTTP/1.1 200',
+      'HTTP/1.1 400',
+      'denied: upgrade_unsupported',
+      'Connection: close',
+    ])
+  }
+  expect(up.seen.map(({ url }) => url)).toEqual(['/ok/1', '/ok/1'])
+})
+
+test.each(names)(
+  'a client that reads only when it has sent all still reads that it was refused: %s',
+  async (way) => {
+    await using world = await makeWorld()
+    const { up, connect, ask } = await ways[way](world, (_req, res) => res.writeHead(413).end('too large'))
+    for (const [path, status] of [
+      ['/refused', '403'],
+      ['/ok', '413'],
+    ] as const) {
+      const socket = await connect()
+      // Larger than all buffers on the way.
+      const upload = ask(path, 'POST', 'x'.repeat(4_000_000))
+      await new Promise<void>((resolve, reject) =>
+        socket.write(upload + ask('/ok/behind'), (err) => (err ? reject(err) : resolve())),
+      )
+      const heard = listenTo(socket)
+      await until(() => heard.closed)
+      expect(heard.text.match(/HTTP\/1\.1 \d+/g)).toEqual([`HTTP/1.1 ${status}`])
+    }
+    expect(up.seen.map(({ url }) => url)).toEqual(['/ok'])
+  },
+)
+
+test('behind an answer that came before all was sent no WebSocket is opened', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.writeHead(413).end('too large'))
+  let opened = 0
+  up.onUpgrade((socket) => {
+    opened += 1
+    socket.destroy()
+  })
+  await world.setRules([rule(host, up.port, { methods: ['POST', 'WEBSOCKET'] })])
+  const socket = await world.tunnel(host, up.port)
+  const heard = listenTo(socket)
+  const handshake = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
+  const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
+  socket.write(request(host, up.port, '/', [], 'POST', 'x'.repeat(4_000_000)))
+  socket.write(request(host, up.port, '/', [...handshake, key]))
+  await until(() => heard.closed)
+  expect(heard.text.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 413'])
+  expect(await world.events('egress.allowed')).toHaveLength(1)
+  expect(opened).toBe(0)
+})
+
 test('a client that reads slowly may ask for more meanwhile, in records that come together', async () => {
   await using world = await makeWorld()
   const { up, connect } = await ways['in a tunnel'](world, (req, res) =>

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { headerValues } from '../request/head.ts'
 import type { Inbound } from './inbound.ts'
 
 /** More than any client asks for ahead of the answers; whoever does gets so many, and is told to come again. */
@@ -14,7 +15,7 @@ interface Due {
   owed: Set<Inbound>
   /** Serves the next, for each that waits for its turn. */
   waiting: (() => void)[]
-  /** It owes as much as it may, and hears no more. */
+  /** It owes as much as it may, or what comes next cannot be told, and hears no more. */
   full: boolean
   unheard: number
 }
@@ -35,6 +36,8 @@ export function hearsMore(socket: Duplex): boolean {
 /**
  * Calls `serve` once every answer that is due before has left, at once where there is none: a request must not overtake
  * one that changes something (RFC 9112 section 9.3.2), and one connection has no more than one under way. `serve` must not throw.
+ * What asks to change the protocol is the last that is heard: of a change that is refused Node drops what came together
+ * with it, and would take for a request whatever comes then, be it the body of one.
  */
 export function inTurn(socket: Duplex, inbound: Inbound, serve: () => void): void {
   let of = due.get(socket)
@@ -50,7 +53,7 @@ export function inTurn(socket: Duplex, inbound: Inbound, serve: () => void): voi
     // Others that have arrived come first: a flood on one connection is dealt with one request at a time.
     if (next !== undefined) setImmediate(next)
   })
-  if (owed.size === mostOwed) {
+  if (owed.size === mostOwed || headerValues(inbound.rawHeaders, 'upgrade').length > 0) {
     of.full = true
     inbound.answer.beLast()
   }

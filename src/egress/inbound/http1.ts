@@ -3,6 +3,7 @@ import { writeTogether } from '../economy/write-together.ts'
 import { pairsOf } from '../request/fields.ts'
 import { type Head, headerValues } from '../request/head.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
+import { endSaying } from './last-words.ts'
 
 /** Of an answer that is worth copying into a text. */
 const shortBytes = 8 * 1024
@@ -94,14 +95,36 @@ class Http1Answer extends ResponseAnswer implements InboundAnswer {
     return this.sink.destroyed
   }
 
+  override beLast(): void {
+    super.beLast()
+    this.#hearOut()
+  }
+
   override end(trailers: readonly string[], last?: Buffer): void {
+    const req = this.#req
     // An answer that came before the body was read leaves a body that nobody will read.
-    if (!this.#req.complete) {
+    if (!req.complete) {
+      this.#hearOut()
       this.sink.once('finish', () => {
-        if (!this.#req.complete) this.#req.socket.destroySoon()
+        if (!req.complete && req.socket.writable) req.socket.destroySoon()
       })
     }
     super.end(trailers, last)
+  }
+
+  /**
+   * Lets a client that is still sending do so, unheard, when its connection ends. Closed at once, as Node does it, the
+   * connection would break under a client that reads only when it has sent all, and the answer would be lost.
+   */
+  #hearOut(): void {
+    const req = this.#req
+    const { socket } = req
+    socket.destroySoon = () => {
+      if (!socket.writable) return void socket.destroy()
+      // Whoever counted or sent it must not take it for sent.
+      req.removeAllListeners('data').resume()
+      endSaying(socket)
+    }
   }
 
   abort(): void {

@@ -79,6 +79,8 @@ export function createFront(deps: FrontDeps): Front {
     server.on('connect', (req, stream, head) => {
       const socket = stream as Socket
       socket.on('error', () => socket.destroy())
+      // What stands behind the last answer is not heard.
+      if (!socket.writable) return void socket.destroy()
       connect(req, socket, head).catch((err: unknown) => {
         const reason = toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed'
         if (reason === 'proxy_failed') deps.log.error({ err }, 'tunnel failed')

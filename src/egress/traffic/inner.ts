@@ -99,7 +99,8 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
       deps.log,
       (req: IncomingMessage, stream: Duplex, early: Buffer) => {
         const tunnel = tunnels.get(req.socket)
-        if (tunnel === undefined) stream.destroy()
+        // What stands behind the last answer is not heard.
+        if (tunnel === undefined || !stream.writable) stream.destroy()
         else serveUpgrade(deps, tunnel, { req, socket: stream as Socket, early })
       },
       (req) => endTunnel(req.socket),

@@ -38,10 +38,12 @@ export function saidBy(req: IncomingMessage): Pick<Inbound, 'method' | 'target' 
 /**
  * What could not be parsed gets a constant answer: none of its bytes are worth quoting. Behind a request that has no
  * whole answer yet there is nothing to say, and the connection just ends. Returns why; undefined where nothing is
- * refused because the client has gone, with its connection or in the middle of a request that has its own record.
+ * refused: the client has gone, with its connection or in the middle of a request that has its own record, or it had
+ * said before that there would be no more (RFC 9112 section 9.6), and what came before is still answered.
  */
 export function refuseBytes(error: Error, socket: Duplex): 'parse_error' | 'head_timeout' | undefined {
   const { code } = error as NodeJS.ErrnoException
+  if (code === 'HPE_CLOSED_CONNECTION') return undefined
   if (!socket.writable) {
     socket.destroy()
     return undefined
