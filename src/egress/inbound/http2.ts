@@ -4,6 +4,9 @@ import { headerValues } from '../request/head.ts'
 import type { Http2Fields } from '../request/tuple-http2.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
 
+/** How soon it is looked again whether an answer's end has left, of which Node tells nobody. */
+const leaveAgainMs = 20
+
 /** A request by HTTP/2, in a tunnel. */
 export class Http2Inbound implements Inbound {
   readonly method: string
@@ -111,9 +114,12 @@ class Http2Answer implements InboundAnswer {
     if (this.#requestComplete()) return
     // Not while Node reads from the connection: it would keep the reset back until it next writes.
     setImmediate(() => {
-      if (this.#requestComplete()) return
-      this.sink.close(constants.NGHTTP2_NO_ERROR)
-      this.sink.destroy()
+      if (this.#requestComplete() || this.gone()) return
+      // A reset overtakes what waits to be written, and without its end the answer would not be whole.
+      if (this.sink.state.localClose === 1) {
+        this.sink.close(constants.NGHTTP2_NO_ERROR)
+        this.sink.destroy()
+      } else setTimeout(() => this.#leaveRest(), leaveAgainMs).unref()
     })
   }
 
