@@ -3,6 +3,7 @@ import { writeTogether } from '../economy/write-together.ts'
 import { pairsOf } from '../request/fields.ts'
 import { type Head, headerValues } from '../request/head.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
+import { endBehind } from './last-words.ts'
 
 /** Of an answer that is worth copying into a text. */
 const shortBytes = 8 * 1024
@@ -97,8 +98,10 @@ class Http1Answer extends ResponseAnswer implements InboundAnswer {
   override end(trailers: readonly string[], last?: Buffer): void {
     // An answer that came before the body was read leaves a body that nobody will read.
     if (!this.#req.complete) {
-      this.sink.once('finish', () => {
-        if (!this.#req.complete) this.#req.socket.destroySoon()
+      this.sink.prependOnceListener('finish', () => {
+        if (this.#req.complete) return
+        endBehind(this.#req)
+        this.#req.socket.destroySoon()
       })
     }
     super.end(trailers, last)
