@@ -60,6 +60,9 @@ function proxyVariables(launch: SourceLaunch, way: WayOut): Record<string, strin
     HTTPS_PROXY: proxy,
     http_proxy: proxy,
     https_proxy: proxy,
+    // Python looks for the proxy of a WebSocket under its own scheme, aiohttp there alone.
+    WSS_PROXY: proxy,
+    wss_proxy: proxy,
     NO_PROXY: '',
     no_proxy: '',
     NODE_USE_ENV_PROXY: '1',

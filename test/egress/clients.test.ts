@@ -156,7 +156,7 @@ test('aiohttp’s WebSocket talks', needing('python clients'), async () => {
   const program = `import aiohttp, asyncio, sys
 async def main():
     async with aiohttp.ClientSession(trust_env=True) as session:
-        async with session.ws_connect(sys.argv[1] + '/live') as socket:
+        async with session.ws_connect(sys.argv[1].replace('https', 'wss') + '/live') as socket:
             first = await socket.receive_str()
             await socket.send_str('body')
             print(first, await socket.receive_str(), sep=', ')

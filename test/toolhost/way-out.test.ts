@@ -67,7 +67,7 @@ test('a source learns where the proxy is and what to trust, under every usual na
   await using host = await startTestToolhost({ egressSocketPath: egress.socketPath, caFile: egress.caFile })
   await host.put('nasty', [nasty], { environment: { https_proxy: 'http://elsewhere' } })
   const environment = JSON.parse(await host.text('nasty', 'environment')) as Record<string, string>
-  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy', 'https_proxy'])
+  for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'WSS_PROXY', 'http_proxy', 'https_proxy', 'wss_proxy'])
     expect(environment[name]).toMatch(/^http:\/\/nasty:lease-nasty@127\.0\.0\.1:\d+$/)
   expect(environment).toMatchObject({
     NO_PROXY: '',

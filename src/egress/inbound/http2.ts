@@ -4,6 +4,9 @@ import { headerValues } from '../request/head.ts'
 import type { Http2Fields } from '../request/tuple-http2.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
 
+/** At most so long it waits to look again whether an answer's end has left, of which Node tells nobody. */
+const mostAgainMs = 100
+
 /** A request by HTTP/2, in a tunnel. */
 export class Http2Inbound implements Inbound {
   readonly method: string
@@ -107,13 +110,16 @@ class Http2Answer implements InboundAnswer {
    * RFC 9113 section 8.1: the rest of the request is not needed, and that is no error. What of it is here already would
    * be kept, and counted as the session's memory, for as long as somebody may still read it.
    */
-  #leaveRest(): void {
+  #leaveRest(againMs = 1): void {
     if (this.#requestComplete()) return
     // Not while Node reads from the connection: it would keep the reset back until it next writes.
     setImmediate(() => {
-      if (this.#requestComplete()) return
-      this.sink.close(constants.NGHTTP2_NO_ERROR)
-      this.sink.destroy()
+      if (this.#requestComplete() || this.sink.destroyed) return
+      // A reset overtakes what waits to be written, and without its end the answer would not be whole.
+      if (this.sink.closed || this.sink.state.localClose === 1) {
+        this.sink.close(constants.NGHTTP2_NO_ERROR)
+        this.sink.destroy()
+      } else setTimeout(() => this.#leaveRest(Math.min(2 * againMs, mostAgainMs)), againMs).unref()
     })
   }
 

@@ -4,6 +4,7 @@ import { spent } from '../economy/spent-buffers.ts'
 import type { InboundAnswer } from '../inbound/inbound.ts'
 import { forwardedTrailers, pairsOf } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
+import { Envelopes, isEnveloped } from '../secrets/envelopes.ts'
 import { answeredHeaders } from '../secrets/inject.ts'
 import { Scrubber, type ScrubForms } from '../secrets/scrub.ts'
 import type { UpstreamAnswer } from '../upstream/channel.ts'
@@ -58,6 +59,15 @@ export function passAnswer(options: {
   /** Bytes of the coding so far. */
   let coded = 0
   const scrubber = forms === undefined ? undefined : new Scrubber(forms)
+  // A message is whole at its end: what waited there for the next one would keep whoever answers each from going on.
+  const envelopes = isEnveloped(from.rawHeaders) ? new Envelopes() : undefined
+  const searched = (by: Scrubber, part: Buffer): Buffer => {
+    if (envelopes === undefined) return by.push(part)
+    const messages = envelopes.split(part)
+    return Buffer.concat(
+      messages.flatMap((one) => (one.ends ? [by.push(one.part), by.end()] : [by.push(one.part)])),
+    )
+  }
   let trailers: readonly string[] = []
   let over = false
   // The body's first part waits for the end of this turn, so that a short answer leaves in one piece with its head.
@@ -126,7 +136,7 @@ export function passAnswer(options: {
   }
   const search = (part: Buffer) =>
     guarded(() => {
-      const clean = scrubber === undefined ? part : scrubber.push(part)
+      const clean = scrubber === undefined ? part : searched(scrubber, part)
       count()
       letThrough(clean)
     })

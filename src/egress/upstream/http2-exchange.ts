@@ -1,6 +1,7 @@
 import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2'
 import type { Readable } from 'node:stream'
 import { http2Headers } from '../request/fields.ts'
+import { headerValues } from '../request/head.ts'
 import { onceEnded } from './body-end.ts'
 import { maxInterim } from './bounds.ts'
 import type { BodyReader, Outgoing, UpstreamAnswer, UpstreamEvents, UpstreamRequest } from './channel.ts'
@@ -134,10 +135,17 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
     stream.on('trailers', (...[, , late]: [unknown, unknown, string[]?]) => {
       trailers = withoutPseudo(late ?? [])
     })
+    // A server of Node's may reset a stream without an error before it has written its end; the length says as much.
+    const [length] = headerValues(this.rawHeaders, 'content-length')
+    let bytes = 0
     stream.on('data', (part: Buffer) => {
+      bytes += part.length
       if (!over) reader.data(part)
     })
-    stream.on('end', () => end(this.#isWhole()))
+    stream.on('end', () => {
+      const isAll = length === String(bytes) && stream.rstCode === constants.NGHTTP2_NO_ERROR
+      end(isAll || this.#isWhole())
+    })
     stream.on('error', () => end(false))
     stream.on('close', () => end(false))
   }

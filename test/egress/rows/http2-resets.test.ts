@@ -49,11 +49,12 @@ test.each(['HTTP/1.1', 'HTTP/2'])(
 )
 
 test.each([
-  ['with a length', [['content-length', '90']] as [string, string][]],
-  ['without a length', []],
+  ['short of its length', [['content-length', '90']] as [string, string][], 'upstream_failed'],
+  ['without a length', [], 'upstream_failed'],
+  ['of its whole length', [['content-length', '10']] as [string, string][], null],
 ])(
-  'row 19: an answer %s that its upstream takes back without an error is not taken for whole',
-  async (_, length) => {
+  'row 19: an answer %s that its upstream takes back without an error is whole only by its length',
+  async (_, length, failure) => {
     await using world = await makeWorld()
     const context = await world.upstreamContext(host)
     const options = { ALPNProtocols: ['h2'], ...byServerName(async () => context) }
@@ -74,9 +75,9 @@ test.each([
       const socket = await world.tunnel(host, port)
       const heard = listenTo(socket)
       socket.write(request(host, port, '/'))
-      await expect.poll(() => heard.closed).toBe(true)
-      expect(heard.text).toMatch(/half of it(?:\r\n)?$/)
-      expect(await world.outcome()).toMatchObject({ status: 200, failure: 'upstream_failed' })
+      expect(await world.outcome()).toMatchObject({ status: 200, failure })
+      await expect.poll(() => heard.text).toMatch(/half of it(?:\r\n)?$/)
+      await expect.poll(() => heard.closed).toBe(failure !== null)
     } finally {
       server.close()
     }

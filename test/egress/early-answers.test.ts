@@ -1,0 +1,77 @@
+/** Answers that come while their request is still being sent. */
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { expect, test } from 'vitest'
+import { basic, makeWorld, rule } from '../support/egress-world.ts'
+import {
+  frame,
+  frameFlag,
+  frameType,
+  headerBlock,
+  preface,
+  pseudoHeaders,
+  readFrames,
+  startHttp2Upstream,
+} from '../support/http2.ts'
+
+const host = 'orders.example.com'
+
+test('who is still sending by HTTP/1.1 is not reset, and reads why it was refused', async () => {
+  await using world = await makeWorld()
+  const socket = connect({ path: world.egress.socketPath ?? '', allowHalfOpen: true })
+  const errors: Error[] = []
+  socket.on('error', (error) => errors.push(error))
+  let heard = ''
+  socket.on('data', (chunk: Buffer) => {
+    heard += chunk.toString()
+  })
+  const lines = [
+    `POST http://${host}/ HTTP/1.1`,
+    `Host: ${host}`,
+    `Proxy-Authorization: ${basic('orders', world.lease)}`,
+    'Content-Length: 1000000',
+  ]
+  socket.write(`${lines.join('\r\n')}\r\n\r\nbegun`)
+  await once(socket, 'end')
+  socket.end('and more')
+  await once(socket, 'close')
+  expect(errors).toEqual([])
+  expect(heard).toMatch(/^HTTP\/1\.1 403 .*"reason":"host_not_allowed"/s)
+})
+
+test('by HTTP/2 the rest of a request is called off behind the end of its answer, never before', async () => {
+  await using world = await makeWorld()
+  const body = 'too large'
+  await using up = await startHttp2Upstream(
+    (name) => world.upstreamContext(name),
+    (stream) => {
+      stream.respond({ ':status': 413 })
+      stream.end(body)
+    },
+  )
+  await world.setRules([rule(host, up.port)])
+  const secured = await world.tunnel(host, up.port, { protocols: ['h2'] })
+  const frames = readFrames(secured)
+  const ofStream = () => frames.filter(({ stream }) => stream === 1)
+  // No room for anything behind the body, nor for the end of the stream.
+  const window = Buffer.from([0, 4, 0, 0, 0, body.length])
+  secured.write(
+    Buffer.concat([
+      preface,
+      frame(frameType.settings, 0, 0, window),
+      frame(frameType.headers, frameFlag.endHeaders, 1, headerBlock(pseudoHeaders(host, up.port, 'POST'))),
+      frame(frameType.data, 0, 1, Buffer.from('begun')),
+    ]),
+  )
+  await expect.poll(() => ofStream().length).toBe(2)
+  secured.write(frame(frameType.ping, 0, 0, Buffer.alloc(8)))
+  await expect.poll(() => frames.some(({ type }) => type === frameType.ping)).toBe(true)
+  secured.write(frame(frameType.windowUpdate, 0, 1, Buffer.from([0, 0, 0, 100])))
+  await expect.poll(() => ofStream().at(-1)?.type).toBe(frameType.reset)
+  expect(ofStream().map(({ type, payload }) => [type, payload.length])).toEqual([
+    [frameType.headers, expect.any(Number)],
+    [frameType.data, body.length],
+    [frameType.data, 0],
+    [frameType.reset, 4],
+  ])
+})
