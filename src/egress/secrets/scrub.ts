@@ -5,6 +5,9 @@ import { HeldBytes } from './held-bytes.ts'
 import { secretForms } from './secret-forms.ts'
 
 const mask = 0x2a // '*'
+const nothing = Buffer.alloc(0)
+/** However long a secret is: more of its beginning no text has by chance. */
+const mostUntelling = 7
 
 /** Secrets made ready to be searched for; made once for a set of them, shared by every answer. */
 export interface ScrubForms {
@@ -34,6 +37,8 @@ export class Scrubber {
   #walk: FormWalk
   /** The tail that may begin a secret. */
   readonly #held = new HeldBytes()
+  /** So much of it was let go already. */
+  #gone = 0
   /** Occurrences masked so far. */
   hits = 0
 
@@ -60,10 +65,17 @@ export class Scrubber {
     })
     const cut = this.#walk.earliest ?? before + chunk.length
     this.#walk.shift(cut)
-    if (isJoined) return held.release(cut)
+    if (isJoined) return this.#without(held.release(cut))
     const seen = cut < before ? Buffer.concat([held.seen.subarray(cut), chunk]) : chunk.subarray(cut - before)
     held.replace(seen, out.subarray(cut))
-    return out.subarray(0, cut)
+    return this.#without(out.subarray(0, cut))
+  }
+
+  /** The first bytes that wait no more, less those that were let go before. */
+  #without(released: Buffer): Buffer {
+    const gone = Math.min(this.#gone, released.length)
+    this.#gone -= gone
+    return released.subarray(gone)
   }
 
   /** What waits is looked at again when something else is searched for; what stands in it was counted. */
@@ -75,15 +87,32 @@ export class Scrubber {
     this.#walk.push(this.#held.seen, 0, (from, to) => this.#held.mask(from, to))
   }
 
+  /** Whether what waits is more of a secret's beginning than may be known: a quarter of it, seven bytes at most. */
+  get isTelling(): boolean {
+    return this.#held.length > Math.min(mostUntelling, Math.floor(this.#search.shortest / 4))
+  }
+
+  /**
+   * What waits, where it tells nothing; for a stream that has paused, whose other end may wait for it. If it is the
+   * beginning of a secret after all, the rest of that is masked.
+   */
+  releaseUntelling(): Buffer {
+    const { length } = this.#held
+    if (length === this.#gone || this.isTelling) return nothing
+    const released = Buffer.from(this.#held.out.subarray(this.#gone))
+    this.#gone = length
+    return released
+  }
+
   /** How many bytes wait because they may begin a secret. */
   get waiting(): number {
-    return this.#held.length
+    return this.#held.length - this.#gone
   }
 
   /** The rest, once the stream has ended well; after an error it is never asked for, and never let go. */
   end(): Buffer {
     this.#walk = this.#search.begin()
-    return this.#held.release(this.#held.length)
+    return this.#without(this.#held.release(this.#held.length))
   }
 
   /** A whole text, such as a header's value, masked at once. */

@@ -4,7 +4,6 @@ import { spent } from '../economy/spent-buffers.ts'
 import type { InboundAnswer } from '../inbound/inbound.ts'
 import { forwardedTrailers, pairsOf } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
-import { Envelopes, isEnveloped } from '../secrets/envelopes.ts'
 import { answeredHeaders } from '../secrets/inject.ts'
 import { Scrubber, type ScrubForms } from '../secrets/scrub.ts'
 import type { UpstreamAnswer } from '../upstream/channel.ts'
@@ -25,8 +24,8 @@ export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `ans
   return partial ? 'answer_partial' : undefined
 }
 
-/** Fewer bytes of a secret's beginning give nothing away, and many a text ends with some. */
-const telling = 8
+/** A stream that brings nothing for so long has paused, and whoever reads it may have to answer first. */
+const lullMs = 20
 
 /** What was let through so far. */
 export interface Passed {
@@ -59,17 +58,9 @@ export function passAnswer(options: {
   /** Bytes of the coding so far. */
   let coded = 0
   const scrubber = forms === undefined ? undefined : new Scrubber(forms)
-  // A message is whole at its end: what waited there for the next one would keep whoever answers each from going on.
-  const envelopes = isEnveloped(from.rawHeaders) ? new Envelopes() : undefined
-  const searched = (by: Scrubber, part: Buffer): Buffer => {
-    if (envelopes === undefined) return by.push(part)
-    const messages = envelopes.split(part)
-    return Buffer.concat(
-      messages.flatMap((one) => (one.ends ? [by.push(one.part), by.end()] : [by.push(one.part)])),
-    )
-  }
   let trailers: readonly string[] = []
   let over = false
+  let lull: NodeJS.Timeout | undefined
   // The body's first part waits for the end of this turn, so that a short answer leaves in one piece with its head.
   let first: Buffer | undefined
   let turn: 'now' | 'over' = 'now'
@@ -80,6 +71,7 @@ export function passAnswer(options: {
   const end = (failure: Parameters<typeof options.ended>[0]) => {
     if (over) return
     over = true
+    clearTimeout(lull)
     if (failure !== null) {
       decoder?.destroy()
       to.abort()
@@ -136,14 +128,19 @@ export function passAnswer(options: {
   }
   const search = (part: Buffer) =>
     guarded(() => {
-      const clean = scrubber === undefined ? part : searched(scrubber, part)
+      const clean = scrubber === undefined ? part : scrubber.push(part)
       count()
       letThrough(clean)
+      clearTimeout(lull)
+      if (scrubber !== undefined && scrubber.waiting > 0) lull = setTimeout(inLull, lullMs, scrubber)
     })
+  const inLull = (by: Scrubber) => {
+    if (!to.gone()) guarded(() => letThrough(by.releaseUntelling()))
+  }
   const finish = () =>
     guarded(() => {
       // It may have been cut off, by whoever is on the way, in the middle of a secret.
-      if (from.untilClose && (scrubber?.waiting ?? 0) >= telling) return end('upstream_failed')
+      if (from.untilClose && scrubber?.isTelling === true) return end('upstream_failed')
       if (scrubber !== undefined) letThrough(scrubber.end())
       const fields = forwardedTrailers(trailers)
       to.end(scrubber === undefined ? fields : scrubber.fields(fields), first)

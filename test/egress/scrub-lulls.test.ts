@@ -1,0 +1,52 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
+import { spellings } from '../support/spellings.ts'
+
+const secret = 'S3cr3t+Value/for="orders"&<x>\\-0123456789'
+
+test('row 7: a stream that pauses anywhere lets go of no more than the beginning of a secret', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...spellings),
+      fc.constantFrom(secret, 'pa55word'),
+      fc.stringMatching(/^[^*]{0,20}$/),
+      fc.array(fc.record({ at: fc.nat(300), pauses: fc.boolean() }), { maxLength: 40 }),
+      ([, spell], value, before, cuts) => {
+        const spelt = spell(value)
+        const text = Buffer.from(`${before} ${spelt} behind`)
+        const scrubber = new Scrubber(compileSecrets([value]))
+        const out: Buffer[] = []
+        let from = 0
+        for (const { at, pauses } of cuts.sort((a, b) => a.at - b.at)) {
+          out.push(scrubber.push(text.subarray(from, at)))
+          from = Math.max(from, Math.min(at, text.length))
+          if (pauses) out.push(scrubber.releaseUntelling())
+          expect(Buffer.concat(out).length + scrubber.waiting).toBe(from)
+        }
+        out.push(scrubber.push(text.subarray(from)), scrubber.end())
+        const got = Buffer.concat(out)
+        const whole = new Scrubber(compileSecrets([value]))
+        const masked = Buffer.concat([whole.push(text), whole.end()])
+        expect(scrubber.hits).toBe(whole.hits)
+        expect(got.length).toBe(text.length)
+        const shown = [...got.keys()].filter((i) => got[i] !== masked[i])
+        expect(shown.length).toBeLessThanOrEqual(Math.min(7, Math.floor(value.length / 4)))
+        expect(shown).toEqual([...shown.keys()].map((i) => i + masked.indexOf('*')))
+      },
+    ),
+    { numRuns: 3_000 },
+  )
+})
+
+test('in a pause nothing waits that could not tell anything, and what could waits on', () => {
+  const scrubber = new Scrubber(compileSecrets([secret]))
+  const lets = (text: string) => [scrubber.push(Buffer.from(text)), scrubber.releaseUntelling()].map(String)
+  expect(lets('all\0')).toEqual(['all', '\0'])
+  expect(lets('and S3cr3t+')).toEqual(['and ', 'S3cr3t+'])
+  expect(lets('V')).toEqual(['', ''])
+  expect(lets('oid')).toEqual(['Void', ''])
+  expect(lets('S3cr3t+V')).toEqual(['', ''])
+  const rest = [scrubber.push(Buffer.from(secret.slice(8))), scrubber.end()].join('')
+  expect(rest).toBe('*'.repeat(secret.length))
+})
