@@ -1,8 +1,6 @@
 /** Answers that come while their request is still being sent. */
-import { once } from 'node:events'
-import { connect } from 'node:net'
 import { expect, test } from 'vitest'
-import { basic, makeWorld, rule } from '../support/egress-world.ts'
+import { makeWorld, rule } from '../support/egress-world.ts'
 import {
   frame,
   frameFlag,
@@ -15,29 +13,6 @@ import {
 } from '../support/http2.ts'
 
 const host = 'orders.example.com'
-
-test('who is still sending by HTTP/1.1 is not reset, and reads why it was refused', async () => {
-  await using world = await makeWorld()
-  const socket = connect({ path: world.egress.socketPath ?? '', allowHalfOpen: true })
-  const errors: Error[] = []
-  socket.on('error', (error) => errors.push(error))
-  let heard = ''
-  socket.on('data', (chunk: Buffer) => {
-    heard += chunk.toString()
-  })
-  const lines = [
-    `POST http://${host}/ HTTP/1.1`,
-    `Host: ${host}`,
-    `Proxy-Authorization: ${basic('orders', world.lease)}`,
-    'Content-Length: 1000000',
-  ]
-  socket.write(`${lines.join('\r\n')}\r\n\r\nbegun`)
-  await once(socket, 'end')
-  socket.end('and more')
-  await once(socket, 'close')
-  expect(errors).toEqual([])
-  expect(heard).toMatch(/^HTTP\/1\.1 403 .*"reason":"host_not_allowed"/s)
-})
 
 test('by HTTP/2 the rest of a request is called off behind the end of its answer, never before', async () => {
   await using world = await makeWorld()

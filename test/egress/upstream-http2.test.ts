@@ -1,4 +1,4 @@
-import { constants } from 'node:http2'
+import { constants, createSecureServer } from 'node:http2'
 import { connect, createServer, type Socket } from 'node:net'
 import { createServer as createTls } from 'node:tls'
 import { expect, test } from 'vitest'
@@ -28,6 +28,27 @@ test('a cold burst to an upstream that takes few streams at once is answered, ea
   expect(up.seen).toHaveLength(6)
   expect(up.sessions.length).toBeLessThanOrEqual(3)
   client.destroy()
+})
+
+test('a hundred answers at once are whole, also of a server that would reset those that wait for the connection', async () => {
+  await using world = await makeWorld()
+  const context = await world.upstreamContext(host)
+  const body = 'x'.repeat(20_000)
+  const server = createSecureServer(
+    byServerName(async () => context),
+    (_req, res) => res.end(body),
+  )
+  const port = await listenLocally(server)
+  try {
+    await world.setRules([rule(host, port)])
+    const client = http2Client(await world.tunnel(host, port, { protocols: ['h2'] }))
+    const fields = Object.fromEntries(pseudoHeaders(host, port))
+    const answers = await Promise.all(Array.from({ length: 100 }, () => ask(client, fields)))
+    expect(answers.map((answer) => answer.body === body)).toEqual(Array(100).fill(true))
+    client.destroy()
+  } finally {
+    server.close()
+  }
 })
 
 test('a stream that its upstream refuses is told as not begun, and is sent once', async () => {

@@ -135,7 +135,7 @@ class Http2UpstreamAnswer implements UpstreamAnswer {
     stream.on('trailers', (...[, , late]: [unknown, unknown, string[]?]) => {
       trailers = withoutPseudo(late ?? [])
     })
-    // A server of Node's may reset a stream without an error before it has written its end; the length says as much.
+    // A server of Node's that waits for the connection resets a stream in place of its end. Its length says as much.
     const [length] = headerValues(this.rawHeaders, 'content-length')
     let bytes = 0
     stream.on('data', (part: Buffer) => {

@@ -5,6 +5,9 @@ import { maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.
 import type { Channel } from './channel.ts'
 import { maxStreams, Session } from './http2-session.ts'
 
+/** How many bytes of an answer come before they are read. */
+const streamWindow = 256 * 1024
+
 export interface Http2 {
   /** A session of this name that has room for one more stream, which is counted from here on. */
   free(name: string): Channel | undefined
@@ -34,12 +37,13 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
         peerMaxConcurrentStreams: maxStreams,
         settings: {
           enablePush: false,
-          initialWindowSize: 256 * 1024,
+          initialWindowSize: streamWindow,
           maxHeaderListSize: options.maxHeaderSize,
         },
       })
       inner.once('connect', () => {
-        if (!inner.destroyed) inner.setLocalWindowSize(1024 * 1024)
+        // Room for all streams: those of a Node server that wait for the connection end with a reset in place of their end.
+        if (!inner.destroyed) inner.setLocalWindowSize(maxStreams * streamWindow)
       })
       breaks.watch(socket, () => inner.destroy())
       const session = new Session(inner, options.idleTimeoutMs)
