@@ -1,6 +1,12 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
-import { appendEvents, demandMigrated, listEvents, migrate, pendingMigrations } from '../../src/store/index.ts'
+import {
+  appendEvents,
+  demandMigrated,
+  listEvents,
+  migrate,
+  pendingMigrations,
+} from '../../src/store/index.ts'
 import { testStore } from '../support/database.ts'
 
 test('a migrated database has nothing pending and migrating again does nothing', async () => {
