@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { bad, type Check, check, good, type Verdict } from './app-doctor-check.ts'
 import { type CatalogKeeper, storedNames } from './catalog/index.ts'
-import { egressCas, listCredentialNames, liveHolders, type Store } from './store/index.ts'
+import { closedGrants, egressCas, listCredentialNames, liveHolders, type Store } from './store/index.ts'
 
 const dayMs = 86_400_000
 /** A complaint names so many at most. */
@@ -17,9 +17,13 @@ export function keyChecks({ store, catalog }: Parts): (() => Promise<Check>)[] {
       const stored = await listCredentialNames(store.db)
       const set = new Set(stored.map(({ name }) => name))
       const missing = new Map<string, Set<string>>()
+      const needed = new Set<string>()
       for (const { id, enabled, spec } of sources.values())
-        for (const name of enabled ? storedNames(spec) : [])
+        for (const name of enabled ? storedNames(spec) : []) {
+          needed.add(name)
           if (!set.has(name)) missing.set(name, (missing.get(name) ?? new Set()).add(id))
+        }
+      const closed = (await closedGrants(store.db)).filter(({ name }) => needed.has(name))
       const opens = await openedBySome(store)
       const lost = stored.filter(({ keyId }) => opens !== undefined && !opens.has(keyId))
       const complaints = [
@@ -27,13 +31,8 @@ export function keyChecks({ store, catalog }: Parts): (() => Promise<Check>)[] {
           what: `${name} of ${[...ids].join(', ')} is not set`,
           command: `toolcrib credentials set ${name}`,
         })),
-        ...lost.map(({ name, scope, scopeId, keyId }) => {
-          const whose = scope === 'global' ? '' : ` --for ${scopeId}`
-          return {
-            what: `${name}${whose === '' ? '' : ` of ${scopeId}`} is sealed to ${keyId}, which no proxy has`,
-            command: `toolcrib credentials set ${name}${whose}`,
-          }
-        }),
+        ...lost.map((row) => again(row, `is sealed to ${row.keyId}, which no proxy has`)),
+        ...closed.map((row) => again(row, whyClosed[row.state])),
       ]
       return complaints.length === 0
         ? good(`${set.size} set, none missing`)
@@ -56,6 +55,19 @@ export function keyChecks({ store, catalog }: Parts): (() => Promise<Check>)[] {
       },
     ),
   ]
+}
+
+const whyClosed = {
+  uncertain: 'was sent to its token endpoint, whose answer was lost, and may be spent (mint_uncertain)',
+  refused: 'was refused by its token endpoint (mint_refused)',
+}
+
+function again({ name, scope, scopeId }: { name: string; scope: string; scopeId: string }, why: string) {
+  const isGlobal = scope === 'global'
+  return {
+    what: `${name}${isGlobal ? '' : ` of ${scopeId}`} ${why}`,
+    command: `toolcrib credentials set ${name}${isGlobal ? '' : ` --for ${scopeId}`}`,
+  }
 }
 
 /** The keys that a live proxy has; undefined where that is not known, for want of one or of its word. */

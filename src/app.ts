@@ -74,7 +74,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     }
     const access = open.use(createAccess({ store, peppers: [pepper, ...older], ...lifetimes, log }))
     const adminKeys = open.use(createAdminKeys({ store, log }))
-    const firstAdminKey = await adminKeys.ensureFirst()
     const catalog = createCatalog({ store, log })
     await applyAtStart(catalog, config, log)
     const vault = createVault({ store, log })
@@ -113,6 +112,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         cure: 'end what listens there, perhaps another `toolcrib serve`, or name another port',
       },
     )
+    // Last of all: it is shown once, and a start that fails shows nothing.
+    const firstAdminKey = await adminKeys.ensureFirst()
     log.info({ url, isolation }, 'gateway listens')
 
     const opened = open.move()

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { LineCounter, parseDocument } from 'yaml'
-import type { z } from 'zod'
+import { LineCounter, parseDocument, type YAMLParseError } from 'yaml'
+import { z } from 'zod'
 import type { Pepper } from './access/index.ts'
 import { type ConfigFile, configFile } from './config-schema.ts'
+import { readUpstreamCas } from './config-upstream-cas.ts'
 import { AppError, digestJson, Secret } from './core/index.ts'
 
 /** Everything set from outside: the file, and what must not stand in a file. */
@@ -21,6 +22,8 @@ export interface Config {
   /** Current first; undefined: one is made and kept in `stateDir`. */
   readonly peppers: Pepper[] | undefined
   readonly slack: SlackConfig | undefined
+  /** The texts of `egress.upstream_ca_files`, PEM; undefined where they were not asked for. */
+  readonly upstreamCas: string[] | undefined
 }
 
 export interface SlackConfig {
@@ -44,15 +47,21 @@ export const processEnvironment: Environment = process.env
 
 /**
  * Reads `path` (or `TOOLCRIB_CONFIG`, or `toolcrib.yaml` if it is there, else all defaults) and the environment.
- * Throws one `invalid_input` that names every problem with its place and cure; nothing has been started by then.
+ * Throws one `invalid_input` that names every problem with its place and cure; nothing has been started by then. The
+ * gateway needs no certificate authorities of upstreams, and may not be able to read them: they are read if asked for.
  */
-export function readConfig(environment: Environment, path?: string): Config {
+export function readConfig(
+  environment: Environment,
+  path?: string,
+  { withUpstreamCas = false }: { withUpstreamCas?: boolean } = {},
+): Config {
   const chosen = path ?? environment.TOOLCRIB_CONFIG
   const text = readConfigText(chosen ?? 'toolcrib.yaml', chosen !== undefined)
   return parseConfig(text, {
     environment,
     baseDir: dirname(resolve(chosen ?? 'toolcrib.yaml')),
     name: chosen ?? 'toolcrib.yaml',
+    withUpstreamCas,
   })
 }
 
@@ -70,20 +79,24 @@ export function demandWritten({ origin: { path, found } }: Config, cure?: string
   throw new AppError('invalid_input', `${what}; ${cure === undefined ? name : `${name}, or ${cure}`}`)
 }
 
-/** `readConfig` without the file system, but for secrets in `*_FILE`; `text` is undefined where there is no file. */
+/**
+ * `readConfig` without the file system, but for secrets in `*_FILE` and certificates that are asked for; `text` is
+ * undefined where there is no file.
+ */
 export function parseConfig(
   text: string | undefined,
-  from: { environment: Environment; baseDir: string; name: string },
+  from: { environment: Environment; baseDir: string; name: string; withUpstreamCas?: boolean },
 ): Config {
   const lines = new LineCounter()
   const document = parseDocument(text ?? '', { lineCounter: lines, uniqueKeys: true })
-  const problems = document.errors.map(
-    ({ code, message, linePos }) =>
-      `line ${linePos?.[0].line ?? '?'}: ${code === 'MULTIPLE_DOCS' ? oneDocument : message.split('\n')[0]}`,
-  )
+  const problems = syntaxProblems(document.errors)
   const value = (problems.length === 0 ? (document.toJS() as unknown) : undefined) ?? {}
   const parsed = configFile.safeParse(value)
   if (!parsed.success && problems.length === 0) problems.push(...parsed.error.issues.map(explain))
+  // As it is written: one mistake elsewhere does not hide a file that is not there.
+  const named = from.withUpstreamCas === true ? namedCas.safeParse(value).data : undefined
+  const cas = readUpstreamCas(named?.egress.upstream_ca_files ?? [], from.baseDir)
+  problems.push(...cas.problems)
 
   const secret = (name: string) => readSecret(from.environment, name, problems)
   const slack = readSlack(from.environment, secret, problems)
@@ -119,8 +132,11 @@ export function parseConfig(
     databaseUrl,
     peppers,
     slack,
+    upstreamCas: from.withUpstreamCas === true ? cas.texts : undefined,
   }
 }
+
+const namedCas = z.object({ egress: z.object({ upstream_ca_files: z.array(z.string()) }) })
 
 function saysNothing(value: unknown): boolean {
   return value !== null && typeof value === 'object' && Object.keys(value).length === 0
@@ -143,6 +159,21 @@ export function readConfigText(path: string, mustExist: boolean): string | undef
 }
 
 const oneDocument = 'a second document begins here; one file is one document, so take out the line `---`'
+
+/**
+ * What is wrong with the writing itself. Behind the first sign in a wrong place the reader has lost its way: all that
+ * it says after that is an echo, a line for each word of the file.
+ */
+function syntaxProblems(errors: readonly YAMLParseError[]): string[] {
+  const lost = errors.findIndex(({ code }) => code === 'UNEXPECTED_TOKEN')
+  return errors.slice(0, lost === -1 ? undefined : lost + 1).map(({ code, message, linePos }) => {
+    const { line = '?', col = '?' } = linePos?.[0] ?? {}
+    if (code === 'MULTIPLE_DOCS') return `line ${line}: ${oneDocument}`
+    const what = message.replace(/(?: at line \d+, column \d+)?:?\n[^]*$/, '')
+    const cure = code === 'UNEXPECTED_TOKEN' ? '; a text that holds { } [ ] , : or # is put into quotes' : ''
+    return `line ${line}, column ${col}: ${what}${cure}`
+  })
+}
 
 /** One problem as a line: where, what, and what would work. */
 function explain(issue: z.core.$ZodIssue): string {

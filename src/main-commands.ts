@@ -29,7 +29,7 @@ export function addServers(program: Command, version: string): void {
     .option('--until-stdin-ends', 'stop when standard input ends, for a parent process')
     .action(async (options: { config?: string; untilStdinEnds?: boolean }) => {
       const { runEgress } = await import('./main-egress.ts')
-      const { config, log } = start(options.config, 'egress')
+      const { config, log } = start(options.config, 'egress', { withUpstreamCas: true })
       const { signal } = stopSignal({ withStdin: options.untilStdinEnds === true })
       await runEgress({ config, log, stop: signal })
     })
@@ -88,7 +88,7 @@ export function addDatabaseCommands(program: Command): void {
     .option('--check', 'only check; write nothing')
     .action(async (options: { config?: string; check?: boolean }) => {
       const { apply, checkConfig } = await import('./main-database.ts')
-      const { config, log } = start(options.config, 'apply')
+      const { config, log } = start(options.config, 'apply', { withUpstreamCas: true })
       process.stdout.write(options.check === true ? checkConfig(config) : await apply(config, log))
     })
   program
@@ -210,8 +210,12 @@ async function startOrDev(
   return { ...start(path, name), isDev: false }
 }
 
-function start(path: string | undefined, name: string): { config: Config; log: Log } {
-  const config = readConfig(processEnvironment, path)
+function start(
+  path: string | undefined,
+  name: string,
+  parts: { withUpstreamCas?: boolean } = {},
+): { config: Config; log: Log } {
+  const config = readConfig(processEnvironment, path, parts)
   return { config, log: createLog({ level: config.file.log_level, name }) }
 }
 

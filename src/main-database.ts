@@ -4,7 +4,6 @@ import { applyConfig, demandLiveRules } from './app-apply.ts'
 import { createCatalog } from './catalog/index.ts'
 import { type Config, demandWritten } from './config.ts'
 import { type AdminKeyId, type Log, type Secret } from './core/index.ts'
-import { readUpstreamCas } from './main-upstream-cas.ts'
 import { demandMigrated, migrate, openDatabase, openStore, type Store } from './store/index.ts'
 
 export async function migrateDatabase(config: Config, log: Log): Promise<string> {
@@ -31,7 +30,6 @@ const removeAll = 'write `sources: {}` there to remove every source, toolkit and
 /** `apply --check`: what can be told without the database. Throws with what is wrong. */
 export function checkConfig(config: Config): string {
   demandWritten(config, removeAll)
-  readUpstreamCas(config)
   demandLiveRules(config.file)
   const without = config.origin.namesSources
     ? ''

@@ -9,13 +9,11 @@ import {
   keysToStartWith,
   selfTest,
 } from './egress/index.ts'
-import { readUpstreamCas } from './main-upstream-cas.ts'
 import { demandMigrated, joinDatabase, openStore } from './store/index.ts'
 
-/** Runs the egress proxy until `stop`, and says `ready` on standard output once it listens. */
+/** Runs the egress proxy until `stop`, and says `ready` on standard output once it listens; with `upstreamCas`. */
 export async function runEgress(options: { config: Config; log: Log; stop: AbortSignal }): Promise<void> {
   const { config, log } = options
-  const trustedCas = readUpstreamCas(config)
   giveBackMemory()
   const [url] = await Promise.all([
     joinDatabase({ url: config.databaseUrl, stateDir: config.stateDir }),
@@ -33,7 +31,7 @@ export async function runEgress(options: { config: Config; log: Log; stop: Abort
     listen: { unixSocketDir: egressSocketDir(config) },
     limits: limitsOf(config),
     metrics: metricsOf(config),
-    trustedCas,
+    trustedCas: config.upstreamCas ?? [],
   })
   using _quiet = giveBackWhenQuiet()
   process.stdout.write('ready\n')

@@ -107,9 +107,9 @@ async function saySealing(store: Store, sealed: Sealed): Promise<string> {
 
 function sayUnreadable(tokens: number): string {
   if (tokens === 0) return ''
-  const [who, they] =
-    tokens === 1 ? ['1 minted token does', 'it ends'] : [`${tokens} minted tokens do`, 'they end']
-  return ` ${who} not open with what is here: no answer is searched for it, and its key stays until ${they}.`
+  if (tokens === 1)
+    return ' 1 minted token does not open with what is here: no answer is searched for it, and its key stays until it ends.'
+  return ` ${tokens} minted tokens do not open with what is here: no answer is searched for them, and their keys stay until they end.`
 }
 
 /** A credential as `credentials set` is told of it: a person by their name where it is nobody else's too. */

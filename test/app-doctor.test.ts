@@ -63,7 +63,7 @@ test('where no proxy lives the doctor says to restart one, where the database ma
   expect((await ask({ DATABASE_URL: store.url }))?.cure).not.toContain('restart')
 })
 
-test('the doctor names credentials that are set nowhere or that no proxy can open, with the commands that help', async () => {
+test('the doctor names credentials that are set nowhere, that no proxy can open or that make no token any more, with the commands that help', async () => {
   await using store = await testStore()
   const catalog = createCatalog({ store, log: silentLog })
   const driver = new ScriptedMachine().driver()
@@ -130,6 +130,21 @@ test('the doctor names credentials that are set nowhere or that no proxy can ope
     cure: '`toolcrib credentials set ORDERS_CERT`, `toolcrib credentials set MINT_SECRET`',
   })
   for (const name of ['ORDERS_CERT', 'MINT_SECRET']) await set(name)
+  expect(await ask()).toMatchObject({ ok: true, detail: '3 set, none missing' })
+  const claim = { claim: 'c', claimed_until: new Date(), state: 'uncertain' } as const
+  const secret = store.db.selectFrom('credentials').select('id').where('name', '=', 'MINT_SECRET')
+  const { id: credential_id } = await secret.executeTakeFirstOrThrow()
+  await store.db
+    .insertInto('mint_claims')
+    .values({ ...claim, id: 'm', credential_id, version: 1 })
+    .execute()
+  expect(await ask()).toMatchObject({
+    ok: false,
+    detail:
+      'MINT_SECRET was sent to its token endpoint, whose answer was lost, and may be spent (mint_uncertain)',
+    cure: '`toolcrib credentials set MINT_SECRET`',
+  })
+  await set('MINT_SECRET')
   expect(await ask()).toMatchObject({ ok: true, detail: '3 set, none missing' })
   await store.db.deleteFrom('credentials').where('name', '=', 'MINT_SECRET').execute()
   await beat(store.db, { ...proxy, held: { opens: ['another'], cas: [], signs: '' } })

@@ -21,26 +21,29 @@ test('a configuration is not applied to a database that was not migrated, and th
   )
 })
 
-test('a check names every file of certificate authorities that is not there, holds none, or is damaged', async () => {
+test('every file of certificate authorities that is not there, holds none, or is damaged is told, beside all else', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'toolcrib-apply-'))
   onTestFinished(() => rm(dir, { recursive: true, force: true }))
   const good = (await generateAuthority(Date.now())).certificatePem
   await writeFile(join(dir, 'good.pem'), `# two of them\n${good}${good}`)
   await writeFile(join(dir, 'key.pem'), '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n')
   await writeFile(join(dir, 'cut.pem'), good.replace(/\n.*\n.*\n/, '\n'))
-  const check = (...files: string[]) => {
-    const text = JSON.stringify({ egress: { upstream_ca_files: files } })
-    return checkConfig(parseConfig(text, { environment: {}, baseDir: dir, name: 'toolcrib.yaml' }))
+  const check = (files: string[], more: object = {}) => {
+    const text = JSON.stringify({ egress: { upstream_ca_files: files }, ...more })
+    const from = { environment: {}, baseDir: dir, name: 'toolcrib.yaml' }
+    return checkConfig(parseConfig(text, { ...from, withUpstreamCas: true }))
   }
-  expect(check('good.pem')).toBe(
+  expect(check(['good.pem'])).toBe(
     'the configuration is valid; it has no `sources`, so it cannot be applied where the database has some\n',
   )
-  expect(() => check('good.pem', 'none.pem', 'key.pem', 'cut.pem')).toThrow(
+  const place = '  - egress.upstream_ca_files:'
+  expect(() => check(['good.pem', 'none.pem', 'key.pem', 'cut.pem'], { listn: 1 })).toThrow(
     [
-      'egress.upstream_ca_files cannot be used:',
-      `  - ${dir}/none.pem cannot be read (ENOENT); name a readable file, from the folder of the configuration`,
-      `  - ${dir}/key.pem holds no certificate; it is to hold one or more in PEM`,
-      `  - ${dir}/cut.pem holds a certificate that is damaged; get it anew`,
+      'toolcrib.yaml cannot be used:',
+      '  - top level: unknown key "listn"; toolcrib.example.yaml lists every key',
+      `${place} ${dir}/none.pem cannot be read (ENOENT); name a readable file, from the folder of the configuration`,
+      `${place} ${dir}/key.pem holds no certificate; it is to hold one or more in PEM`,
+      `${place} ${dir}/cut.pem holds a certificate that is damaged; get it anew`,
     ].join('\n'),
   )
 })

@@ -95,6 +95,22 @@ test('a bad name hides nothing below it, and every name that cannot be used is t
   ])
 })
 
+test('the first sign in a wrong place is told with its cure, and not the echo of all that stands behind it', () => {
+  const text = [
+    'listen: { port: 1 }',
+    'listen: { port: 2 }',
+    'sources:',
+    '  a:',
+    '    egress:',
+    '      - { inject: [{ credential: KEY, format: Bearer {value} }] }',
+    '      - { host: a.example.com, methods: [GET], paths: [/] }',
+  ]
+  expect(problems(text.join('\n'))).toEqual([
+    '  - line 2, column 1: Map keys must be unique',
+    '  - line 6, column 54: Unexpected flow-map-start at node end; a text that holds { } [ ] , : or # is put into quotes',
+  ])
+})
+
 test('a second document in the file is told with its line and the way out', () => {
   expect(problems('listen: { port: 1 }\n---\nsources: {}\n')).toEqual([
     '  - line 2: a second document begins here; one file is one document, so take out the line `---`',

@@ -78,7 +78,7 @@ export function createAdminKeys(options: {
     const row = await findAdminKey(db, id).catch((cause: unknown) => {
       throw new AppError(
         'unavailable',
-        'The database does not answer, so your key cannot be checked. Try again in 5 seconds.',
+        'The database does not answer, so your key cannot be checked. Is DATABASE_URL right, and does PostgreSQL run? Try again in 5 seconds.',
         { cause },
       )
     })

@@ -5,6 +5,8 @@ import { type MintedSpecs, mintInputs, mintUrl, signedHeaders, signInputs } from
 /** The parts of a source that can be at odds. One that is wrong by itself is undefined, and may have been anything. */
 export interface SourceParts {
   egress: readonly (EgressRule | undefined)[]
+  /** The rules that are wrong by themselves, as text: what they may have been meant to name stands in it. */
+  unreadable: string
   minted: MintedSpecs | undefined
   environment: Record<string, string>
 }
@@ -16,13 +18,13 @@ export interface Problem {
 }
 
 /** What is wrong with parts of a source that are right each for itself. */
-export function sourceProblems({ egress, minted = {}, environment }: SourceParts): Problem[] {
+export function sourceProblems({ egress, unreadable, minted = {}, environment }: SourceParts): Problem[] {
   const rules = egress.flatMap((rule, index) => (rule === undefined ? [] : [{ rule, index }]))
+  // What is missing may stand in a rule that cannot be read.
+  const isMeant = (credential: string) => unreadable.includes(JSON.stringify(credential))
   return [
-    // What is missing may stand in a rule that cannot be read.
-    ...(rules.length < egress.length
-      ? []
-      : [...placeholderProblems(rules, environment), ...uninjected(rules, minted)]),
+    ...placeholderProblems(rules, environment, isMeant),
+    ...uninjected(rules, minted, isMeant),
     ...mintedProblems(minted),
     ...prefixProblems(rules),
     ...deadRules(rules),
@@ -41,7 +43,11 @@ interface Placed {
 }
 
 /** A stand-in in the environment that no rule would ever replace. */
-function placeholderProblems(rules: readonly Placed[], environment: Record<string, string>): Problem[] {
+function placeholderProblems(
+  rules: readonly Placed[],
+  environment: Record<string, string>,
+  isMeant: (credential: string) => boolean,
+): Problem[] {
   const standIns = new Set(
     rules.flatMap(({ rule }) =>
       rule.inject.filter((each) => each.placeholder).map((each) => each.credential),
@@ -49,7 +55,7 @@ function placeholderProblems(rules: readonly Placed[], environment: Record<strin
   )
   return Object.entries(environment).flatMap(([name, value]) =>
     [...value.matchAll(/\$\{placeholder:([^}]*)\}/g)]
-      .filter(([, credential = '']) => !standIns.has(credential))
+      .filter(([, credential = '']) => !standIns.has(credential) && !isMeant(credential))
       .map(([whole]) => ({
         path: ['environment', name],
         message: `${whole}: no rule of this source has \`placeholder: true\` for it`,
@@ -132,11 +138,15 @@ function mintedProblems(minted: MintedSpecs): Problem[] {
   )
 }
 
-function uninjected(rules: readonly Placed[], minted: MintedSpecs): Problem[] {
+function uninjected(
+  rules: readonly Placed[],
+  minted: MintedSpecs,
+  isMeant: (credential: string) => boolean,
+): Problem[] {
   const injected = new Set(rules.flatMap(({ rule }) => rule.inject.map(({ credential }) => credential)))
   const message = 'no rule injects it; name it as the `credential` of one, or leave it out'
   return Object.keys(minted)
-    .filter((name) => !injected.has(name))
+    .filter((name) => !injected.has(name) && !isMeant(name))
     .map((name) => ({ path: ['minted', name], message }))
 }
 

@@ -49,10 +49,12 @@ function wellFormed(
     issues.some(({ path = [] }) => place.every((key, at) => path[at] === key))
   const isWrongAsAWhole = (key: string) =>
     issues.some(({ path = [] }) => path.length === 1 && path[0] === key)
+  const rules = isWrongAsAWhole('egress') ? [] : egress
   return {
-    egress: isWrongAsAWhole('egress')
-      ? [undefined]
-      : egress.map((rule, index) => (isWrong('egress', index) ? undefined : rule)),
+    egress: rules.map((rule, index) => (isWrong('egress', index) ? undefined : rule)),
+    unreadable: JSON.stringify(
+      rules === egress ? egress.filter((_, index) => isWrong('egress', index)) : [egress],
+    ),
     minted: isWrong('minted') ? undefined : minted,
     environment: isWrong('environment') ? {} : environment,
   }

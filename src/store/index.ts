@@ -88,6 +88,7 @@ export { listen, Notice, type Notices, notify } from './listen.ts'
 export { joinDatabase, type OpenDatabase, openDatabase } from './local-database.ts'
 export { demandMigrated, migrate, pendingMigrations } from './migrate.ts'
 export {
+  closedGrants,
   closeMintClaim,
   credentialById,
   type MintClaim,

@@ -10,8 +10,9 @@ export async function pendingMigrations(db: Kysely<Database>): Promise<string[]>
   return state.filter((migration) => migration.executedAt === undefined).map((migration) => migration.name)
 }
 
-/** Throws `conflict` with the cure while `db` lacks a migration of this version. */
+/** Throws `conflict` with the cure while `db` lacks a migration of this version, or has one that it does not know. */
 export async function demandMigrated(db: Kysely<Database>): Promise<void> {
+  await demandKnown(db)
   const pending = await pendingMigrations(db)
   if (pending.length === 0) return
   throw new AppError(
@@ -20,18 +21,22 @@ export async function demandMigrated(db: Kysely<Database>): Promise<void> {
   )
 }
 
+/** What a newer version keeps there nobody here would look after: a key could be retired that still seals some of it. */
+async function demandKnown(db: Kysely<Database>): Promise<void> {
+  const unknown = await newerMigrations(db)
+  if (unknown.length === 0) return
+  throw new AppError(
+    'conflict',
+    `the database was migrated by a newer Toolcrib (it has ${unknown.join(', ')}); run that version or restore a backup`,
+  )
+}
+
 /**
  * Brings the database up to this version and returns the names of the migrations applied. Two starters may
  * race: the second waits for the first. A database newer than this code is refused, untouched.
  */
 export async function migrate(db: Kysely<Database>): Promise<string[]> {
-  const unknown = await newerMigrations(db)
-  if (unknown.length > 0) {
-    throw new AppError(
-      'conflict',
-      `the database was migrated by a newer Toolcrib (it has ${unknown.join(', ')}); run that version or restore a backup`,
-    )
-  }
+  await demandKnown(db)
   const { error, results } = await makeMigrator(db).migrateToLatest()
   if (error !== undefined)
     throw new AppError('unavailable', 'a database migration failed; nothing was changed', { cause: error })

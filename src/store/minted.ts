@@ -200,6 +200,23 @@ export async function closeMintClaim(
   await db.updateTable('mint_claims').set({ state }).where('id', '=', id).where('claim', '=', claim).execute()
 }
 
+/**
+ * The credentials of which no token will be asked for until an admin sets them again. One that a token was made from
+ * since is well: what was said is of another client, or of another secret beside it.
+ */
+export async function closedGrants(
+  db: Executor,
+): Promise<(Pick<CredentialRow, 'name' | 'scope' | 'scopeId'> & { state: 'uncertain' | 'refused' })[]> {
+  const { rows } = await sql<Awaited<ReturnType<typeof closedGrants>>[number]>`
+    SELECT DISTINCT c.name, c.scope, c.scope_id AS "scopeId", m.state
+    FROM mint_claims m JOIN credentials c ON c.id = m.credential_id AND c.version = m.version
+    WHERE m.state <> 'minting' AND NOT EXISTS (
+      SELECT 1 FROM minted_tokens t WHERE t.credential_id = m.credential_id AND t.minted_at > m.claimed_at
+    )
+    ORDER BY c.name, "scopeId"`.execute(db)
+  return rows
+}
+
 /** The row as it is now; a rotated refresh token may have come into it a moment ago. */
 export async function credentialById(db: Executor, id: CredentialId): Promise<CredentialRow | undefined> {
   return await db

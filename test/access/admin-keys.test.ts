@@ -61,3 +61,14 @@ test('wrong keys are refused, audited, and limited by address; a key known to be
   expect((await keys.list())[0]?.lastUsedAt).toBeInstanceOf(Date)
   expect(await listEvents(store.db, { kind: 'admin.refused', limit: 50 })).toHaveLength(10)
 })
+
+test('while the database cannot be asked no key is good, and the cure is named: the doctor cannot say it', async () => {
+  await using store = await testStore()
+  await using keys = createAdminKeys({ store, log: silentLog })
+  const right = (await keys.ensureFirst())?.reveal()
+  await store.pool.query('ALTER TABLE admin_keys RENAME TO away')
+  await expect(keys.verify(right, here)).rejects.toMatchObject({
+    code: 'unavailable',
+    message: expect.stringContaining('Is DATABASE_URL right, and does PostgreSQL run?'),
+  })
+})

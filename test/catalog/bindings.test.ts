@@ -10,7 +10,8 @@ function problems(spec: object): string[] {
 
 test('what cannot be meant of a binding is refused when it is written, all of it at once, with what would work', () => {
   const found = problems({
-    environment: { KEY: '${placeholder:NOBODY}' },
+    // The one may be meant by a rule that cannot be read, the other is named by none at all.
+    environment: { MEANT: '${placeholder:A}', KEY: '${placeholder:NOBODY}' },
     egress: [
       { ...rule, inject: [{ credential: 'A', header: 'authorization' }] },
       { ...rule, inject: [{ credential: 'A', into: 'cookie:a' }] },
@@ -19,7 +20,8 @@ test('what cannot be meant of a binding is refused when it is written, all of it
       { ...rule, inject: [{ credential: 'A', into: 'header:x', format: 'Bearer' }] },
     ],
   })
-  expect(found).toHaveLength(6)
+  expect(found).toHaveLength(7)
+  expect(found[6]).toMatch(/^environment\.KEY: \$\{placeholder:NOBODY\}: no rule of this source has/)
   expect(found[3]).toMatch(/into: write the header in lower case: header:x-api-key$/)
   expect(found.join('\n')).toMatch(/header:<name>, basic, query:<name>, path:<number of the segment>/)
   expect(found.join('\n')).toMatch(/of the proxy are not for rules/)

@@ -40,7 +40,7 @@ test('the egress proxy has threads to spare for look-ups that hang, and no serve
   expect([egress.left, serve.left]).toEqual([[], []])
 })
 
-test('a server whose port is taken, and a proxy without its certificate authorities, name the setting', async () => {
+test('a server whose port is taken makes no admin key, and it and a proxy without its certificate authorities name the setting', async () => {
   await using store = await testStore({ poolSize: 1 })
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-start-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
@@ -64,6 +64,9 @@ test('a server whose port is taken, and a proxy without its certificate authorit
   expect(serve?.stderr).toContain(
     `toolcrib: listen: 127.0.0.1:${port} is in use; end what listens there, perhaps another \`toolcrib serve\`, or name another port`,
   )
+  // It is shown once, by the start that succeeds.
+  const { rows } = await store.pool.query('SELECT 1 FROM admin_keys')
+  expect(rows).toEqual([])
   expect(egress?.code).toBe(2)
   expect(egress?.stderr).toContain(`${join(folder, 'none.pem')} cannot be read (ENOENT)`)
 })

@@ -1,6 +1,12 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
-import { appendEvents, listEvents, migrate, pendingMigrations } from '../../src/store/index.ts'
+import {
+  appendEvents,
+  demandMigrated,
+  listEvents,
+  migrate,
+  pendingMigrations,
+} from '../../src/store/index.ts'
 import { testStore } from '../support/database.ts'
 
 test('a migrated database has nothing pending and migrating again does nothing', async () => {
@@ -9,10 +15,11 @@ test('a migrated database has nothing pending and migrating again does nothing',
   expect(await migrate(store.db)).toEqual([])
 })
 
-test('a database migrated by a newer version is refused and left alone', async () => {
+test('a database migrated by a newer version is refused and left alone, by what does not migrate too', async () => {
   await using store = await testStore()
   await sql`INSERT INTO kysely_migration VALUES ('9999-later', '2999-01-01')`.execute(store.db)
-  await expect(migrate(store.db)).rejects.toThrow(/newer Toolcrib \(it has 9999-later\)/)
+  for (const refused of [migrate(store.db), demandMigrated(store.db)])
+    await expect(refused).rejects.toThrow(/newer Toolcrib \(it has 9999-later\)/)
 })
 
 test('audit events can be added and read, never changed or removed', async () => {

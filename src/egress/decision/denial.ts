@@ -69,7 +69,10 @@ const others = {
     400,
     'a credential is put into the body: send strict JSON without repeated keys, or a form, in UTF-8, and say which in Content-Type',
   ],
-  injection_forbidden: [403, 'ask an admin: the rule injects into a header that belongs to the proxy'],
+  injection_forbidden: [
+    403,
+    'ask an admin: the rule puts the credential where no place is, or where another one stands',
+  ],
   too_many_requests: [429, 'this person has too many requests in flight; wait for some to end'],
   request_rate_exceeded: [
     429,

@@ -145,7 +145,12 @@ function problemOf(rule: ProposedRule, rules: readonly EgressRule[]): string | u
   const unseen = unseenAt({ host: rule.host, port: rulePort(checked.data) }, rules)
   if (unseen !== -1)
     return `egress[${unseen}] lets tunnels to that host and port through unseen, and no other rule can stand beside it`
-  const [problem] = sourceProblems({ egress: [...rules, checked.data], minted: {}, environment: {} })
+  const [problem] = sourceProblems({
+    egress: [...rules, checked.data],
+    unreadable: '',
+    minted: {},
+    environment: {},
+  })
   return problem === undefined ? undefined : `${String(problem.path.at(-1))}: ${problem.message}`
 }
 

@@ -1,18 +1,19 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { Config } from './config.ts'
-import { AppError } from './core/index.ts'
 
 const certificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
 /**
- * The texts of `egress.upstream_ca_files`, PEM. Throws one `invalid_input` that names every file that cannot be used:
- * TLS would pass over one without a certificate in silence, and trust nothing by it.
+ * The texts of `egress.upstream_ca_files`, PEM, and what is wrong with every file that cannot be used: TLS would pass
+ * over one without a certificate in silence, and trust nothing by it.
  */
-export function readUpstreamCas({ baseDir, file }: Config): string[] {
+export function readUpstreamCas(
+  names: readonly string[],
+  baseDir: string,
+): { texts: string[]; problems: string[] } {
   const problems: string[] = []
-  const texts = file.egress.upstream_ca_files.map((name) => {
+  const texts = names.map((name) => {
     const path = resolve(baseDir, name)
     try {
       const text = readFileSync(path, 'utf8')
@@ -30,9 +31,5 @@ export function readUpstreamCas({ baseDir, file }: Config): string[] {
       return ''
     }
   })
-  if (problems.length === 0) return texts
-  throw new AppError(
-    'invalid_input',
-    `egress.upstream_ca_files cannot be used:\n${problems.map((each) => `  - ${each}`).join('\n')}`,
-  )
+  return { texts, problems: problems.map((problem) => `egress.upstream_ca_files: ${problem}`) }
 }
