@@ -36,6 +36,15 @@ test('what answers under way began with is not forgotten for want of room: what 
   expect(forms.add([big('cd')])).toBe(true)
 })
 
+test('while an answer is under way the newest of whatever was added is not forgotten for want of room either', () => {
+  const forms = live()
+  const end = forms.use([version('small', 1)])
+  expect(forms.add([big('ab')])).toBe(true)
+  expect(forms.add([big('cd')])).toBe(false)
+  end()
+  expect(forms.add([big('cd')])).toBe(true)
+})
+
 test('where what is sent anyway finds no room, answers under way are cut off, and only they', () => {
   const forms = live()
   const end = forms.use([big('ab')])
@@ -43,6 +52,7 @@ test('where what is sent anyway finds no room, answers under way are cut off, an
   forms.insist([big('cd')])
   expect(() => scrubber.push(Buffer.from('x'.repeat(100)))).toThrow('more credentials than answers')
   expect(forms.add([version('small', 1)])).toBe(false)
+  expect(forms.add([big('ab')])).toBe(false)
   end()
   expect(forms.add([version('small', 1)])).toBe(true)
 })
@@ -82,4 +92,8 @@ test('what was made ready is held by those whose answers are under way, and othe
   for (const { end } of begun) end()
   expect(await left()).toBe(3)
   for (const { n, forms } of people) expect(shown(forms, `a-secret-${n}.`)).toMatch(/^\*+$/)
+  for (const { forms } of people) forms.use([])()
+  for (const [at, { forms }] of people.entries())
+    Object.assign(begun[at] ?? {}, { search: new WeakRef(forms.search) })
+  expect(await left()).toBe(3)
 })
