@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { LiveForms, type Sought } from '../../src/egress/secrets/live-forms.ts'
+import { Place } from '../../src/egress/secrets/places.ts'
 import { createPrepared } from '../../src/egress/secrets/prepared.ts'
 import { bytesOf, compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
 
@@ -55,6 +56,17 @@ test('where what is sent anyway finds no room, answers under way are cut off, an
   expect(forms.add([big('ab')])).toBe(false)
   end()
   expect(forms.add([version('small', 1)])).toBe(true)
+})
+
+test('of sources that asked at a place the last sixteen are kept, and each to which an answer is under way', () => {
+  const place = new Place(() => compileSecrets(['a-secret']))
+  const asked = Array.from({ length: 20 }, (_, n) => ({ rules: [n] }))
+  const end = place.use(place.ask(asked[0] as (typeof asked)[number]), [])
+  for (const each of asked) expect(place.ask(each)).toBe(each)
+  expect(place.asked).toEqual([asked[0], ...asked.slice(4)])
+  expect(place.underWay).toEqual([asked[0]])
+  end()
+  expect(place.underWay).toEqual([])
 })
 
 test('nothing is made ready before it is searched by, and then once', () => {

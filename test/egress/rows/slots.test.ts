@@ -152,6 +152,13 @@ test('a body slot of one name takes the credential into a form', async () => {
   expect(header(up.seen[0]?.rawHeaders ?? [], 'content-type')).toEqual(['application/x-www-form-urlencoded'])
 })
 
+test('a form has no place for what stands inside of something else', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await bound(world, { into: 'body:/auth/key' })
+  expect(await say({ method: 'POST', extra: form, body: 'auth=mine&key=mine' })).toContain('slot_missing')
+  expect(up.seen).toEqual([])
+})
+
 test.each([
   ['a repeated key', json, '{"key":"a","key":"b"}', 'body_malformed'],
   ['a key in other letters', json, '{"Key":"a"}', 'body_malformed'],
@@ -340,6 +347,21 @@ test('row 11: in the slot of a placeholder no key of the caller’s own is let t
   ] as const) {
     const format = into === 'basic' ? 'a:{value}' : '{value}'
     const { up, say } = await bound(world, { into, format, placeholder: true })
+    expect(await say({ ...ask, extra: 'extra' in ask ? [...ask.extra] : [] })).toContain(
+      'placeholder_missing',
+    )
+    expect(up.seen).toEqual([])
+  }
+})
+
+test('row 11: beside its placeholder a slot has nothing of the caller’s own', async () => {
+  await using world = await makeWorld()
+  const text = placeholderFor('ORDERS_KEY', world.principalId)
+  for (const [into, ask] of [
+    ['header:x-key', { extra: [`X-Key: ${text}`, 'X-Key: mine'] }],
+    ['query:key', { path: `/?key=${text}&key=mine` }],
+  ] as const) {
+    const { up, say } = await bound(world, { into, format: '{value}', placeholder: true })
     expect(await say({ ...ask, extra: 'extra' in ask ? [...ask.extra] : [] })).toContain(
       'placeholder_missing',
     )
