@@ -59,27 +59,32 @@ const named = (name: string, type = 0) => Buffer.concat([Buffer.from([type]), ve
 const extension = (...parts: Uint8Array[]) => Buffer.concat([Buffer.from([0, 0]), vector(2, ...parts)])
 const names = (...list: Uint8Array[]) => extension(vector(2, ...list))
 
-/** A ClientHello of one suite with these extensions, and `behind` them what has no place there. */
-function message(extensions: Buffer, behind = Buffer.alloc(0)): Buffer {
+/** A ClientHello of one suite with what comes behind that: extensions, or nothing. */
+function message(...behind: Uint8Array[]): Buffer {
   const start = [Buffer.from([3, 3]), Buffer.alloc(32), vector(1), vector(2, Buffer.from([19, 1]))]
-  const body = [...start, vector(1, Buffer.from([0])), vector(2, extensions), behind]
-  return Buffer.concat([Buffer.from([1]), vector(3, ...body)])
+  return Buffer.concat([Buffer.from([1]), vector(3, ...start, vector(1, Buffer.from([0])), ...behind)])
 }
 
-const whole = message(names(named(host)))
+const extensions = (...each: Uint8Array[]) => vector(2, ...each)
+const onlyHost = names(named(host))
+const whole = message(extensions(onlyHost))
 const one = Buffer.from([0])
 
 test.each<[what: string, bytes: Buffer, reason: 'sni_mismatch' | 'tls_failed']>([
-  ['a second name in the list', record(message(names(named(host), named('b.example.com')))), 'sni_mismatch'],
   [
-    'a second list, without a name',
-    record(message(Buffer.concat([names(named(host)), names()]))),
+    'a second name in the list',
+    record(message(extensions(names(named(host), named('b.example.com'))))),
     'sni_mismatch',
   ],
-  ['a name of another kind', record(message(names(named(host), named(host, 1)))), 'tls_failed'],
-  ['bytes behind the list of names', record(message(extension(vector(2, named(host)), one))), 'tls_failed'],
-  ['bytes behind the extensions', record(message(names(named(host)), one)), 'tls_failed'],
-  ['bytes behind the message', record(whole, one), 'tls_failed'],
+  ['a second list, without a name', record(message(extensions(onlyHost, names()))), 'sni_mismatch'],
+  ['a name of another kind', record(message(extensions(names(named(host), named(host, 1))))), 'tls_failed'],
+  [
+    'bytes behind the list of names',
+    record(message(extensions(extension(vector(2, named(host)), one)))),
+    'tls_failed',
+  ],
+  ['bytes behind the extensions', record(message(extensions(onlyHost), one)), 'tls_failed'],
+  ['the extensions behind the message', record(message(), extensions(onlyHost)), 'tls_failed'],
   [
     'an empty record in it',
     Buffer.concat([record(whole.subarray(0, 9)), record(), record(whole.subarray(9))]),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { sha256, silentLog } from '../../src/core/index.ts'
 import { createLeases } from '../../src/egress/leases/leases.ts'
+import { createLive, type LiveEntry } from '../../src/egress/leases/live.ts'
 import { makeWorld } from '../support/egress-world.ts'
 
 /** A look has been sent to the database by then, and nothing has come back. */
@@ -32,4 +33,25 @@ test('whoever waits for a look as a proxy ends is told so', async () => {
   await expect(waiting).rejects.toThrow('the proxy is closing')
   await expect(leases.look(sha256(world.lease))).rejects.toThrow('the proxy is closing')
   expect(await underWay).toMatchObject({ sourceId: 'orders' })
+})
+
+test('a proxy that ends ends what is under way, and what only comes then as soon as it does', async () => {
+  const live = createLive({
+    rulesAt: () => Promise.reject(new Error('nobody asks')),
+    now: () => 0,
+    log: silentLog,
+  })
+  const ended: string[] = []
+  const entry = (name: string) =>
+    ({
+      identity: { secretSha256: 'a', catalogVersion: 1 },
+      warned: false,
+      allowed: () => true,
+      end: () => ended.push(name),
+    }) as unknown as LiveEntry
+  live.add(entry('before'))
+  live.close()
+  expect(ended).toEqual(['before'])
+  live.add(entry('after'))
+  await expect.poll(() => ended).toEqual(['before', 'after'])
 })
