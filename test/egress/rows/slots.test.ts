@@ -356,7 +356,7 @@ test('row 11: in the slot of a placeholder no key of the caller’s own is let t
 
 test('row 11: beside its placeholder a slot has nothing of the caller’s own', async () => {
   await using world = await makeWorld()
-  const text = placeholderFor('ORDERS_KEY', world.principalId)
+  const text = placeholderFor('ORDERS_KEY', world.principalId, 'toolcrib-')
   for (const [into, ask] of [
     ['header:x-key', { extra: [`X-Key: ${text}`, 'X-Key: mine'] }],
     ['query:key', { path: `/?key=${text}&key=mine` }],
