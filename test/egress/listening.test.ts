@@ -67,7 +67,7 @@ test('a proxy that ends leaves the socket of the one that took its place', async
   const theirs = await listenUnix(next, dirname(place.path))
   await mine.close()
   const found = connect(place.path)
-  await once(found, 'connect')
+  await expect(once(found, 'connect')).resolves.toEqual([])
   found.destroy()
   await theirs.close()
   await closeServer(next)
