@@ -354,17 +354,13 @@ test('row 11: in the slot of a placeholder no key of the caller’s own is let t
   }
 })
 
-test('row 11: beside its placeholder a slot has nothing of the caller’s own', async () => {
+test.each([
+  ['header:x-key', (text: string): Tried => ({ extra: [`X-Key: ${text}`, 'X-Key: mine'] })],
+  ['query:key', (text: string): Tried => ({ path: `/?key=${text}&key=mine` })],
+])('row 11: beside its placeholder %s has nothing of the caller’s own', async (into, ask) => {
   await using world = await makeWorld()
+  const { up, say } = await bound(world, { into, format: '{value}', placeholder: true })
   const text = placeholderFor('ORDERS_KEY', world.principalId, 'toolcrib-')
-  for (const [into, ask] of [
-    ['header:x-key', { extra: [`X-Key: ${text}`, 'X-Key: mine'] }],
-    ['query:key', { path: `/?key=${text}&key=mine` }],
-  ] as const) {
-    const { up, say } = await bound(world, { into, format: '{value}', placeholder: true })
-    expect(await say({ ...ask, extra: 'extra' in ask ? [...ask.extra] : [] })).toContain(
-      'placeholder_missing',
-    )
-    expect(up.seen).toEqual([])
-  }
+  expect(await say(ask(text))).toContain('placeholder_missing')
+  expect(up.seen).toEqual([])
 })
