@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { createAllowance } from '../../src/egress/bounds/allowance.ts'
 import { createBudget } from '../../src/egress/bounds/budget.ts'
 
 test('in no window does anybody spend more than the size and what came back meanwhile, nor all together', () => {
@@ -36,4 +37,23 @@ test('with the total used up another person is refused by it, until it has come 
   expect(budget.spend('a', 1)).toEqual({ by: 'principal', waitSeconds: 3 })
   now += 2_000
   expect(budget.spend('c', 1)).toBeUndefined()
+})
+
+test('requests come back over a minute, bytes over an hour, and a clock that is set back takes nothing away', () => {
+  let now = 7_200_000
+  const allowance = createAllowance({
+    requestsPerMinutePerPrincipal: 1,
+    requestsPerMinute: 100,
+    sentPerHourPerPrincipal: 1,
+    sentPerHour: 100,
+    now: () => now,
+  })
+  expect(allowance.begin('a', 0)).toBeUndefined()
+  expect(allowance.begin('a', 0)).toEqual({ reason: 'request_rate_exceeded', retryAfterSeconds: 60 })
+  expect(allowance.send('a', 1)).toBeUndefined()
+  expect(allowance.send('a', 1)).toEqual({ reason: 'sent_bytes_exceeded', retryAfterSeconds: 3_600 })
+  now -= 3_600_000
+  expect(allowance.begin('a', 0)).toEqual({ reason: 'request_rate_exceeded', retryAfterSeconds: 60 })
+  now += 60_000
+  expect(allowance.begin('a', 0)).toEqual({ reason: 'sent_bytes_exceeded', retryAfterSeconds: 3_600 })
 })

@@ -253,6 +253,16 @@ test('when rules change, so does what the issuing certificate may vouch for; a h
   expect(await issuers.for(many[999] ?? '', many)).not.toBe(one)
 })
 
+test('certificates that are made ready for rules of before take nothing from those of the rules that came since', async () => {
+  const leaves = await createLeaves({ authority: await newRoot(), now: () => Date.now(), cacheSize: 100 })
+  const since = ['new.test']
+  const before = leaves.prepare(Array.from({ length: 10 }, (_, i) => `host-${i}.test`))
+  await leaves.prepare(since)
+  const made = await leaves.contextFor('new.test', since)
+  await before
+  expect(await leaves.contextFor('new.test', since)).toBe(made)
+})
+
 test('a host that no rule names has an issuing certificate for itself alone, of another key, until the root changes', async () => {
   const root = await newRoot()
   const issuers = createIssuers({ authority: root, now: () => Date.now() })

@@ -45,6 +45,58 @@ test('row 27: Encrypted Client Hello, an earlier draft of it, and a second name 
   expect(reason(withExtension(hello, 0, list))).toEqual({ ok: false, reason: 'sni_mismatch' })
 })
 
+/** Bytes with their length before them. */
+function vector(lengthBytes: 1 | 2 | 3, ...parts: Uint8Array[]): Buffer {
+  const bytes = Buffer.concat(parts)
+  const length = Buffer.alloc(lengthBytes)
+  length.writeUIntBE(bytes.length, 0, lengthBytes)
+  return Buffer.concat([length, bytes])
+}
+
+const record = (...parts: Uint8Array[]) =>
+  Buffer.concat([Buffer.from([22, 3, 1]), vector(2, Buffer.concat(parts))])
+const named = (name: string, type = 0) => Buffer.concat([Buffer.from([type]), vector(2, Buffer.from(name))])
+const extension = (...parts: Uint8Array[]) => Buffer.concat([Buffer.from([0, 0]), vector(2, ...parts)])
+const names = (...list: Uint8Array[]) => extension(vector(2, ...list))
+
+/** A ClientHello of one suite with what comes behind that: extensions, or nothing. */
+function message(...behind: Uint8Array[]): Buffer {
+  const start = [Buffer.from([3, 3]), Buffer.alloc(32), vector(1), vector(2, Buffer.from([19, 1]))]
+  return Buffer.concat([Buffer.from([1]), vector(3, ...start, vector(1, Buffer.from([0])), ...behind)])
+}
+
+const extensions = (...each: Uint8Array[]) => vector(2, ...each)
+const onlyHost = names(named(host))
+const whole = message(extensions(onlyHost))
+const one = Buffer.from([0])
+
+test.each<[what: string, bytes: Buffer, reason: 'sni_mismatch' | 'tls_failed']>([
+  [
+    'a second name in the list',
+    record(message(extensions(names(named(host), named('b.example.com'))))),
+    'sni_mismatch',
+  ],
+  ['a second list, without a name', record(message(extensions(onlyHost, names()))), 'sni_mismatch'],
+  ['a name of another kind', record(message(extensions(names(named(host), named(host, 1))))), 'tls_failed'],
+  [
+    'bytes behind the list of names',
+    record(message(extensions(extension(vector(2, named(host)), one)))),
+    'tls_failed',
+  ],
+  ['bytes behind the extensions', record(message(extensions(onlyHost), one)), 'tls_failed'],
+  ['the extensions behind the message', record(message(), extensions(onlyHost)), 'tls_failed'],
+  [
+    'an empty record in it',
+    Buffer.concat([record(whole.subarray(0, 9)), record(), record(whole.subarray(9))]),
+    'tls_failed',
+  ],
+  ['another message in its place', record(Buffer.from([2]), whole.subarray(1)), 'tls_failed'],
+  ['more than any client says', record(Buffer.from([1, 0, 0x40, 0])), 'tls_failed'],
+])('row 27: a first message with %s is refused', (_what, bytes, reason) => {
+  expect(judgeClientHello(record(whole), host)).toEqual({ ok: true })
+  expect(judgeClientHello(bytes, host)).toEqual({ ok: false, reason })
+})
+
 /** The server name that OpenSSL reads out of the same bytes; undefined when it takes them for no ClientHello. */
 async function asOpenSslReads(bytes: Buffer): Promise<string | undefined> {
   return await new Promise((resolve) => {

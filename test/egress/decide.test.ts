@@ -36,6 +36,16 @@ test('invariant 2: nothing is allowed but what a rule names with scheme, host, p
   expect(decideEgress(ask(), [])).toMatchObject({ allow: false, reason: 'host_not_allowed' })
 })
 
+test('a refusal says how near the nearest rule came, wherever it stands', () => {
+  const nearest = make({ paths: ['/other'] })
+  for (const far of [{ methods: ['POST'] }, { scheme: 'http', port: 443 }, { port: 8443 }])
+    for (const rules of [
+      [nearest, make(far)],
+      [make(far), nearest],
+    ])
+      expect(decideEgress(ask(), rules)).toMatchObject({ allow: false, reason: 'path_not_allowed' })
+})
+
 test('an empty rule list allows no tuple at all', () => {
   fc.assert(
     fc.property(

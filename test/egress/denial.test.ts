@@ -44,6 +44,22 @@ test('no command is named for a host that no rule can name: an address, or a nam
     )
 })
 
+test('a refused tunnel names a command that would open it, for a method that is asked inside', () => {
+  expect(help({}, { method: 'CONNECT', url: 'https://api.example.com' })).toBe(
+    'ask an admin: toolcrib egress allow orders GET https://api.example.com',
+  )
+})
+
+test('an address that a rule may name is told with the way to name it, and any other as what no rule can allow', () => {
+  expect(help({ reason: 'address_private' })).toBe(
+    'the host leads to a private address; if that is meant, an admin names it and its port in the rule, as `address` and `port`',
+  )
+  expect(help({ reason: 'address_own' })).toMatch(/^the host leads to an own address/)
+  expect(help({ reason: 'address_metadata' })).toBe(
+    'the host leads to a metadata address, which no rule can allow',
+  )
+})
+
 test('a name that does not resolve is looked for in the rules only where a rule has it', () => {
   expect(help({ reason: 'name_unresolved', rule: 'egress[0]' })).toBe(
     'the host does not resolve; check its name in the source’s egress rules',

@@ -39,8 +39,9 @@ test('a request belongs to the calls that ran when it was made, however long or 
   const long = await begin({ secondsAgo: 3_600 })
   const over = await begin({ secondsAgo: 3_600 })
   await end(over)
-  await begin({ source: 'other' })
-  await begin({ principalId: newId('prn') })
+  const elsewhere = await begin({ source: 'other' })
+  const stranger = newId('prn')
+  const theirs = await begin({ principalId: stranger })
   const identity = { principalId, sourceId: 'orders', callIds: [long, over] as CallId[] } as Identity
   const made = () => ({ at: performance.now(), identity })
   await sleep(20)
@@ -52,9 +53,11 @@ test('a request belongs to the calls that ran when it was made, however long or 
   await sleep(20)
   const after = await begin()
   requests.push(made())
+  requests.push({ at: performance.now(), identity: { ...identity, sourceId: 'other', callIds: [] } })
+  requests.push({ at: performance.now(), identity: { ...identity, principalId: stranger, callIds: [] } })
   // All of them are asked about at once, afterwards.
   await sleep(60)
-  expect(await inFlight.at(requests)).toEqual([[long, short], [long], [long, after]])
+  expect(await inFlight.at(requests)).toEqual([[long, short], [long], [long, after], [elsewhere], [theirs]])
 })
 
 test('requests whose calls cannot be read are joined to none', async () => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { join, through } from '../../src/egress/traffic/join.ts'
 
 /** An upstream's connection, and the upstream's own end of it. */
@@ -64,6 +64,21 @@ test('who says nothing any more while its client reads is the one that took too 
   far.write('a beginning')
   expect(await ended).toBe('upstream_timeout')
   far.destroy()
+})
+
+test('a client that does not end once its upstream has is closed after a while', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const client = makeClient({ reads: true })
+    const { far, ended } = await joined(client, 60_000)
+    far.end()
+    expect(await ended).toBeNull()
+    expect(client.destroyed).toBe(false)
+    vi.advanceTimersByTime(5_000)
+    expect(client.destroyed).toBe(true)
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 test('what passes either way keeps both', async () => {

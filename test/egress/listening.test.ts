@@ -4,7 +4,7 @@ import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { closeServer, listenUnix } from '../../src/egress/traffic/listening.ts'
 import { until } from '../support/until.ts'
@@ -43,7 +43,7 @@ test('a proxy that lives and is too busy to take a connection keeps its socket',
       return codes.length > 0
     })
     expect(codes).toContain('EAGAIN')
-    await expect(place.listen()).rejects.toThrow('another egress proxy listens')
+    await expect(place.listen()).rejects.toThrow(/^another egress proxy listens/)
   } finally {
     for (const one of waiting) one.destroy()
     busy.kill('SIGKILL')
@@ -57,4 +57,18 @@ test('a socket that cannot be tried is left alone', async () => {
   await expect(place.listen()).rejects.toThrow(
     /cannot be told whether another egress proxy listens on .* \(ELOOP\)/,
   )
+})
+
+test('a proxy that ends leaves the socket of the one that took its place', async () => {
+  await using place = await makePlace()
+  const mine = await place.listen()
+  await rm(place.path)
+  const next = createServer()
+  const theirs = await listenUnix(next, dirname(place.path))
+  await mine.close()
+  const found = connect(place.path)
+  await expect(once(found, 'connect')).resolves.toEqual([])
+  found.destroy()
+  await theirs.close()
+  await closeServer(next)
 })

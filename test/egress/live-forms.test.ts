@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { LiveForms, type Sought } from '../../src/egress/secrets/live-forms.ts'
+import { Place } from '../../src/egress/secrets/places.ts'
 import { createPrepared } from '../../src/egress/secrets/prepared.ts'
 import { bytesOf, compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
 
@@ -36,6 +37,15 @@ test('what answers under way began with is not forgotten for want of room: what 
   expect(forms.add([big('cd')])).toBe(true)
 })
 
+test('while an answer is under way the newest of whatever was added is not forgotten for want of room either', () => {
+  const forms = live()
+  const end = forms.use([version('small', 1)])
+  expect(forms.add([big('ab')])).toBe(true)
+  expect(forms.add([big('cd')])).toBe(false)
+  end()
+  expect(forms.add([big('cd')])).toBe(true)
+})
+
 test('where what is sent anyway finds no room, answers under way are cut off, and only they', () => {
   const forms = live()
   const end = forms.use([big('ab')])
@@ -43,8 +53,20 @@ test('where what is sent anyway finds no room, answers under way are cut off, an
   forms.insist([big('cd')])
   expect(() => scrubber.push(Buffer.from('x'.repeat(100)))).toThrow('more credentials than answers')
   expect(forms.add([version('small', 1)])).toBe(false)
+  expect(forms.add([big('ab')])).toBe(false)
   end()
   expect(forms.add([version('small', 1)])).toBe(true)
+})
+
+test('of sources that asked at a place the last sixteen are kept, and each to which an answer is under way', () => {
+  const place = new Place(() => compileSecrets(['a-secret']))
+  const asked = Array.from({ length: 20 }, (_, n) => ({ rules: [n] }))
+  const end = place.use(place.ask(asked[0] as (typeof asked)[number]), [])
+  for (const each of asked) expect(place.ask(each)).toBe(each)
+  expect(place.asked).toEqual([asked[0], ...asked.slice(4)])
+  expect(place.underWay).toEqual([asked[0]])
+  end()
+  expect(place.underWay).toEqual([])
 })
 
 test('nothing is made ready before it is searched by, and then once', () => {
@@ -82,4 +104,8 @@ test('what was made ready is held by those whose answers are under way, and othe
   for (const { end } of begun) end()
   expect(await left()).toBe(3)
   for (const { n, forms } of people) expect(shown(forms, `a-secret-${n}.`)).toMatch(/^\*+$/)
+  for (const { forms } of people) forms.use([])()
+  for (const [at, { forms }] of people.entries())
+    Object.assign(begun[at] ?? {}, { search: new WeakRef(forms.search) })
+  expect(await left()).toBe(3)
 })

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createEgress, generateEgressKeys } from '../../src/egress/index.ts'
+import { createMetrics } from '../../src/egress/records/metrics.ts'
 import { cutOff } from '../support/database.ts'
 import {
   basic,
@@ -188,4 +189,18 @@ test('a name that is not resolved in time is told of in the log, and counted unt
   expect(said).toMatchObject(names.map((name, i) => ({ host: name, overdue: i + 1 })))
   waiting[0]?.([])
   await expect.poll(overdue).toBe(1)
+})
+
+test('what requests passed is added up, and only those without a whole answer are failures', async () => {
+  const metrics = createMetrics()
+  const outcome = { status: 200, bytesIn: 5, bytesOut: 2, redactions: 0, failure: null }
+  for (const failure of [null, null, 'upstream_failed']) metrics.finished('orders', { ...outcome, failure })
+  const lines = (await metrics.text())
+    .split('\n')
+    .filter((line) => /_(?:body_bytes|failures)_total\{/.test(line))
+  expect(lines).toEqual([
+    'toolcrib_egress_failures_total{source="orders",reason="upstream_failed"} 1',
+    'toolcrib_egress_body_bytes_total{source="orders",direction="received"} 15',
+    'toolcrib_egress_body_bytes_total{source="orders",direction="sent"} 6',
+  ])
 })

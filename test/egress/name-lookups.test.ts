@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { createLookUps } from '../../src/egress/decision/look-ups.ts'
 import { deniedAs } from '../support/armed.ts'
 import { makeWorld, request, sayAndRead } from '../support/egress-world.ts'
 
@@ -49,3 +50,20 @@ test.each(['ENOTFOUND', 'ENODATA'])(
     expect(names.said()).toEqual([])
   },
 )
+
+test('a look-up that ended in time is never told of as overdue', async () => {
+  const overdue: string[] = []
+  const look = createLookUps({
+    ask: async (name) => (name === 'quick' ? { name } : await new Promise(() => undefined)),
+    late: { name: 'late' },
+    keptMs: 1_000,
+    timeoutMs: 20,
+    perPrincipal: 2,
+    total: 2,
+    onOverdue: (name) => overdue.push(name),
+  })
+  expect(await look.find('quick', 'a')).toEqual({ name: 'quick' })
+  // Its time runs out later.
+  expect(await look.find('slow', 'a')).toEqual({ name: 'late' })
+  expect([overdue, look.overdue]).toEqual([['slow'], 1])
+})

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { egressRule } from '../../src/catalog/index.ts'
-import { longestRecordedPath } from '../../src/egress/decision/proposal.ts'
+import { longestRecordedPath, wholeSegments } from '../../src/egress/decision/proposal.ts'
 import { elsewhere, type ProposedAs, proposeRule, suggestRules } from '../../src/egress/index.ts'
 import { toldAs } from '../../src/egress/traffic/asked.ts'
 
@@ -76,10 +76,11 @@ const pinned = egressRule.parse({
     regions: ['a'],
     services: ['s3'],
   },
+  client_certificate: 'CLIENT_PEM',
 })
 const printed: ProposedAs = {
   rule: { host: 'in.example.com', port: 443, address: '10.0.0.5', methods: ['DELETE'], paths: ['/v1/x'] },
-  without: ['ORDERS_KEY', 'AWS_ID', 'AWS_SECRET'],
+  without: ['ORDERS_KEY', 'AWS_ID', 'AWS_SECRET', 'CLIENT_PEM'],
 }
 
 test('the address of a host and port holds for every rule that is proposed there, and its credentials are told of', () => {
@@ -102,7 +103,7 @@ test('what other sources have for the same host and port is told, where the prop
   const others = { billing: { egress: [...known, pinned] }, other: { egress: known } }
   const { rule } = printed
   const bare = { host: 'in.example.com', methods: rule.methods, paths: rule.paths }
-  const credentials = ['ORDERS_KEY', 'AWS_ID', 'AWS_SECRET']
+  const credentials = ['ORDERS_KEY', 'AWS_ID', 'AWS_SECRET', 'CLIENT_PEM']
   const there = { source: 'billing', port: 443, credentials }
   expect(elsewhere({ rule: bare }, others)).toEqual([{ ...there, address: '10.0.0.5' }])
   expect(elsewhere({ rule }, others)).toEqual([there])
@@ -127,6 +128,21 @@ test('a tunnel that was refused where only plain http is named is told of, and o
   ).toEqual([{ host: 'api.example.com', port: 80, times: 1 }])
 })
 
+test('five paths of a host are written out, of more what they have in common, and none that another covers', () => {
+  const suggested = (paths: string[]) => {
+    const seen = { scheme: 'https', host: 'b.example.com', port: 443, method: 'GET', times: 1 }
+    const { rules } = suggestRules(
+      paths.map((path) => ({ ...seen, path })),
+      known,
+    )
+    return rules.map(({ rule }) => rule.paths)
+  }
+  const five = ['/v1/a', '/v1/b', '/v1/c', '/v2/d', '/v2/e']
+  expect(suggested(five)).toEqual([five])
+  expect(suggested([...five, '/v2/f'])).toEqual([['/v1', '/v2']])
+  expect(suggested(['/v1/a', '/v1/a/b', '/v10'])).toEqual([['/v1/a', '/v10']])
+})
+
 test('a path that is told or recorded cut makes a rule that covers it', () => {
   const path = `/v2/${'a'.repeat(3_000)}`
   const seen = { scheme: 'https', host: 'api.example.com', port: 443, method: 'GET', path, times: 1 }
@@ -138,6 +154,8 @@ test('a path that is told or recorded cut makes a rule that covers it', () => {
   })
   const { method, url } = toldAs(seen)
   expect(proposeRule(method, url, known)).toEqual({ rule: covering })
+  const cut = [11, 10, 8, 7].map((max) => wholeSegments('/v2/ab/c/de', max))
+  expect(cut).toEqual(['/v2/ab/c/de', '/v2/ab/c', '/v2/ab/c', '/v2/ab'])
   expect(toldAs({ ...seen, path: '/v2/a' }).url).toBe('https://api.example.com/v2/a')
   expect(toldAs({ ...seen, path: `/${'a'.repeat(3_000)}` }).url).toBe('https://api.example.com')
 })

@@ -90,18 +90,21 @@ for (const [what, change] of withdrawals) {
   })
 }
 
-test('invariant 5: a notice ends live tunnels and streams at once, without a look that comes by itself', async () => {
-  await using world = await makeWorld({ watchMs: 600_000 })
-  const { cutAfter } = await endless(world)
-  await cutAfter(async () => {
-    await world.store.db
-      .updateTable('principals')
-      .set({ state: 'deactivated', deactivated_at: new Date() })
-      .execute()
-    await notify(world.store.db, { kind: 'principal', id: world.principalId })
-  })
-  expect(await world.outcome()).toMatchObject({ status: 200, failure: 'revoked' })
-})
+test.each(['principal', 'runner', 'token'] as const)(
+  'invariant 5: a notice of a %s ends live tunnels and streams at once, without a look that comes by itself',
+  async (kind) => {
+    await using world = await makeWorld({ watchMs: 600_000 })
+    const { cutAfter } = await endless(world)
+    await cutAfter(async () => {
+      await world.store.db
+        .updateTable('principals')
+        .set({ state: 'deactivated', deactivated_at: new Date() })
+        .execute()
+      await notify(world.store.db, { kind, id: world.principalId })
+    })
+    expect(await world.outcome()).toMatchObject({ status: 200, failure: 'revoked' })
+  },
+)
 
 test('invariant 5: a credential that was removed is refused on the next request of a live tunnel', async () => {
   await using world = await makeWorld()

@@ -5,6 +5,7 @@ import type { SignSpec } from '../../src/catalog/index.ts'
 import { signSpec } from '../../src/catalog/minted.ts'
 import { Secret } from '../../src/core/index.ts'
 import { hmacKey, signHmac } from '../../src/egress/secrets/sign/hmac.ts'
+import { createSigner } from '../../src/egress/secrets/sign/signer.ts'
 import { payloadHash, sha256Of, signSigv4, sigv4Scope } from '../../src/egress/secrets/sign/sigv4.ts'
 
 const hashOfNothing = sha256Of('')
@@ -104,6 +105,35 @@ test('a stated body hash is signed as it is, a body signed piece by piece is not
   expect(stated('UNSIGNED-PAYLOAD').kind).toBe('stated')
   expect(stated('STREAMING-AWS4-HMAC-SHA256-PAYLOAD').kind).toBe('impossible')
   expect(stated('anything').kind).toBe('impossible')
+  const twice = ['x-amz-content-sha256', hashOfNothing, 'X-Amz-Content-Sha256', 'UNSIGNED-PAYLOAD']
+  expect(payloadHash(twice)).toEqual({ kind: 'impossible' })
+})
+
+test('the order of a query is nothing of its signature, and the digest of a body is', () => {
+  const sign = (query: string, headers: string[] = []) =>
+    signatureOf(
+      signSigv4({ method: 'GET', host: 'h', path: '/', query, headers }, suiteKeys, {
+        region: 'us-east-1',
+        service: 'service',
+        bodyHash: hashOfNothing,
+        nowMs: suiteTime,
+      }),
+    )
+  expect(sign('?b=1&a=2&a=1')).toBe(sign('?a=1&a=2&b=1'))
+  expect(sign('', ['Content-MD5', 'a'])).not.toBe(sign('', ['Content-MD5', 'b']))
+})
+
+test('what is no access key id signs nothing: it stands in a header', () => {
+  const signs = (id: string) =>
+    createSigner(
+      aws,
+      new Map([
+        ['AWS_ID', new Secret(id)],
+        ['AWS_SECRET', new Secret('a-secret-access-key')],
+      ]),
+    )
+  expect(signs('AKIDEXAMPLE')).toBeDefined()
+  for (const id of ['AKID/EXAMPLE', 'AKIDEXAMPLE, Signature=00', 'short']) expect(signs(id)).toBeUndefined()
 })
 
 test('whatever the caller signed or dated is replaced', () => {
@@ -160,6 +190,25 @@ test('a message is filled in and signed; what a variable brings is not read as a
     .update(Buffer.concat([Buffer.from('POST /{nonce}?a={body} '), body]))
     .digest('hex')
   expect(signed).toEqual(['A', 'b', 'x-signature', `t=1700000000,v1=${expected}`])
+})
+
+test('each variable of a message brings what it says', () => {
+  const brings = (message: string) =>
+    signHmac(
+      hmac({ message, headers: { 'x-signature': '{signature}' } }),
+      { method: 'POST', host: 'h:8443', path: '/p', query: '?q=1', headers: [] },
+      { key: Buffer.from('0123456789'), body: Buffer.from('b'), nowMs: 1_700_000_000_123 },
+    ).at(-1)
+  const signed = (text: string) => createHmac('sha256', '0123456789').update(text).digest('hex')
+  const digest = createHash('sha256').update('b')
+  const base64 = digest.copy().digest('base64')
+  expect(
+    brings('{host} {path} {query} {timestamp_ms} {date} {iso_date} {body_sha256_hex} {body_sha256_base64}'),
+  ).toBe(
+    signed(
+      `h:8443 /p q=1 1700000000123 Tue, 14 Nov 2023 22:13:20 GMT 2023-11-14T22:13:20.123Z ${digest.digest('hex')} ${base64}`,
+    ),
+  )
 })
 
 test('a key that is not in its encoding signs nothing', () => {

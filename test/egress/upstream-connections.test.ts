@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { createHttp1 } from '../../src/egress/upstream/http1.ts'
 import { request, rule, sayAndRead } from '../support/egress-world.ts'
 import { makeRawWorld } from '../support/raw-upstream.ts'
@@ -134,17 +134,38 @@ test.each(['GET', 'POST'])(
   },
 )
 
+/** A connection to an upstream that says nothing by itself, and the upstream's own end of it. */
+async function pair(): Promise<{ socket: Socket; far: Socket }> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [far] = (await once(server, 'connection')) as [Socket]
+  server.close()
+  return { socket, far }
+}
+
+test('a connection that nobody has used for four seconds is closed, sooner than most upstreams would', async () => {
+  const { socket } = await pair()
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] })
+  try {
+    createHttp1({ idleTimeoutMs: 30_000, maxHeaderSize: 1_000 }).adopt(host, socket).release()
+    await new Promise(setImmediate)
+    vi.advanceTimersByTime(3_500)
+    expect(socket.destroyed).toBe(false)
+    vi.advanceTimersByTime(1_400)
+    expect(socket.destroyed).toBe(true)
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
 test.each([
   ['whole', 0, 'ended'],
   ['cut off', 1, 'failed'],
 ])(
   'an answer that has come before its upstream broke off is %s, though nobody had asked for the rest of it yet',
   async (_, missing, how) => {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
-    const [far] = (await once(server, 'connection')) as [Socket]
-    server.close()
+    const { socket, far } = await pair()
     const http1 = createHttp1({ idleTimeoutMs: 30_000, maxHeaderSize: 1_000 })
     const tuple = { scheme: 'http', host, port: 80, method: 'GET', path: '/', query: '' } as const
     const told: string[] = []

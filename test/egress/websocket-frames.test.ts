@@ -82,6 +82,31 @@ test('frames are read alike however they are cut, and as another implementation 
   )
 })
 
+const text = Buffer.from([0x81, 0])
+const long = (length: number) => Buffer.concat([Buffer.from([0x89, 126, 0, length]), Buffer.alloc(length)])
+
+test.each<[string, ...Buffer[]]>([
+  ['a control frame longer than 125 bytes', long(126)],
+  ['a control frame in pieces', Buffer.from([0x09, 0])],
+  ['sixteen bits for a length that seven have room for', Buffer.from([0x82, 126, 0, 125]), Buffer.alloc(125)],
+  [
+    'sixty-four bits for a length that sixteen have room for',
+    Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
+  ],
+  ['a length that is not counted exactly', Buffer.from([0x82, 127, 0, 0x20, 0, 0, 0, 0, 0, 0])],
+  ['a bit of an extension', Buffer.from([0xc1, 0])],
+  ['a kind that nobody knows', Buffer.from([0x83, 0])],
+  ['a mask of a server’s', Buffer.from([0x81, 0x80, 0, 0, 0, 0])],
+  ['a message within a message', Buffer.from([0x01, 0]), text],
+  ['the end of no message', Buffer.from([0x80, 0])],
+  ['a frame behind the close', Buffer.from([0x88, 0]), text],
+])('row 18: %s is no frame', (_, ...bytes) => {
+  const nothing = () => undefined
+  const reader = new FrameReader('server', { head: nothing, payload: nothing, end: nothing })
+  reader.push(text)
+  expect(() => reader.push(Buffer.concat(bytes))).toThrow(FrameError)
+})
+
 /** What the receiver of the `ws` package makes of bytes: how many messages, and whether it refused them. */
 function asWsReads(bytes: Buffer, isServer: boolean): { messages: Buffer[]; failed: boolean } {
   const receiver = new Receiver({ isServer, allowSynchronousEvents: true, skipUTF8Validation: true })

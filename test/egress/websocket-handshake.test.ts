@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Head } from '../../src/egress/request/head.ts'
-import { webSocketAccept, webSocketTarget } from '../../src/egress/request/websocket.ts'
+import { provesHandshake, webSocketAccept, webSocketTarget } from '../../src/egress/request/websocket.ts'
 
 const at = { host: 'api.example.com', port: 443 }
 const key = 'dGhlIHNhbXBsZSBub25jZQ=='
@@ -48,10 +48,38 @@ test.each<[string, ReturnType<typeof ask>, string]>([
   ['POST', ask({}, { method: 'POST' }), 'websocket_malformed'],
   ['HTTP/1.0', ask({}, { httpVersion: '1.0' }), 'websocket_malformed'],
   ['a protocol that is no token', ask({ 'Sec-WebSocket-Protocol': 'a b' }), 'websocket_malformed'],
+  ['a protocol twice', ask({ 'Sec-WebSocket-Protocol': 'chat, chat' }), 'websocket_malformed'],
   ['a body', ask({ 'Content-Length': '3' }), 'body_forbidden'],
   ['another Host', ask({ Host: 'evil.example.com' }), 'host_mismatch'],
   ['dot segments', ask({}, { target: '/a/../b' }), 'path_ambiguous'],
   ['a method override', ask({ 'X-HTTP-Method-Override': 'DELETE' }), 'override_forbidden'],
 ])('row 18: a handshake with %s is refused', (_, result, reason) => {
   expect(result).toEqual({ ok: false, reason })
+})
+
+const proof: Record<string, string> = {
+  Upgrade: 'WebSocket',
+  Connection: 'keep-alive, upgrade',
+  'Sec-WebSocket-Accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=',
+  'Sec-WebSocket-Protocol': 'chat',
+}
+const proves = (over: Record<string, string>, more: string[] = [], status = 101) =>
+  provesHandshake(
+    { key, accept: 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=', protocols: ['chat', 'graphql-ws'] },
+    { status, rawHeaders: [...Object.entries({ ...proof, ...over }).flat(), ...more] },
+  )
+
+test.each<[string, boolean]>([
+  ['another status', proves({}, [], 200)],
+  ['another protocol', proves({ Upgrade: 'h2c' })],
+  ['Upgrade twice', proves({}, ['upgrade', 'websocket'])],
+  ['a Connection that does not name it', proves({ Connection: 'keep-alive' })],
+  ['the digest of another key', proves({ 'Sec-WebSocket-Accept': webSocketAccept('another') })],
+  ['two digests', proves({}, ['sec-websocket-accept', 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='])],
+  ['a subprotocol that was not offered', proves({ 'Sec-WebSocket-Protocol': 'other' })],
+  ['two subprotocols', proves({}, ['Sec-WebSocket-Protocol', 'graphql-ws'])],
+  ['an extension', proves({ 'Sec-WebSocket-Extensions': 'permessage-deflate' })],
+])('row 18: an answer with %s does not prove that the handshake was read and meant', (_, isProof) => {
+  expect(proves({})).toBe(true)
+  expect(isProof).toBe(false)
 })

@@ -45,7 +45,7 @@ function handshakeMessage(bytes: Buffer): Buffer | Refused | undefined {
     // Three bytes tell: a handshake, of SSL 3 or any TLS.
     if (begin.some((byte, i) => (i === 0 && byte !== recordHandshake) || (i === 1 && byte !== 3)))
       return refuse(at === 0 ? 'tunnel_not_tls' : 'tls_failed')
-    if (bytes.length < at + 5) return bytes.length > maxHello ? refuse('tls_failed') : undefined
+    if (bytes.length < at + 5) return undefined
     const length = bytes.readUInt16BE(at + 3)
     if (length === 0 || at + 5 + length > maxHello) return refuse('tls_failed')
     if (bytes.length < at + 5 + length) return undefined

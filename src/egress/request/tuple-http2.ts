@@ -60,7 +60,6 @@ export function http2Target(
   const authority = pseudo.get(':authority')
   if (authority === undefined) return refuse('host_missing')
   const hosts = headerValues(regular, 'host')
-  if (hosts.length > 1) return refuse('host_duplicate')
   if (hosts[0] !== undefined && hosts[0] !== authority) return refuse('host_mismatch')
   const rawHeaders = hosts.length === 0 ? ['host', authority, ...regular] : regular
   const canonical = tunnelTarget({ method, target, httpVersion: '1.1', rawHeaders }, destination)

@@ -23,7 +23,7 @@ test.each(echoes)(
     const { say } = await armed(world, (_req, res) => {
       res.setHeader('x-echo', echo)
       res.setHeader('location', `https://elsewhere.example.com/?k=${encodeURIComponent(theSecret)}`)
-      res.setHeader('set-cookie', 'session=worth-a-credential')
+      for (const name of ['set-cookie', 'set-cookie2']) res.setHeader(name, 'session=worth-a-credential')
       res.setHeader('alt-svc', 'h3=":443"')
       res.setHeader('trailer', 'x-late')
       let at = 0

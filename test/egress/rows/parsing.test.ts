@@ -378,7 +378,10 @@ test('row 24: an expectation that nobody knows is refused by the proxy, and reco
     const answer = await say('/', [`Expect: ${expected}`])
     expect([expected, deniedAs(answer)]).toEqual([expected, 'expectation_unknown'])
   }
+  const lines = ['GET http://plain.example.com/ HTTP/1.1', 'Host: plain.example.com', 'Expect: 200-maybe']
+  const plain = [...lines, `Proxy-Authorization: ${basic('orders', world.lease)}`, '', ''].join('\r\n')
+  expect(deniedAs(await sayAndRead(await world.connect(), plain))).toBe('expectation_unknown')
   expect(up.seen).toEqual([])
-  const denied = await world.events('egress.denied', 3)
-  expect(denied.map(({ data }) => data['reason'])).toEqual(Array(3).fill('expectation_unknown'))
+  const denied = await world.events('egress.denied', 4)
+  expect(denied.map(({ data }) => data['reason'])).toEqual(Array(4).fill('expectation_unknown'))
 })

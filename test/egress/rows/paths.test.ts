@@ -99,6 +99,9 @@ test('row 34: the headers of that kind do not pass as trailers either, by HTTP/1
     'x-forwarded-host': 'evil.example.com',
     x_http_method: 'PUT',
     'x.rewrite.url': '/admin',
+    'x-forwarded-method': 'DELETE',
+    cookie: 'session=1',
+    'access-control-allow-origin': '*',
     'x-checksum': 'kept',
   }
   const head = request(host, up.port, '/', ['Transfer-Encoding: chunked'], 'POST')

@@ -152,6 +152,13 @@ test('a body slot of one name takes the credential into a form', async () => {
   expect(header(up.seen[0]?.rawHeaders ?? [], 'content-type')).toEqual(['application/x-www-form-urlencoded'])
 })
 
+test('a form has no place for what stands inside of something else', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await bound(world, { into: 'body:/auth/key' })
+  expect(await say({ method: 'POST', extra: form, body: 'auth=mine&key=mine' })).toContain('slot_missing')
+  expect(up.seen).toEqual([])
+})
+
 test.each([
   ['a repeated key', json, '{"key":"a","key":"b"}', 'body_malformed'],
   ['a key in other letters', json, '{"Key":"a"}', 'body_malformed'],
@@ -345,4 +352,15 @@ test('row 11: in the slot of a placeholder no key of the caller’s own is let t
     )
     expect(up.seen).toEqual([])
   }
+})
+
+test.each([
+  ['header:x-key', (text: string): Tried => ({ extra: [`X-Key: ${text}`, 'X-Key: mine'] })],
+  ['query:key', (text: string): Tried => ({ path: `/?key=${text}&key=mine` })],
+])('row 11: beside its placeholder %s has nothing of the caller’s own', async (into, ask) => {
+  await using world = await makeWorld()
+  const { up, say } = await bound(world, { into, format: '{value}', placeholder: true })
+  const text = placeholderFor('ORDERS_KEY', world.principalId, 'toolcrib-')
+  expect(await say(ask(text))).toContain('placeholder_missing')
+  expect(up.seen).toEqual([])
 })

@@ -76,6 +76,14 @@ test('row 7: a key for the user is masked too where the value is the base64 of t
   expect(await answered(value, inHeader, () => `${key} api_token`)).toBe(`${'*'.repeat(32)} api_token`)
 })
 
+test('row 7: where the rule writes the user, a colon is one of the password', () => {
+  const binding = { credential: 'ORDERS_KEY', into: 'basic', format: 'robot:{value}' } as Binding
+  const texts = readings(binding, 'correct:horse')
+  expect(texts.toSorted()).toEqual(
+    [Buffer.from('robot:correct:horse').toString('base64'), 'correct:horse'].sort(),
+  )
+})
+
 test('row 7: of every user and password the pair is searched for, and a side of it that could be a key', () => {
   const binding = { credential: 'ORDERS_KEY', into: 'basic', format: '{value}' } as Binding
   const side = fc.oneof(fc.string(), fc.constantFrom('x', 'token', 'password', 'x-oauth-basic', key))

@@ -124,10 +124,11 @@ test('row 31: the proxy is not reached through itself: by loopback, by its machi
     rule('again.example.com', own, { address: '127.0.0.2' }),
     rule('six.example.com', own, { address: '::1' }),
     open('machine.example.com'),
+    rule('seven.example.com', own, { address: machine ?? '127.0.0.1' }),
   ])
   expect(await ask(world, 'a.example.com', up.port)).toContain('ok')
   expect(await ask(world, 'other.example.com', up.port)).toContain('address_loopback')
-  for (const host of ['self', 'again', 'six'])
+  for (const host of ['self', 'again', 'six', 'seven'])
     expect(await ask(world, `${host}.example.com`, own)).toContain('address_own')
   // A machine without an outside address has none to be reached by.
   expect(machine === undefined ? 'address_own' : await ask(world, 'machine.example.com')).toMatch(
