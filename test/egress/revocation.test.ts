@@ -278,7 +278,7 @@ test('of two proxies that serve the same leases, the death of one loses its open
   let release: () => void = () => undefined
   const up = await world.upstream((req, res) => {
     if (req.url === '/slow') release = () => res.end('late')
-    else res.end('ok')
+    else if (req.url !== '/cut') res.end('ok')
   })
   await world.setRules([rule(host, up.port, { inject: injectBearer })])
   const other = await world.replica()
@@ -290,14 +290,23 @@ test('of two proxies that serve the same leases, the death of one loses its open
   const slow = ask(mine, '/slow')
   await expect.poll(() => up.seen.map(({ url }) => url)).toContain('/slow')
   const closed = new Promise((resolve) => theirs.once('close', resolve))
+  const cut = ask(theirs, '/cut')
+  await expect.poll(() => up.seen.map(({ url }) => url)).toContain('/cut')
   await other[Symbol.asyncDispose]()
   await closed
+  expect(await cut).toBe('')
+  // No right was withdrawn, and the record says so.
+  const recorded = (await world.events()).map(({ data }) => data)
+  const { requestId } = recorded.find(({ path }) => path === '/cut') ?? {}
+  expect(JSON.stringify(recorded.filter((data) => data['requestId'] === requestId))).toContain(
+    '"proxy_stopped"',
+  )
   release()
   expect(await slow).toContain('late')
   expect(await ask(await world.tunnel(host, up.port), '/')).toContain('200 OK')
   // A revocation reaches the one that is left.
   const idle = await world.tunnel(host, up.port)
-  const ended = new Promise((resolve) => idle.once('close', resolve))
+  const over = new Promise((resolve) => idle.once('close', resolve))
   await world.store.db.deleteFrom('leases').execute()
-  await ended
+  await over
 })
