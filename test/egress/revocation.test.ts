@@ -1,3 +1,4 @@
+import { createServer, type Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -17,6 +18,7 @@ import {
   type World,
 } from '../support/egress-world.ts'
 import { http2Client } from '../support/http2.ts'
+import { listenLocally } from '../support/listening.ts'
 import { makeRawWorld } from '../support/raw-upstream.ts'
 import { until } from '../support/until.ts'
 
@@ -197,6 +199,42 @@ test('a proxy that ends also ends what is only beginning: a tunnel whose host is
   await sleep(1_000)
   expect(heard.text).toBe('')
   expect(world.dialled).toEqual([])
+})
+
+test('a proxy that ends leaves no connection open that was being made to an upstream', async () => {
+  let dialling = 0
+  const held = Promise.withResolvers<void>()
+  await using world = await makeWorld({
+    async dial(to) {
+      dialling += 1
+      if (dialling > 1) await held.promise
+      return await systemDial(to)
+    },
+  })
+  const connections: Socket[] = []
+  const server = createServer((socket) => {
+    connections.push(socket.on('error', () => undefined))
+    socket.once('data', () => socket.write('HTTP/1.1 204 No Content\r\n\r\n'))
+  })
+  const port = await listenLocally(server)
+  // A connection is kept for requests of its own rule.
+  await world.setRules(['/kept', '/cut'].map((path) => rule(host, port, { scheme: 'http', paths: [path] })))
+  const proxy = await world.replica()
+  const ask = async (path: string) => {
+    const socket = await world.connect(proxy)
+    const fields = `Host: ${host}:${port}\r\nProxy-Authorization: ${basic('orders', world.lease)}`
+    return await sayAndRead(socket, `GET http://${host}:${port}${path} HTTP/1.1\r\n${fields}\r\n\r\n`)
+  }
+  expect(await ask('/kept')).toContain('204')
+  const cut = ask('/cut')
+  await until(() => dialling > 1)
+  await proxy[Symbol.asyncDispose]()
+  held.resolve()
+  await until(() => connections.length > 1)
+  // A server may wait for a request for ever: it is the proxy that closes.
+  await until(() => connections[1]?.closed === true)
+  expect(await cut).toBe('')
+  server.close()
 })
 
 test.each([
