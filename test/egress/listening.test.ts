@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, symlink } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -14,6 +14,7 @@ async function makePlace() {
   const dir = await mkdtemp(join(tmpdir(), 'toolcrib-listen-'))
   const server = createServer()
   return {
+    dir,
     path: join(dir, 'proxy.sock'),
     listen: () => listenUnix(server, dir),
     async [Symbol.asyncDispose]() {
@@ -57,4 +58,25 @@ test('a socket that cannot be tried is left alone', async () => {
   await expect(place.listen()).rejects.toThrow(
     /cannot be told whether another egress proxy listens on .* \(ELOOP\)/,
   )
+})
+
+test('of proxies that start at the same place together one listens, and the others are told', async () => {
+  await using place = await makePlace()
+  const servers = Array.from({ length: 5 }, () => createServer())
+  const started = await Promise.allSettled(
+    servers.map(async (server) => {
+      try {
+        return await listenUnix(server, place.dir)
+      } catch (err) {
+        await closeServer(server)
+        throw err
+      }
+    }),
+  )
+  const refused = started.filter((each) => each.status === 'rejected')
+  expect(refused.map(({ reason }) => String(reason))).toEqual(
+    Array.from({ length: 4 }, () => expect.stringContaining('another egress proxy listens')),
+  )
+  expect(await readdir(place.dir)).toEqual(['proxy.sock'])
+  await Promise.all(servers.map(closeServer))
 })
