@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../core/index.ts'
 import { listen, type Notice, type Store } from '../store/index.ts'
 import type { Announcer } from './keys/announce.ts'
@@ -7,6 +8,8 @@ import type { Serving } from './serving.ts'
 /** Without notices what is withdrawn ends within this and the time of a look: within a second. */
 const defaultWatchMs = 400
 const beatMs = 10_000
+/** Without a word of ours the others find out from our heartbeat: records are waited for, and not this. */
+const leaveMs = 2_000
 /** Notices after which nothing that was looked at before may be used. */
 const concernsEgress = new Set<Notice['kind']>([
   'catalog',
@@ -58,8 +61,9 @@ export async function keepCurrent(options: {
   const beating = setInterval(announceAgain, beatMs)
   stack.defer(async () => {
     clearInterval(beating)
-    await announcer
+    const left = announcer
       .leave()
       .catch((err: unknown) => log.warn({ err }, 'the end of this proxy could not be told'))
+    await Promise.race([left, sleep(leaveMs, undefined, { ref: false })])
   })
 }

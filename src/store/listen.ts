@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import pg from 'pg'
@@ -6,6 +7,8 @@ import { createTrouble, type Log, parseJson } from '../core/index.ts'
 import type { Executor, Store } from './database.ts'
 
 const channel = 'toolcrib'
+/** How long the end of the connection is waited for: a server that is paused never closes its side. */
+const lastWordMs = 1_000
 
 /** What one replica tells the others. A hint only: whoever acts on it reads the row again. */
 export const Notice = z.discriminatedUnion('kind', [
@@ -51,6 +54,7 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
     over: 'listening for notices works again',
   })
   let client: pg.Client | undefined
+  let socket: Socket | undefined
   let listening: pg.Client | undefined
   let asked = Promise.resolve()
   let next: Promise<void> | undefined
@@ -79,7 +83,10 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
   }
 
   const connectOnce = async () => {
+    const mine = new Socket()
+    socket = mine
     const connection = new pg.Client({
+      stream: () => mine,
       connectionString: store.url,
       keepAlive: true,
       connectionTimeoutMillis: 5_000,
@@ -125,8 +132,10 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
     caughtUp,
     async [Symbol.asyncDispose]() {
       stop.abort()
+      const late = setTimeout(() => socket?.destroy(), lastWordMs)
       await client?.end().catch(() => undefined)
       await run
+      clearTimeout(late)
     },
   }
 }

@@ -221,6 +221,26 @@ test('the issuing certificate is renewed at half its life, is never over before 
   await expect(issuers.for('api.orders.test', hosts)).rejects.toThrow(/./)
 })
 
+test('a leaf that the clock has left behind is not shown again: the machine slept, or its clock was set', async () => {
+  let now = Date.now()
+  const leaves = await createLeaves({ authority: await newRoot(now), now: () => now, cacheSize: 10 })
+  const leaf = async () => (await shown(await leaves.contextFor('api.orders.test', hosts)))[0]
+  const isGood = (certificate: X509Certificate | undefined) =>
+    certificate !== undefined &&
+    certificate.notBefore.getTime() <= now &&
+    now < certificate.notAfter.getTime()
+  const first = await leaf()
+  expect(isGood(first)).toBe(true)
+  now += 0.9 * day
+  expect((await leaf())?.serialNumber).toBe(first?.serialNumber)
+  // Its issuing certificate is good for a while yet, and no timer has run meanwhile.
+  now += 2.3 * day
+  expect(isGood(await leaf())).toBe(true)
+  // The clock was ahead, and is set right.
+  now -= 30 * day
+  expect(isGood(await leaf())).toBe(true)
+})
+
 test('in the last days of a root, issuing certificates end with it and are still kept for half their life', async () => {
   let now = Date.now()
   const root = await newRoot(now)

@@ -90,3 +90,13 @@ test('invariant 11: where the database pauses for longer than a request waits, i
   const [refused] = await asked.events('egress.denied')
   expect(refused?.data).toMatchObject({ path: '/late', reason: 'records_unavailable' })
 })
+
+test('a proxy that is stopped while the database is paused ends, and says how many records were lost', async () => {
+  await using asked = await world()
+  {
+    using _still = await paused(asked.server)
+    expect(await asked.ask('/1')).toBe('200')
+    await asked.egress[Symbol.asyncDispose]()
+  }
+  expect(asked.logged()).toContain('records were lost')
+})

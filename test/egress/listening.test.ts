@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, symlink } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { closeServer, listenUnix } from '../../src/egress/traffic/listening.ts'
 import { until } from '../support/until.ts'
@@ -14,6 +14,7 @@ async function makePlace() {
   const dir = await mkdtemp(join(tmpdir(), 'toolcrib-listen-'))
   const server = createServer()
   return {
+    dir,
     path: join(dir, 'proxy.sock'),
     listen: () => listenUnix(server, dir),
     async [Symbol.asyncDispose]() {
@@ -64,11 +65,32 @@ test('a proxy that ends leaves the socket of the one that took its place', async
   const mine = await place.listen()
   await rm(place.path)
   const next = createServer()
-  const theirs = await listenUnix(next, dirname(place.path))
+  const theirs = await listenUnix(next, place.dir)
   await mine.close()
   const found = connect(place.path)
   await expect(once(found, 'connect')).resolves.toEqual([])
   found.destroy()
   await theirs.close()
   await closeServer(next)
+})
+
+test('of proxies that start at the same place together one listens, and the others are told', async () => {
+  await using place = await makePlace()
+  const servers = Array.from({ length: 5 }, () => createServer())
+  const started = await Promise.allSettled(
+    servers.map(async (server) => {
+      try {
+        return await listenUnix(server, place.dir)
+      } catch (err) {
+        await closeServer(server)
+        throw err
+      }
+    }),
+  )
+  const refused = started.filter((each) => each.status === 'rejected')
+  expect(refused.map(({ reason }) => String(reason))).toEqual(
+    Array.from({ length: 4 }, () => expect.stringContaining('another egress proxy listens')),
+  )
+  expect(await readdir(place.dir)).toEqual(['proxy.sock'])
+  await Promise.all(servers.map(closeServer))
 })

@@ -1,3 +1,4 @@
+import { createServer, type Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -17,6 +18,7 @@ import {
   type World,
 } from '../support/egress-world.ts'
 import { http2Client } from '../support/http2.ts'
+import { listenLocally } from '../support/listening.ts'
 import { makeRawWorld } from '../support/raw-upstream.ts'
 import { until } from '../support/until.ts'
 
@@ -202,6 +204,42 @@ test('a proxy that ends also ends what is only beginning: a tunnel whose host is
   expect(world.dialled).toEqual([])
 })
 
+test('a proxy that ends leaves no connection open that was being made to an upstream', async () => {
+  let dialling = 0
+  const held = Promise.withResolvers<void>()
+  await using world = await makeWorld({
+    async dial(to) {
+      dialling += 1
+      if (dialling > 1) await held.promise
+      return await systemDial(to)
+    },
+  })
+  const connections: Socket[] = []
+  const server = createServer((socket) => {
+    connections.push(socket.on('error', () => undefined))
+    socket.once('data', () => socket.write('HTTP/1.1 204 No Content\r\n\r\n'))
+  })
+  const port = await listenLocally(server)
+  // A connection is kept for requests of its own rule.
+  await world.setRules(['/kept', '/cut'].map((path) => rule(host, port, { scheme: 'http', paths: [path] })))
+  const proxy = await world.replica()
+  const ask = async (path: string) => {
+    const socket = await world.connect(proxy)
+    const fields = `Host: ${host}:${port}\r\nProxy-Authorization: ${basic('orders', world.lease)}`
+    return await sayAndRead(socket, `GET http://${host}:${port}${path} HTTP/1.1\r\n${fields}\r\n\r\n`)
+  }
+  expect(await ask('/kept')).toContain('204')
+  const cut = ask('/cut')
+  await until(() => dialling > 1)
+  await proxy[Symbol.asyncDispose]()
+  held.resolve()
+  await until(() => connections.length > 1)
+  // A server may wait for a request for ever: it is the proxy that closes.
+  await until(() => connections[1]?.closed === true)
+  expect(await cut).toBe('')
+  server.close()
+})
+
 test.each([
   ['an answer that its client does not read', 'http/1.1'],
   ['an answer that its client does not read', 'h2'],
@@ -281,7 +319,7 @@ test('of two proxies that serve the same leases, the death of one loses its open
   let release: () => void = () => undefined
   const up = await world.upstream((req, res) => {
     if (req.url === '/slow') release = () => res.end('late')
-    else res.end('ok')
+    else if (req.url !== '/cut') res.end('ok')
   })
   await world.setRules([rule(host, up.port, { inject: injectBearer })])
   const other = await world.replica()
@@ -293,14 +331,23 @@ test('of two proxies that serve the same leases, the death of one loses its open
   const slow = ask(mine, '/slow')
   await expect.poll(() => up.seen.map(({ url }) => url)).toContain('/slow')
   const closed = new Promise((resolve) => theirs.once('close', resolve))
+  const cut = ask(theirs, '/cut')
+  await expect.poll(() => up.seen.map(({ url }) => url)).toContain('/cut')
   await other[Symbol.asyncDispose]()
   await closed
+  expect(await cut).toBe('')
+  // No right was withdrawn, and the record says so.
+  const recorded = (await world.events()).map(({ data }) => data)
+  const { requestId } = recorded.find(({ path }) => path === '/cut') ?? {}
+  expect(JSON.stringify(recorded.filter((data) => data['requestId'] === requestId))).toContain(
+    '"proxy_stopped"',
+  )
   release()
   expect(await slow).toContain('late')
   expect(await ask(await world.tunnel(host, up.port), '/')).toContain('200 OK')
   // A revocation reaches the one that is left.
   const idle = await world.tunnel(host, up.port)
-  const ended = new Promise((resolve) => idle.once('close', resolve))
+  const over = new Promise((resolve) => idle.once('close', resolve))
   await world.store.db.deleteFrom('leases').execute()
-  await ended
+  await over
 })

@@ -82,17 +82,21 @@ export async function createLeaves(options: {
     })
   }
 
-  const contexts = new LRUCache<string, Promise<SecureContext>>({ max: options.cacheSize, ttl: day })
+  const contexts = new LRUCache<string, { madeAt: number; context: Promise<SecureContext> }>({
+    max: options.cacheSize,
+  })
   const contextFor: Leaves['contextFor'] = async (host, permitted) => {
     const issuer = await issuers.for(host, permitted)
     const name = `${issuer.certificate.serialNumber} ${host}`
-    let context = contexts.get(name)
-    if (context === undefined) {
-      context = mint(host, issuer)
-      contexts.set(name, context)
-      context.catch(() => contexts.delete(name))
+    let kept = contexts.get(name)
+    const now = options.now()
+    // By the clock that certificates are read by: timers stand still while the machine sleeps, and do not see it set.
+    if (kept === undefined || Math.abs(now - kept.madeAt) >= day) {
+      kept = { madeAt: now, context: mint(host, issuer) }
+      contexts.set(name, kept)
+      kept.context.catch(() => contexts.delete(name))
     }
-    return await context
+    return await kept.context
   }
   let preparing: readonly string[] | undefined
   return {

@@ -51,8 +51,8 @@ interface Kept<K> {
 
 /**
  * Issuing certificates: seven days, one kind of use, nothing below them but leaves, and name constraints. One for
- * every forty hosts, made when first needed and again when half its life is over; where that fails, the one at hand
- * goes on until it ends.
+ * every forty hosts, made when first needed, again when half its life is over, and when the clock was set back to
+ * before it; where that fails, the one at hand goes on until it ends.
  */
 export function createIssuers(options: {
   authority: Authority
@@ -79,7 +79,8 @@ export function createIssuers(options: {
   const current = async <K>(into: Kept<K>, key: K, constrained: readonly string[]): Promise<Issuer> => {
     const kept = into.get(key)
     const held = await kept?.catch(() => undefined)
-    if (held !== undefined && now() < held.renewAt) return held
+    if (held !== undefined && held.certificate.notBefore.getTime() <= now() && now() < held.renewAt)
+      return held
     // Whoever else saw the same end waits for the same successor.
     let next = into.get(key)
     if (next === undefined || next === kept) {

@@ -4,6 +4,9 @@ import { type RulesAt, rulesOf } from '../decision/rules.ts'
 import type { SourceRules } from '../decision/warn.ts'
 import type { Identity } from './leases.ts'
 
+/** Why something ends that nobody broke off: its right was withdrawn, or this proxy stops. */
+export type EndedBy = 'revoked' | 'proxy_stopped'
+
 /** Something under way on a lease: a tunnel or a request. */
 export interface LiveEntry {
   identity: Identity
@@ -12,7 +15,7 @@ export interface LiveEntry {
   /** Whether the rules as they are now would still allow it. */
   allowed(known: SourceRules): boolean
   /** Ends it at once. */
-  end(): void
+  end(by: EndedBy): void
 }
 
 export interface Live {
@@ -20,7 +23,7 @@ export interface Live {
   digests(): string[]
   /** What a look at a lease means for what runs on it: gone ends it, newer rules and the end of warn mode apply to it. */
   seen(digest: string, facts: LeaseFacts | undefined): void
-  /** Ends everything, and whatever is still to come as soon as it does. */
+  /** Ends everything because the proxy stops, and whatever is still to come as soon as it does. */
   close(): void
   readonly size: number
 }
@@ -32,8 +35,8 @@ export function createLive(options: { rulesAt: RulesAt; now: () => number; log: 
   const warned = new Set<string>()
   let closed = false
 
-  const endAllOf = (digest: string) => {
-    for (const entry of byDigest.get(digest) ?? []) entry.end()
+  const endAllOf = (digest: string, by: EndedBy) => {
+    for (const entry of byDigest.get(digest) ?? []) entry.end(by)
   }
 
   const isOlder = (digest: string, facts: LeaseFacts) =>
@@ -43,7 +46,7 @@ export function createLive(options: { rulesAt: RulesAt; now: () => number; log: 
     const book = await options.rulesAt(facts.catalogVersion)
     const known = rulesOf(book, facts.sourceId, options.now())
     if (known.warn && !isOlder(digest, facts)) return
-    for (const entry of byDigest.get(digest) ?? []) if (!entry.allowed(known)) entry.end()
+    for (const entry of byDigest.get(digest) ?? []) if (!entry.allowed(known)) entry.end('revoked')
     if (!byDigest.has(digest)) return
     judged.set(digest, facts.catalogVersion)
     // What a rule let out may be let out by warn mode alone from now on.
@@ -53,7 +56,7 @@ export function createLive(options: { rulesAt: RulesAt; now: () => number; log: 
 
   return {
     add(entry) {
-      if (closed) setImmediate(() => entry.end())
+      if (closed) setImmediate(() => entry.end('proxy_stopped'))
       const digest = entry.identity.secretSha256
       let entries = byDigest.get(digest)
       if (entries === undefined) {
@@ -79,7 +82,7 @@ export function createLive(options: { rulesAt: RulesAt; now: () => number; log: 
     seen(digest, facts) {
       if (facts === undefined) {
         if (byDigest.has(digest)) options.log.info({ tunnels: byDigest.get(digest)?.size }, 'lease withdrawn')
-        endAllOf(digest)
+        endAllOf(digest, 'revoked')
       } else if (warned.has(digest) || isOlder(digest, facts)) {
         judgeAgain(digest, facts).catch((err: unknown) => {
           if (toAppError(err).code !== 'unavailable')
@@ -89,7 +92,7 @@ export function createLive(options: { rulesAt: RulesAt; now: () => number; log: 
     },
     close() {
       closed = true
-      for (const digest of byDigest.keys()) endAllOf(digest)
+      for (const digest of byDigest.keys()) endAllOf(digest, 'proxy_stopped')
     },
     get size() {
       let size = 0

@@ -10,7 +10,7 @@ import { spent } from '../economy/spent-buffers.ts'
 import { underWay } from '../economy/write-together.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
-import type { Live } from '../leases/live.ts'
+import type { EndedBy, Live } from '../leases/live.ts'
 import type { Metrics } from '../records/metrics.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
 import { forwardedTrailers } from '../request/fields.ts'
@@ -111,7 +111,7 @@ export class Delivery implements UpstreamEvents {
       identity,
       warned: verdict.wouldDeny !== undefined,
       allowed: (known) => decideRequest(tuple, known).allow,
-      end: () => this.#revoke(),
+      end: (by) => this.#cutOff(by),
     })
     inbound.answer.onClosed((whole) => this.#finish(whole ? null : 'client_closed'))
     const place = {
@@ -293,9 +293,9 @@ export class Delivery implements UpstreamEvents {
     this.#finish(reason)
   }
 
-  #revoke(): void {
+  #cutOff(by: EndedBy): void {
     if (this.#over) return
-    this.#finish('revoked')
+    this.#finish(by)
     this.#asked.inbound.answer.abort()
   }
 

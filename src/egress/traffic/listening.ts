@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
+import { chmod, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../../core/index.ts'
 
 /** Where the proxy listens: a unix socket in a directory of its own, an address, or both. */
@@ -14,6 +15,9 @@ export interface ListenOptions {
 
 export const socketName = 'proxy.sock'
 
+/** How long one that starts waits for another that starts at the same place to give way. */
+const giveWayMs = 5_000
+
 /**
  * Listens at `proxy.sock` in `dir`. A socket that somebody answers on, or is too busy to, is left alone and throws
  * `conflict`, and so does what cannot be tried; one left by a dead process is replaced in one step, so that sandboxes
@@ -23,8 +27,18 @@ export async function listenUnix(server: Server, dir: string): Promise<{ close()
   await mkdir(dir, { recursive: true, mode: 0o755 })
   const path = join(dir, socketName)
   await assertNobodyListens(path)
-  const fresh = join(dir, `.${socketName}.${randomBytes(4).toString('hex')}`)
+  const mark = `.${socketName}.`
+  const name = `${mark}${randomBytes(4).toString('hex')}`
+  const fresh = join(dir, name)
   await listening(server, () => server.listen(fresh))
+  // Of two that start together each has looked before the other listened: the later name gives way, and the earlier
+  // waits until it has, or until it stands at the place after all.
+  for (const other of await readdir(dir)) {
+    if (!other.startsWith(mark) || other === name) continue
+    if (other < name) await assertNobodyListens(join(dir, other))
+    else await untilNobodyListens(join(dir, other))
+  }
+  await assertNobodyListens(path)
   // Whoever can reach it still needs a lease; a sandbox may run as another user.
   await chmod(fresh, 0o666)
   const mine = await lstat(fresh)
@@ -82,9 +96,9 @@ async function listening(server: Server, start: () => void): Promise<void> {
   })
 }
 
-/** Throws `conflict` unless it is certain that nobody does. */
-async function assertNobodyListens(path: string): Promise<void> {
-  const code = await new Promise<string>((resolve) => {
+/** The code of the error that an attempt to connect ends with; empty where somebody answers. */
+async function tryToReach(path: string): Promise<string> {
+  return await new Promise<string>((resolve) => {
     const probe = connect(path)
     probe.once('connect', () => {
       probe.destroy()
@@ -92,7 +106,21 @@ async function assertNobodyListens(path: string): Promise<void> {
     })
     probe.once('error', (err: NodeJS.ErrnoException) => resolve(err.code ?? err.message))
   })
-  if (code === 'ENOENT' || code === 'ECONNREFUSED') return
+}
+
+const nobodyListens = (code: string) => code === 'ENOENT' || code === 'ECONNREFUSED'
+
+/** Throws `conflict` when somebody still does after a while. */
+async function untilNobodyListens(path: string): Promise<void> {
+  const deadline = performance.now() + giveWayMs
+  while (!nobodyListens(await tryToReach(path)) && performance.now() < deadline) await sleep(20)
+  await assertNobodyListens(path)
+}
+
+/** Throws `conflict` unless it is certain that nobody does. */
+async function assertNobodyListens(path: string): Promise<void> {
+  const code = await tryToReach(path)
+  if (nobodyListens(code)) return
   // EAGAIN: somebody listens, and has as many waiting as may wait.
   const found =
     code === '' || code === 'EAGAIN'

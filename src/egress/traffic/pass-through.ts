@@ -7,7 +7,7 @@ import type { Guard } from '../decision/guard.ts'
 import { type RulesAt, rulesOf } from '../decision/rules.ts'
 import { decideConnect, type SourceRules } from '../decision/warn.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
-import type { Live } from '../leases/live.ts'
+import type { EndedBy, Live } from '../leases/live.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
 import { type HelloRefusal, judgeClientHello } from '../request/client-hello.ts'
 import type { Destination } from '../request/tuple.ts'
@@ -115,7 +115,7 @@ async function passBytes(
     leave()
     record.finish({ status: null, bytesIn: passed.in, bytesOut: passed.out, redactions: 0, failure })
   }
-  let end = (failure: DenialReason) => {
+  let end = (failure: DenialReason | EndedBy) => {
     finish(failure)
     socket.destroy()
   }
@@ -124,7 +124,7 @@ async function passBytes(
     // What it lets out is never passed through.
     warned: false,
     allowed: (known) => passes(destination, known),
-    end: () => end('revoked'),
+    end: (by) => end(by),
   })
   let upstream: Socket
   try {
@@ -147,7 +147,7 @@ async function passBytes(
     passed.in += chunk.length
     push(chunk)
   })
-  const joined = join<DenialReason>({
+  const joined = join<DenialReason | EndedBy>({
     client: socket,
     upstream,
     outward,

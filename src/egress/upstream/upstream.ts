@@ -2,6 +2,7 @@ import { TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
 import type { Channel } from './channel.ts'
 import { type Connect, type Place, poolName } from './connection.ts'
+import { UpstreamError } from './error.ts'
 import { createHttp1 } from './http1.ts'
 import { createHttp2 } from './http2.ts'
 
@@ -13,6 +14,7 @@ export interface Upstream {
   channel(place: Place, switching: boolean): Channel | Promise<Channel>
   /** Closes every idle connection, so that none outlives a change of rules. */
   drop(): void
+  /** Closes every connection, also one that is only being made: it would keep the process until its upstream tires. */
   close(): void
 }
 
@@ -30,9 +32,17 @@ export function createUpstream(options: {
   const http2 = createHttp2(options)
   const onlyHttp1 = new LRUCache<string, true>({ max: 5_000, ttl: 300_000 })
   const agreeing = new Map<string, Promise<unknown>>()
+  let closed = false
+
+  const connect: Connect = async (place, protocols) => {
+    const socket = await options.connect(place, protocols)
+    if (!closed) return socket
+    socket.destroy()
+    throw new UpstreamError('upstream_failed', new Error('the proxy stops'))
+  }
 
   const agree = async (place: Place, name: string): Promise<Agreed> => {
-    const socket = await options.connect(place, ['h2', 'http/1.1'])
+    const socket = await connect(place, ['h2', 'http/1.1'])
     if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') {
       const channel = http2.adopt(name, socket)
       return { channel, settled: channel.settled }
@@ -45,7 +55,7 @@ export function createUpstream(options: {
   const connected = async (place: Place, name: string, byHttp1: boolean): Promise<Channel> => {
     for (;;) {
       if (byHttp1 || onlyHttp1.has(placeName(place)))
-        return http1.adopt(name, await options.connect(place, ['http/1.1']))
+        return http1.adopt(name, await connect(place, ['http/1.1']))
       const others = agreeing.get(name)
       if (others === undefined) break
       await others
@@ -71,6 +81,7 @@ export function createUpstream(options: {
       http2.drop()
     },
     close() {
+      closed = true
       http1.close()
       http2.close()
     },
