@@ -64,6 +64,7 @@ export const fuzz: Fuzz = async ({ seed, deadline, most, openStore }) => {
     const fault = script.faults[0] ?? wrong
     if (fault !== undefined) throw new Finding(fault, `sequences up to ${tally.tried}`, seed)
     recorded = until
+    up.dropConnections()
     script.planned.clear()
     script.seen.clear()
   }

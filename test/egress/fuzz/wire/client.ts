@@ -34,6 +34,8 @@ export interface Conversation {
   answers: GotAnswer[]
   /** Everything that came. */
   text: string
+  /** What of it belongs to no whole answer. */
+  rest: string
   /** What is wrong with it on its face. */
   fault: string | undefined
   /** The connection broke, as it does under a client that still sends. */
@@ -49,7 +51,7 @@ export async function converse(
   manners: Manners,
   chance: Chance,
 ): Promise<Conversation> {
-  const got: Conversation = { answers: [], text: '', fault: undefined, broke: false, sendingMs: 0 }
+  const got: Conversation = { answers: [], text: '', rest: '', fault: undefined, broke: false, sendingMs: 0 }
   const reader = new AnswerReader(got, requests)
   let closed = false
   let wake: () => void = () => undefined
@@ -86,6 +88,7 @@ export async function converse(
   socket.resume()
   while (got.fault === undefined && !reader.readMore(closed) && !closed) await changed()
   clearTimeout(late)
+  got.rest = got.text.slice(reader.at)
   socket.destroy()
   while (!closed) await changed()
   return got

@@ -12,14 +12,18 @@ export class Script {
   readonly faults: string[] = []
 }
 
+export interface Upstreams extends AsyncDisposable {
+  securePort: number
+  plainPort: number
+  /** Breaks every connection off, so that none says anything of what was asked before. */
+  dropConnections(): void
+}
+
 /**
  * Upstreams by https and by plain http that take a request only as it must be written, hold it against its plan, and
  * answer as planned, byte for byte.
  */
-export async function startUpstreams(
-  world: World,
-  script: Script,
-): Promise<AsyncDisposable & { securePort: number; plainPort: number }> {
+export async function startUpstreams(world: World, script: Script): Promise<Upstreams> {
   const sockets = new Set<Socket>()
   const serve = (secure: boolean) => (socket: Socket) => {
     sockets.add(socket)
@@ -35,11 +39,15 @@ export async function startUpstreams(
   )
   secure.on('tlsClientError', () => undefined)
   const plain = createTcpServer(serve(false))
+  const dropConnections = () => {
+    for (const socket of sockets) socket.destroy()
+  }
   return {
+    dropConnections,
     securePort: await listenLocally(secure),
     plainPort: await listenLocally(plain),
     async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy()
+      dropConnections()
       for (const server of [secure, plain]) await new Promise((resolve) => server.close(resolve))
     },
   }
