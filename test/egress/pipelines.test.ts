@@ -16,7 +16,8 @@ const ways = {
     return {
       up,
       connect: () => world.tunnel(host, up.port),
-      ask: (path: string, method?: string, body?: string) => request(host, up.port, path, [], method, body),
+      ask: (path: string, method?: string, body?: string, extra: string[] = []) =>
+        request(host, up.port, path, extra, method, body),
     }
   },
   'at the proxy itself': async (world: World, handle: Parameters<World['upstream']>[0]) => {
@@ -26,8 +27,8 @@ const ways = {
     return {
       up,
       connect: () => world.connect(),
-      ask: (path: string, method?: string, body?: string) =>
-        request(host, up.port, `http://${host}:${up.port}${path}`, [authorization], method, body),
+      ask: (path: string, method?: string, body?: string, extra: string[] = []) =>
+        request(host, up.port, `http://${host}:${up.port}${path}`, [authorization, ...extra], method, body),
     }
   },
 }
@@ -183,6 +184,25 @@ test('behind an answer that came before all was sent no WebSocket is opened', as
   expect(await world.events('egress.allowed')).toHaveLength(1)
   expect(opened).toBe(0)
 })
+
+test.each(names)(
+  'and so it reads where it did not wait to be told to send a body, whatever it sends behind that: %s',
+  async (way) => {
+    await using world = await makeWorld()
+    const { up, connect, ask } = await ways[way](world, (_req, res) => res.end('ok'))
+    const socket = await connect()
+    const asked = ask('/refused', 'POST', 'x', ['Expect: 100-continue'])
+    await new Promise<void>((resolve, reject) =>
+      socket.write(asked + ask('/ok/behind', 'POST', 'x'.repeat(4_000_000)), (err) =>
+        err ? reject(err) : resolve(),
+      ),
+    )
+    const heard = listenTo(socket)
+    await until(() => heard.closed)
+    expect(heard.text.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 403'])
+    expect(up.seen).toEqual([])
+  },
+)
 
 test('a client that reads slowly may ask for more meanwhile, in records that come together', async () => {
   await using world = await makeWorld()

@@ -95,16 +95,11 @@ class Http1Answer extends ResponseAnswer implements InboundAnswer {
     return this.sink.destroyed
   }
 
-  override beLast(): void {
-    super.beLast()
-    this.#hearOut()
-  }
-
   override end(trailers: readonly string[], last?: Buffer): void {
     const req = this.#req
+    this.#hearOut()
     // An answer that came before the body was read leaves a body that nobody will read.
     if (!req.complete) {
-      this.#hearOut()
       this.sink.once('finish', () => {
         if (!req.complete && req.socket.writable) req.socket.destroySoon()
       })
@@ -113,8 +108,9 @@ class Http1Answer extends ResponseAnswer implements InboundAnswer {
   }
 
   /**
-   * Lets a client that is still sending do so, unheard, when its connection ends. Closed at once, as Node does it, the
-   * connection would break under a client that reads only when it has sent all, and the answer would be lost.
+   * Lets a client that is still sending do so, unheard, when its connection ends behind this answer: for the proxy's
+   * reasons or for Node's, which ends it behind a request for 100 Continue that got none. Closed at once, as Node does
+   * it, the connection would break under a client that reads only when it has sent all, and the answer would be lost.
    */
   #hearOut(): void {
     const req = this.#req

@@ -59,11 +59,12 @@ export function createFront(deps: FrontDeps): Front {
       contained(
         deps.log,
         (req: IncomingMessage, res: ServerResponse) => {
-          if (!hearsMore(req.socket)) return
+          // What nobody reads would keep the connection from being heard out.
+          if (!hearsMore(req.socket)) return void req.resume()
           const inbound = new Http1Inbound(req, res, expectsContinue)
           inTurn(req.socket, inbound, () => {
             // Its answer has nowhere to go.
-            if (!req.socket.writable) return
+            if (!req.socket.writable) return void req.resume()
             forward(req, inbound).catch((err: unknown) => {
               deps.log.error({ err }, 'egress request failed')
               req.socket.destroy()

@@ -79,12 +79,14 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
           req.socket.destroy()
           return
         }
-        if (!hearsMore(req.socket)) return
+        // What nobody reads would keep the connection from being heard out.
+        if (!hearsMore(req.socket)) return void req.resume()
         const inbound = new Http1Inbound(req, res, expectsContinue)
         const canonical = tunnelTarget(headOf(req), tunnel.destination)
         inTurn(req.socket, inbound, () => {
           // The tunnel is ending, and an answer has nowhere to go.
-          if (req.socket.writable) serveRequest(deps, tunnel, { inbound, canonical })
+          if (!req.socket.writable) return void req.resume()
+          serveRequest(deps, tunnel, { inbound, canonical })
         })
       },
       (req) => endTunnel(req.socket),

@@ -1,5 +1,16 @@
-/** What is fuzzed: tries until `deadline` (of `performance.now()`), the same for the same seed; throws `Finding`. */
-export type Fuzz = (options: { seed: number; deadline: number }) => Promise<FuzzTally>
+import type { Store } from '../../../src/store/index.ts'
+
+/** What is fuzzed: the same for the same seed; throws `Finding`. */
+export type Fuzz = (options: FuzzOptions) => Promise<FuzzTally>
+
+export interface FuzzOptions {
+  seed: number
+  /** Tries until then (of `performance.now()`), or so many times. */
+  deadline: number
+  most: number
+  /** An empty database, for what needs one; the caller's to close. */
+  openStore: () => Promise<Store>
+}
 
 /** How much was tried, so that a run that tried nothing is not taken for a clean one. */
 export interface FuzzTally {

@@ -2,6 +2,7 @@
 import { existsSync, globSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
+import { ownStore } from '../../support/own-store.ts'
 import type { Fuzz } from './fuzz.ts'
 
 /** Every file beside this one that can be fuzzed exports `fuzz`. */
@@ -34,9 +35,10 @@ async function main(): Promise<void> {
     .description('tries made-up input on what reads it, and ends with an error at the first thing wrong')
     .argument('[target...]', `what is fuzzed, in turn: ${targets.join(', ')}; all of them when left out`)
     .option('--seconds <number>', 'how long in all', above0, 60)
+    .option('--most <number>', 'how many tries of each at most', above0, Number.POSITIVE_INFINITY)
     .option('--seed <number>', 'a run that found something again', whole, Date.now() % 1_000_000_000)
     .parse()
-  const { seconds, seed } = program.opts<{ seconds: number; seed: number }>()
+  const { seconds, most, seed } = program.opts<{ seconds: number; most: number; seed: number }>()
   const chosen = program.args.length === 0 ? targets : program.args
   const fuzzes = await Promise.all(chosen.map(loadTarget)).catch((err: Error) => program.error(err.message))
   for (const [at, fuzz] of fuzzes.entries()) {
@@ -45,6 +47,8 @@ async function main(): Promise<void> {
     const { tried, accepted } = await fuzz({
       seed,
       deadline: performance.now() + (seconds * 1_000) / chosen.length,
+      most,
+      openStore: ownStore,
     })
     process.stdout.write(`${name}: ${tried} tried, ${accepted} accepted, nothing found\n`)
   }

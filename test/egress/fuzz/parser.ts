@@ -19,11 +19,11 @@ import { readStrictly, type StrictRequest } from './strict-http1.ts'
 
 const destination = { host: 'api.example.com', port: 443 }
 
-export const fuzz: Fuzz = async ({ seed, deadline }) => {
+export const fuzz: Fuzz = async ({ seed, deadline, most }) => {
   const chance = new Chance(seed)
   const tally = { tried: 0, accepted: 0 }
   const parser = startParser()
-  while (performance.now() < deadline) {
+  while (performance.now() < deadline && tally.tried < most) {
     const bytes = chance.once(2) ? writeRequest(chance) : chance.mutate(writeRequest(chance), 3)
     const strictly = readStrictly(bytes)
     for (const [index, head] of (await parser.heads(bytes)).entries()) {

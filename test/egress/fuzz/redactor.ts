@@ -77,10 +77,10 @@ function standsPartly(secret: string, text: string, out: Buffer): boolean {
   return false
 }
 
-export const fuzz: Fuzz = async ({ seed, deadline }) => {
+export const fuzz: Fuzz = async ({ seed, deadline, most }) => {
   const chance = new Chance(seed)
   const tally = { tried: 0, accepted: 0 }
-  while (performance.now() < deadline) {
+  while (performance.now() < deadline && tally.tried < most) {
     const secrets = Array.from({ length: 1 + chance.below(2) }, () => makeSecret(chance))
     // One inside another, as a company's name is in its keys.
     if (chance.once(3)) secrets.push((secrets[0] ?? '').slice(2, 6 + chance.below(4)))
