@@ -61,7 +61,6 @@ export function serveHttp2(
   deps.breaks.watch(secured, () => tunnel.end())
   deps.heads.watch(session, () => refuse('head_timeout'))
   const idleMs = clientIdleMs(deps.limits)
-  session.setTimeout(idleMs, () => tunnel.end())
   // Node gives up a session for a breach of the protocol or of the bounds; a client that just goes is none, nor is one
   // that says so with an error of its own.
   session.on('error', (err) => {
@@ -77,6 +76,7 @@ export function serveHttp2(
   const taken = createBucket(resetBurst, resetsPerSecond)
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
     stream.on('error', () => undefined)
+    // The tunnel idles out for its session: Node keeps one that has ended, and 50 kB with it, until its timer has run out.
     stream.setTimeout(idleMs, () => stream.close(constants.NGHTTP2_CANCEL))
     let inbound: Http2Inbound | undefined
     stream.once('aborted', () => {

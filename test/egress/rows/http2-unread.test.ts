@@ -1,5 +1,7 @@
-import { constants } from 'node:http2'
+import { once } from 'node:events'
+import { type ClientHttp2Session, constants } from 'node:http2'
 import { createServer as createTls, type TLSSocket } from 'node:tls'
+import { queryObjects } from 'node:v8'
 import { expect, test } from 'vitest'
 import { host } from '../../support/armed.ts'
 import { makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
@@ -151,6 +153,57 @@ test('row 25: a client that says goodbye with an error of its own abuses nothing
   expect((await ask(other, fields(up.port, 'DELETE'))).status).toBe(403)
   const denied = await world.events('egress.denied')
   expect(denied.map(({ data }) => data['method'])).toEqual(['DELETE'])
+})
+
+test('row 38: a client by HTTP/2 that reads nothing of its answer is let go', async () => {
+  const limits = { idleTimeoutMs: 600, tunnelIdleTimeoutMs: 600 }
+  await using world = await makeWorld({ limits })
+  const up = await world.upstream((_req, res) => res.end(Buffer.alloc(64 * 1024 * 1024)))
+  await world.setRules([rule(host, up.port)])
+  const deaf = await byHttp2(world, up.port)
+  const room = Buffer.from([0x7f, 0xff, 0, 0])
+  deaf.write(
+    Buffer.concat([
+      preface,
+      frame(frameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), room])),
+      frame(frameType.windowUpdate, 0, 0, room),
+      frame(
+        frameType.headers,
+        frameFlag.endHeaders | frameFlag.endStream,
+        1,
+        headerBlock(pseudoHeaders(host, up.port)),
+      ),
+    ]),
+  )
+  expect(await world.outcome()).toMatchObject({ status: 200, failure: 'client_closed' })
+  const closed = once(deaf, 'close')
+  deaf.resume()
+  await closed
+})
+
+test('row 38: a tunnel by HTTP/2 leaves nothing behind, however it ends', async () => {
+  await using world = await makeWorld()
+  await using up = await startHttp2Upstream(world.upstreamContext, (stream) => {
+    stream.respond({ ':status': 200 })
+    stream.end()
+  })
+  await world.setRules([rule(host, up.port)])
+  const ends = [
+    (_: ClientHttp2Session, secured: TLSSocket) => secured.end(),
+    (_: ClientHttp2Session, secured: TLSSocket) => secured.destroy(),
+    (client: ClientHttp2Session) => client.close(),
+    (client: ClientHttp2Session) => client.destroy(undefined, constants.NGHTTP2_PROTOCOL_ERROR),
+  ]
+  for (let i = 0; i < 12; i += 1) {
+    const secured = await byHttp2(world, up.port)
+    const client = http2Client(secured)
+    await ask(client, fields(up.port))
+    ends[i % ends.length]?.(client, secured)
+  }
+  // The upstream's are held here; the proxy's own are of the same kind.
+  const kind = up.sessions[0]?.constructor as new () => object
+  const count = () => queryObjects(kind, { format: 'count' })
+  await expect.poll(count, { interval: 300 }).toBe(up.sessions.length)
 })
 
 test('row 38: a client by HTTP/2 that dies while it sends is noticed, and not waited for until it idles', async () => {
