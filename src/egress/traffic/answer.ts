@@ -25,7 +25,7 @@ export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `ans
 }
 
 /** A stream that brings nothing for so long has paused, and whoever reads it may have to answer first. */
-const lullMs = 20
+const lullMs = 50
 
 /** What was let through so far. */
 export interface Passed {
