@@ -109,3 +109,16 @@ test('what was made ready is held by those whose answers are under way, and othe
     Object.assign(begun[at] ?? {}, { search: new WeakRef(forms.search) })
   expect(await left()).toBe(3)
 })
+
+test('what was made ready is forgotten when nobody asks for it', () => {
+  let now = 0
+  const prepare = createPrepared(1e9, () => now)
+  const [old, used] = [[version('a', 1)], [version('a', 2)]]
+  const [first, second] = [prepare(old), prepare(used)]
+  now += 6 * 60_000
+  expect(prepare(used)).toBe(second)
+  now += 6 * 60_000
+  prepare([version('a', 3)])
+  expect(prepare(used)).toBe(second)
+  expect(prepare(old)).not.toBe(first)
+})
