@@ -87,13 +87,15 @@ test('row 41: the command that a refusal has an admin paste is one command, what
     "/'&echo$IFS/owned&'",
     "/'$(id)'!!",
     '/*',
-    `/${"'&(id)&'".repeat(100)}`,
+    `/${"'&(id)&'/".repeat(100)}`,
   ]
   for (const path of paths) {
     const { help } = JSON.parse((await say(path)).split('\r\n\r\n')[1] ?? '') as { help: string }
     const line = help.slice('ask an admin: '.length)
     const words = execFileSync('sh', ['-c', `printf '%s\\0' ${line}`], { encoding: 'utf8' }).split('\0')
-    const url = `https://${host}:${up.port}${path}`.slice(0, 500)
+    const whole = `https://${host}:${up.port}${path}`
+    // A rule covers whole segments: half of one would cover nothing.
+    const url = whole.length > 500 ? whole.slice(0, whole.lastIndexOf('/', 500)) : whole
     expect(words).toEqual(['toolcrib', 'egress', 'allow', 'orders', 'GET', url, ''])
     await until(() => told.some((sentence) => sentence.includes(line)))
   }
