@@ -1,35 +1,17 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { silentLog } from '../../src/core/index.ts'
-import {
-  type EmbeddedPostgres,
-  migrate,
-  openStore,
-  removeEmbeddedPostgres,
-  type Store,
-  startEmbeddedPostgres,
-} from '../../src/store/index.ts'
+import type { EmbeddedPostgres, Store } from '../../src/store/index.ts'
 import { makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
+import { ownDatabase } from '../support/own-store.ts'
 import { processes } from '../support/processes.ts'
 
 const host = 'orders.example.com'
 const limits = { recordsPerPrincipal: 2 }
 
-/** A whole PostgreSQL of the caller's own, which may be stopped. */
+/** Until the test is over. */
 async function ownServer(): Promise<{ server: EmbeddedPostgres; store: Store }> {
-  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-pause-'))
-  const server = await startEmbeddedPostgres({ folder, flags: ['fsync=off'] })
-  onTestFinished(async () => {
-    await server[Symbol.asyncDispose]()
-    await removeEmbeddedPostgres(folder)
-    await rm(folder, { recursive: true, force: true })
-  })
-  const store = openStore({ url: server.url('postgres'), poolSize: 8, log: silentLog })
-  onTestFinished(() => store[Symbol.asyncDispose]())
-  await migrate(store.db)
-  return { server, store }
+  const own = await ownDatabase()
+  onTestFinished(() => own[Symbol.asyncDispose]())
+  return own
 }
 
 /** Stops the server and all its workers until disposed. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silentLog } from '../../src/core/index.ts'
 import {
+  type EmbeddedPostgres,
   migrate,
   openStore,
   removeEmbeddedPostgres,
@@ -10,8 +11,8 @@ import {
   startEmbeddedPostgres,
 } from '../../src/store/index.ts'
 
-/** As `testStore`, of a PostgreSQL of the caller's own: for a program that no test run has given one. */
-export async function ownStore(): Promise<Store> {
+/** A migrated database on a whole PostgreSQL of the caller's own, which may be stopped. */
+export async function ownDatabase(): Promise<{ server: EmbeddedPostgres; store: Store } & AsyncDisposable> {
   await using stack = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-own-pg-'))
   stack.defer(() => rm(folder, { recursive: true, force: true }))
@@ -21,5 +22,11 @@ export async function ownStore(): Promise<Store> {
   const store = stack.use(openStore({ url: server.url('postgres'), poolSize: 8, log: silentLog }))
   await migrate(store.db)
   const resources = stack.move()
-  return { ...store, [Symbol.asyncDispose]: () => resources.disposeAsync() }
+  return { server, store, [Symbol.asyncDispose]: () => resources.disposeAsync() }
+}
+
+/** As `testStore`, for a program that no test run has given a server. */
+export async function ownStore(): Promise<Store> {
+  const own = await ownDatabase()
+  return { ...own.store, [Symbol.asyncDispose]: async () => await own[Symbol.asyncDispose]() }
 }

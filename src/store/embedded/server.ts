@@ -26,7 +26,8 @@ export interface EmbeddedPostgres {
 
 /**
  * Starts a real PostgreSQL with its data in `folder` (made on first use, kept afterwards) on a loopback
- * port, the one of the last time where that is free, and returns when it answers. A server that an earlier life left behind on this data is stopped first; throws `conflict` where it still has an owner.
+ * port, the one of the last time where that is free, and returns when it answers. A server that an earlier life left
+ * behind on this data is stopped first; throws `conflict` where it still has an owner.
  * It ends with the returned object, or with this process however that ends; when it crashes it is started again, as
  * long as its data are there.
  */

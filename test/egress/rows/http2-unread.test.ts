@@ -26,6 +26,23 @@ const byHttp2 = (world: World, port: number): Promise<TLSSocket> =>
 const fields = (port: number, method = 'GET', path = '/') =>
   Object.fromEntries(pseudoHeaders(host, port, method, path))
 
+/** All that a client says to have one answer, whatever its size: nothing but the connection itself holds that up. */
+function withRoom(port: number): Buffer {
+  const window = Buffer.from([0x3f, 0xff, 0xff, 0xff])
+  return Buffer.concat([
+    preface,
+    // SETTINGS_INITIAL_WINDOW_SIZE and a WINDOW_UPDATE.
+    frame(frameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), window])),
+    frame(frameType.windowUpdate, 0, 0, window),
+    frame(
+      frameType.headers,
+      frameFlag.endHeaders | frameFlag.endStream,
+      1,
+      headerBlock(pseudoHeaders(host, port)),
+    ),
+  ])
+}
+
 test('row 38: an answer by HTTP/2 that nobody reads is let go with its client, and the connection idles out', async () => {
   await using world = await makeWorld()
   await using up = await startHttp2Upstream(world.upstreamContext, (stream, headers) => {
@@ -161,20 +178,7 @@ test('row 38: a client by HTTP/2 that reads nothing of its answer is let go', as
   const up = await world.upstream((_req, res) => res.end(Buffer.alloc(64 * 1024 * 1024)))
   await world.setRules([rule(host, up.port)])
   const deaf = await byHttp2(world, up.port)
-  const room = Buffer.from([0x7f, 0xff, 0, 0])
-  deaf.write(
-    Buffer.concat([
-      preface,
-      frame(frameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), room])),
-      frame(frameType.windowUpdate, 0, 0, room),
-      frame(
-        frameType.headers,
-        frameFlag.endHeaders | frameFlag.endStream,
-        1,
-        headerBlock(pseudoHeaders(host, up.port)),
-      ),
-    ]),
-  )
+  deaf.write(withRoom(up.port))
   expect(await world.outcome()).toMatchObject({ status: 200, failure: 'client_closed' })
   const closed = once(deaf, 'close')
   deaf.resume()
@@ -264,21 +268,7 @@ test('row 38: a client by HTTP/2 that reads nothing for a while is not taken for
   await world.setRules([rule(host, up.port)])
   const secured = await byHttp2(world, up.port)
   const frames = readFrames(secured)
-  const window = Buffer.from([0x3f, 0xff, 0xff, 0xff])
-  secured.write(
-    Buffer.concat([
-      preface,
-      // SETTINGS_INITIAL_WINDOW_SIZE and a WINDOW_UPDATE: only the connection holds it up.
-      frame(frameType.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), window])),
-      frame(frameType.windowUpdate, 0, 0, window),
-      frame(
-        frameType.headers,
-        frameFlag.endHeaders | frameFlag.endStream,
-        1,
-        headerBlock(pseudoHeaders(host, up.port)),
-      ),
-    ]),
-  )
+  secured.write(withRoom(up.port))
   await expect.poll(() => frames.some(({ type }) => type === frameType.headers)).toBe(true)
   secured.pause()
   await new Promise((resolve) => setTimeout(resolve, 3_500))
