@@ -4,6 +4,7 @@ import type { Log } from '../../core/index.ts'
 import { type Allowance, headBytes } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import { type Limit, limitReason } from '../bounds/limits.ts'
+import type { OverstayWatch } from '../bounds/overstay.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import { type RuleBook, type RulesAt, rulesOf } from '../decision/rules.ts'
 import { decideConnect } from '../decision/warn.ts'
@@ -36,6 +37,7 @@ export interface ConnectDeps {
   live: Live
   limits: EgressLimits
   inner: Inner
+  overstays: OverstayWatch
   passThrough: (tunnel: PassedTunnel) => Promise<void>
   now: () => number
   log: Log
@@ -112,6 +114,7 @@ async function open(
       identity,
       destination,
       context,
+      overstays: deps.overstays,
       handshakeTimeoutMs: deps.limits.handshakeTimeoutMs,
       idleTimeoutMs: deps.limits.tunnelIdleTimeoutMs,
       ready: (secured, opened) => deps.inner.serve(secured, opened),

@@ -4,6 +4,7 @@ import { type Log, toAppError } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
+import { createOverstayWatch } from '../bounds/overstay.ts'
 import type { RulesAt } from '../decision/rules.ts'
 import { endOwing, hearsMore, inTurn, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound } from '../inbound/http1.ts'
@@ -49,10 +50,11 @@ export interface Front {
 /** All tunnels' decrypted sockets share one inner server, which never listens. */
 export function createFront(deps: FrontDeps): Front {
   const inner = createInner(deps)
+  const overstays = createOverstayWatch()
 
   function makeOuter(cameFrom: CameFrom): Server {
     const forward = createForwardHandler({ ...deps, cameFrom })
-    const connect = createConnectHandler({ ...deps, inner, cameFrom })
+    const connect = createConnectHandler({ ...deps, inner, overstays, cameFrom })
     const server = makeServer(deps.limits)
     server.on('connection', (socket) => deps.crowd.arrived(socket))
     const requests = (expectsContinue: boolean) =>
@@ -97,5 +99,11 @@ export function createFront(deps: FrontDeps): Front {
     return server
   }
 
-  return { makeOuter, close: () => inner.close() }
+  return {
+    makeOuter,
+    close() {
+      inner.close()
+      overstays.close()
+    },
+  }
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
+import type { OverstayWatch } from '../bounds/overstay.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Destination } from '../request/tuple.ts'
@@ -27,6 +28,7 @@ export function openTunnel(options: {
   identity: Identity
   destination: Destination
   context: SecureContext
+  overstays: OverstayWatch
   handshakeTimeoutMs: number
   idleTimeoutMs: number
   ready: (secured: TLSSocket, tunnel: Tunnel) => void
@@ -38,6 +40,8 @@ export function openTunnel(options: {
   let mismatch = false
   let established = false
   let underWay = 0
+  /** Once the client has ended. */
+  let lingersUntil = Number.POSITIVE_INFINITY
   let gone = false
 
   const secured = new TLSSocket(socket, {
@@ -55,7 +59,7 @@ export function openTunnel(options: {
   const close = () => {
     if (gone) return
     gone = true
-    clearTimeout(timer)
+    leave()
     secured.destroy()
     socket.destroy()
     options.closed()
@@ -65,24 +69,23 @@ export function openTunnel(options: {
     options.refused(reason)
     close()
   }
-  let timer = setTimeout(() => refuse('tls_failed'), options.handshakeTimeoutMs)
-  // One timer for all its pauses: a request leaves it alone, and whoever finds that it was not idle for so long waits on.
-  let restedAt = 0
-  const idle = () => {
-    const left = restedAt + options.idleTimeoutMs - performance.now()
-    if (underWay === 0 && left <= 0) close()
-    else timer = setTimeout(idle, underWay === 0 ? left : options.idleTimeoutMs)
+  const now = () => performance.now()
+  const stay = {
+    until: now() + options.handshakeTimeoutMs,
+    over: () => (established ? close() : refuse('tls_failed')),
   }
+  const leave = options.overstays.watch(stay)
 
   const tunnel: Tunnel = {
     identity: options.identity,
     destination,
     began() {
       underWay += 1
+      stay.until = lingersUntil
     },
     ended() {
       underWay -= 1
-      restedAt = performance.now()
+      if (underWay === 0) stay.until = Math.min(lingersUntil, now() + options.idleTimeoutMs)
     },
     end: close,
   }
@@ -97,8 +100,9 @@ export function openTunnel(options: {
   secured.once('end', () => {
     // Node ends it too, with a last word where it was in the middle of a request. Written to a Unix socket whose other
     // end is closed, that is neither sent nor an error, ever: the tunnel would stay until it has idled.
-    if (established) setTimeout(close, lingerMs).unref()
-    else fail('tls_failed')
+    if (!established) return fail('tls_failed')
+    lingersUntil = now() + lingerMs
+    stay.until = Math.min(stay.until, lingersUntil)
   })
   socket.on('error', close)
   secured.on('close', close)
@@ -107,9 +111,7 @@ export function openTunnel(options: {
     // Without a server name the callback was never asked.
     if (!named) return refuse('sni_mismatch')
     established = true
-    clearTimeout(timer)
-    restedAt = performance.now()
-    timer = setTimeout(idle, options.idleTimeoutMs)
+    stay.until = now() + options.idleTimeoutMs
     options.ready(secured, tunnel)
   })
   return tunnel
