@@ -57,7 +57,7 @@ export function createServing(
     inFlight: createInFlight({ store, lookMaxAgeMs: maxAgeMs, log }),
     metrics,
     log,
-    delayMs: 50,
+    delayMs: 25,
     patienceMs: 5_000,
     roomMs: limits.recordsTimeoutMs,
     maxQueued: limits.records,

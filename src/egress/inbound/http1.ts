@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { writeTogether } from '../economy/write-together.ts'
+import { writeTogether } from '../economy/busy.ts'
 import { pairsOf } from '../request/fields.ts'
 import { type Head, headerValues } from '../request/head.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'

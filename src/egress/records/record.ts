@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type AuditEvent, createTrouble, type EgressOutcome, type Log } from '../../core/index.ts'
 import { copyEvents, type Store, type WrittenEvent } from '../../store/index.ts'
+import { quietMoment } from '../economy/busy.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
 import { type AllowedEvent, type DeniedEvent, type Ended, logEnded, logRefusal } from './line.ts'
@@ -45,13 +46,14 @@ interface Entry {
 
 const batchSize = 500
 /**
- * A batch is made and sent `few` records at a time, with pauses between: made in one go it holds up a request that
- * arrives meanwhile, and so does a database that is at work next to it. A `crowd` takes less in one go (a tenth of all
- * the work at 32 tunnels), and there every request waits for others anyway.
+ * A batch is made and sent `few` records at a time, with pauses between and where no request is under way, if that is
+ * soon: made in one go it holds up a request that arrives meanwhile, and so does a database that is at work next to it.
+ * A `crowd` takes less in one go (a tenth of all the work at 32 tunnels), and there every request waits for others anyway.
  */
-const few = 5
+const few = 10
 const crowd = 200
 const pauseMs = 1
+const quietMs = 2
 
 /**
  * Writes records in batches, most within twice `delayMs` of their decision. They are queued before
@@ -96,7 +98,7 @@ export function createRecorder(options: {
 
   // A record waits a little for its end, so that most requests are one row.
   const due = (entry: Entry, now: number) =>
-    closing || entry.ended || now - entry.since >= options.delayMs / 2
+    closing || entry.ended || now - entry.since >= options.delayMs
 
   const join = async () => {
     const asked = writing.flatMap(({ since, open }) => (open === undefined ? [] : [{ at: since, ...open }]))
@@ -129,11 +131,16 @@ export function createRecorder(options: {
     if (made.length > 0) yield [...made]
     const size = writing.length > crowd ? writing.length : few
     while (made.length < writing.length) {
-      if (made.length > 0) await sleep(pauseMs)
+      if (made.length > 0) {
+        await sleep(pauseMs)
+        await quietMoment(quietMs)
+      }
       const part = write(writing.slice(made.length, made.length + size))
       made.push(...part)
       yield part
     }
+    // The database does most of its work at the end.
+    await quietMoment(quietMs)
   }
 
   const flush = async () => {
@@ -147,6 +154,7 @@ export function createRecorder(options: {
       }
       queue = rest
       if (writing.length === 0) return
+      await quietMoment(quietMs)
       await join()
       const made: WrittenEvent[] = []
       for (;;) {

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { http } from '../../core/index.ts'
-import { writeTogether } from '../economy/write-together.ts'
+import { writeTogether } from '../economy/busy.ts'
 import { headerValues } from '../request/head.ts'
 import { wireMethod } from '../request/websocket.ts'
 import type { Follows } from './answer-parser.ts'

@@ -3,11 +3,32 @@ const many = 4
 
 let requests = 0
 let held: (() => void)[] = []
+let waiting: (() => void)[] = []
 
 /** A request is under way until what is returned is called, once. */
 export function underWay(): () => void {
   requests += 1
-  return () => void (requests -= 1)
+  return () => {
+    requests -= 1
+    if (requests > 0) return
+    for (const go of waiting) setImmediate(go)
+    waiting = []
+  }
+}
+
+/**
+ * Settles when no request is under way, or after `mostMs`: for what is to be done beside them and has time. Whoever is
+ * woken by it, such as the database, is given the processor of this process at once, and a request would wait for that.
+ */
+export async function quietMoment(mostMs: number): Promise<void> {
+  if (requests === 0) return
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, mostMs)
+    waiting.push(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
 }
 
 /**
