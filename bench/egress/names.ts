@@ -8,7 +8,7 @@ export const host = {
 } as const
 
 /** Asked once each in a proxy's life, so that each is new to it. */
-export const freshHosts: string[] = Array.from({ length: 15 }, (_, n) => `h${n}.bench.example`)
+export const freshHosts: string[] = Array.from({ length: 17 }, (_, n) => `h${n}.bench.example`)
 
 /** In small letters and digits, as it would come out of most services. */
 export const secret = 'benchkey0123456789abcdef0123456789abcdef'

@@ -4,8 +4,7 @@ import type { Measured } from './run.ts'
 
 /** The medians of what was measured for one contestant. */
 export function summarise(result: Measured) {
-  const { name, missing, sequential, parallel, newTunnel, newHost, sse, ndjson, transfers, idleTunnel } =
-    result
+  const { name, missing, sequential, parallel, newTunnel, sse, ndjson, transfers, idleTunnel } = result
   if (missing !== undefined) return { name, missing }
   return {
     name,
@@ -17,7 +16,8 @@ export function summarise(result: Measured) {
       cpuMicroseconds: spread(parallel.map((l) => l.cpuMicroseconds)),
     },
     newTunnelMs: spread(newTunnel.map((l) => l.p50)),
-    newHostMs: spread(newHost.map((l) => l.p50)),
+    newHostMs: spread(result.newHost.map((l) => l.p50)),
+    firstHostMs: spread(result.firstHost.map((l) => l.p50)),
     firstEventMs: { sse: spread(sse.map((l) => l.p50)), ndjson: spread(ndjson.map((l) => l.p50)) },
     transfers,
     idleTunnel,
@@ -32,12 +32,13 @@ const whole = (value: number | undefined) => (value === undefined ? '–' : valu
 export function table(results: Summary[], tunnels: number, mebibytes: number): string {
   const heads = [
     ['contestant', 'one tunnel p50 ms', 'p99 ms', `${tunnels} tunnels req/s`, 'p99 ms', 'CPU µs/req'],
-    ['new tunnel p50 ms', 'new host p50 ms', 'SSE / NDJSON first event ms'],
+    ['new tunnel p50 ms', 'new host p50 ms', 'just started', 'SSE / NDJSON first event ms'],
     [`${mebibytes} MiB down / up s`, 'peak MiB down / up', 'idle tunnel KiB'],
   ].flat()
   const rows = results.map((one) => {
     if (one.missing !== undefined) return [one.name, `left out: ${one.missing}`]
-    const { sequentialMs, parallel, newTunnelMs, newHostMs, firstEventMs, transfers, idleTunnel } = one
+    const { sequentialMs, parallel, newTunnelMs, newHostMs, firstHostMs } = one
+    const { firstEventMs, transfers, idleTunnel } = one
     const seconds = (ms = Number.NaN) => (ms / 1_000).toFixed(1)
     return [
       one.name,
@@ -48,6 +49,7 @@ export function table(results: Summary[], tunnels: number, mebibytes: number): s
       one.name === 'direct' ? '–' : range(parallel.cpuMicroseconds, 0),
       range(newTunnelMs, 2),
       range(newHostMs, 2),
+      range(firstHostMs, 1),
       `${firstEventMs.sse.median.toFixed(1)} / ${firstEventMs.ndjson.median.toFixed(1)}`,
       `${seconds(transfers?.down.ms)} / ${seconds(transfers?.up.ms)}`,
       `${whole(transfers?.down.peak)} / ${whole(transfers?.up.peak)}`,

@@ -17,6 +17,8 @@ export interface Sizes {
   warmSeconds: number
   seconds: number
   newTunnels: number
+  /** Of those that a proxy just started is asked first, and those that are new to it once it has been running. */
+  firstHosts: number
   newHosts: number
   streams: number
   mebibytes: number
@@ -32,7 +34,8 @@ export const sizes: Record<'full' | 'quick', Sizes> = {
     warmSeconds: 5,
     seconds: 5,
     newTunnels: 100,
-    newHosts: 15,
+    firstHosts: 5,
+    newHosts: 12,
     streams: 10,
     mebibytes: 300,
     idleTunnels: 1_000,
@@ -45,7 +48,8 @@ export const sizes: Record<'full' | 'quick', Sizes> = {
     warmSeconds: 1,
     seconds: 2,
     newTunnels: 20,
-    newHosts: 5,
+    firstHosts: 3,
+    newHosts: 4,
     streams: 2,
     mebibytes: 30,
     idleTunnels: 100,
@@ -71,6 +75,7 @@ export interface Measured {
   sequential: Latency[]
   parallel: (Latency & { requests: number; perSecond: number; cpuMicroseconds: number })[]
   newTunnel: Latency[]
+  firstHost: Latency[]
   newHost: Latency[]
   sse: Latency[]
   ndjson: Latency[]
@@ -96,6 +101,7 @@ export async function runAll(bench: Bench, contestants: Contestant[]): Promise<M
       sequential: [],
       parallel: [],
       newTunnel: [],
+      firstHost: [],
       newHost: [],
       sse: [],
       ndjson: [],
@@ -170,7 +176,7 @@ async function measureRound(
       await running.stop()
     })
     const fast: Target = { ...running.way, host: host.api, port: ports.fast }
-    result.newHost.push(latency(await driver.do('newTunnels', fast, size.newHosts, freshHosts)))
+    result.firstHost.push(latency(await driver.do('newTunnels', fast, size.firstHosts, freshHosts)))
     const times = {
       sequential: [],
       parallel: [],
@@ -183,9 +189,17 @@ async function measureRound(
     }
     alive.push({ contestant, running, result, times })
   }
-  // What is measured is a proxy that has been running: V8 has compiled what is often called.
-  for (const { running } of alive)
-    await driver.do('parallel', fastTarget(bench, running), size.tunnels, size.warmSeconds)
+  // What is measured is a proxy that has been running: V8 has compiled what is often called, in each way of calling it.
+  for (const { contestant, running, result } of alive) {
+    const target = fastTarget(bench, running)
+    await driver.do('parallel', target, size.tunnels, size.warmSeconds)
+    // Each by another person: ours has one send so many in a minute.
+    const each = Math.ceil((size.sequential / size.slices) * contestant.share)
+    for (let slice = 0; slice < size.slices; slice += 1) await driver.do('sequential', target, each)
+    await driver.do('newTunnels', target, Math.ceil(2 * size.newTunnels * contestant.share))
+    const hosts = freshHosts.slice(size.firstHosts)
+    result.newHost.push(latency(await driver.do('newTunnels', target, size.newHosts, hosts)))
+  }
   await sleep(settleMs)
   for (const { running } of alive) send('SIGSTOP', running)
   for (const measure of measures) {
