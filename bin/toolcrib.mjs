@@ -13,9 +13,16 @@ if (major < 24) {
 // glibc would keep 19 MB for each thread that ever ran argon2. The proxy's records live long enough to be taken for
 // old; letting more of them gather costs it 12 MB under load and saves a tenth of its CPU. After eight idle seconds V8
 // would give room back and throw away compiled code with it; the proxy gives back of itself, after a quiet minute. Of
-// what is young next to nothing is alive: collected by one thread, others' cores are left to who is waited for.
+// what is young next to nothing is alive: collected by one thread, others' cores are left to who is waited for. And
+// nothing is made old from the start for having lived long elsewhere: once dead it keeps alive what is young and hangs on
+// it, until all of the heap is collected.
 const command = process.argv[2] ?? ''
-const ofProxy = ['--heap-growing-percent=60', '--no-memory-reducer', '--no-parallel-scavenge']
+const ofProxy = [
+  '--heap-growing-percent=60',
+  '--no-memory-reducer',
+  '--no-parallel-scavenge',
+  '--no-allocation-site-pretenuring',
+]
 const heap = ['--max-semi-space-size=16', ...(command === 'egress' ? ofProxy : ['--heap-growing-percent=30'])]
 const isServer = ['serve', 'egress', 'dev'].includes(command)
 // The proxy resolves names as the system does, and such a look-up holds a thread until the resolver gives up: with 32
