@@ -230,13 +230,15 @@ test('git clones over https, and pushes more than it buffers', {
   expect((await readFile(join(folder, 'again', 'big'))).equals(big)).toBe(true)
 })
 
-test('npm installs from a registry', { timeout: 60_000 }, async () => {
+test('npm installs a package of a scope, whose name has a slash in it, from a registry', {
+  timeout: 60_000,
+}, async () => {
   await using client = await makeClient((url) => npmRegistry(url))
   await writeFile(join(client.folder, 'package.json'), '{}')
-  await client.run('npm', ['install', 'crib-demo', '--no-audit', '--no-fund'], {
+  await client.run('npm', ['install', '@crib/demo', '--no-audit', '--no-fund'], {
     npm_config_registry: client.url,
   })
-  const said = await client.run(process.execPath, ['-p', "require('crib-demo')"])
+  const said = await client.run(process.execPath, ['-p', "require('@crib/demo')"])
   expect(said).toBe('from npm\n')
 })
 
