@@ -99,6 +99,13 @@ test('curl sends, with a credential that it never has', needing('curl'), async (
   expect(await readFile(join(client.folder, 'trace'), 'utf8')).not.toContain(theSecret)
 })
 
+test('wget sends, which no variable tells whom to trust', needing('wget'), async () => {
+  await using client = await makeClient(() => hello)
+  expect(await client.run('wget', ['-q', '-O', '-', '--post-data', 'body', client.url])).toBe(
+    'hello POST body',
+  )
+})
+
 test('Node’s fetch sends', async () => {
   await using client = await makeClient(() => hello)
   // A program of its own; what it prints is its answer to this test.
@@ -127,6 +134,18 @@ async def main():
 asyncio.run(main())`
   expect(await client.run(python, ['-c', aiohttp, client.url])).toBe('hello POST body\n')
 })
+
+test(
+  'httplib2 sends, by which Google’s own libraries for Python ask',
+  needing('python httplib2'),
+  async () => {
+    await using client = await makeClient(() => hello)
+    const program =
+      'import httplib2, sys; print(httplib2.Http().request(sys.argv[1], "POST", body="body")[1].decode())'
+    const python = findPython('httplib2, socks') ?? ''
+    expect(await client.run(python, ['-c', program, client.url])).toBe('hello POST body\n')
+  },
+)
 
 /** Says over a WebSocket what it hears, and what it was asked by. */
 function echo(up: Upstream): void {
