@@ -225,6 +225,25 @@ public class Client { public static void main(String[] args) throws Exception {
   expect(await client.run('java', ['Client.java', client.url])).toBe('hello POST body\n')
 })
 
+test('Java by HTTP/2 hears that it is refused, however much it would send', {
+  ...needing('java'),
+  timeout: 60_000,
+}, async () => {
+  await using client = await makeClient(() => hello)
+  const program = `import java.net.*; import java.net.http.*; import java.time.Duration;
+public class Client { public static void main(String[] args) throws Exception {
+  String[] lease = URI.create(System.getenv("HTTPS_PROXY")).getUserInfo().split(":", 2);
+  Authenticator authenticator = new Authenticator() { protected PasswordAuthentication getPasswordAuthentication() {
+    return new PasswordAuthentication(lease[0], lease[1].toCharArray()); } };
+  HttpClient client = HttpClient.newBuilder().proxy(ProxySelector.getDefault()).authenticator(authenticator).build();
+  HttpRequest request = HttpRequest.newBuilder(URI.create(args[0])).timeout(Duration.ofSeconds(20)).PUT(HttpRequest.BodyPublishers.ofByteArray(new byte[1_000_000])).build();
+  HttpResponse<String> answer = client.send(request, HttpResponse.BodyHandlers.ofString());
+  System.out.println(answer.version() + " " + answer.statusCode() + " " + answer.body());
+} }`
+  await writeFile(join(client.folder, 'Client.java'), program)
+  expect(await client.run('java', ['Client.java', client.url])).toMatch(/^HTTP_2 403 .*method_not_allowed/)
+})
+
 test('git clones over https, and pushes more than it buffers', {
   ...needing('git'),
   timeout: 60_000,
