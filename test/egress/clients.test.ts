@@ -113,6 +113,14 @@ test('Node’s fetch sends', async () => {
   expect(await client.run(process.execPath, ['-e', script, client.url])).toBe('hello POST body\n')
 })
 
+test('a Node program with an agent of its own sends once the agent is told of the proxy', async () => {
+  await using client = await makeClient(() => hello)
+  // A program of its own; what it prints is its answer to this test.
+  const script = `const { Agent, get } = require('node:https')
+get(process.argv[1], { agent: new Agent({ proxyEnv: process.env }) }, (res) => res.pipe(process.stdout))`
+  expect(await client.run(process.execPath, ['-e', script, client.url])).toBe('hello GET ')
+})
+
 test('Deno’s fetch sends', needing('deno'), async () => {
   await using client = await makeClient(() => hello)
   // A program of its own as well, and it has no other way to answer.
