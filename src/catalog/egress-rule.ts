@@ -32,7 +32,7 @@ function pathProblem(prefix: string): string | undefined {
   if (!canonical.ok)
     return canonical.reason === 'path_malformed'
       ? 'use printable ASCII, and percent-encode the rest; a path has no fragment'
-      : 'no request is let through whose path servers could read in two ways: write no dot segments, "//", "\\\\", ";" or encoded separators'
+      : 'servers could read the path in two ways: write no dot segments, "//", "\\\\", ";" or encoded separators, and of one with "%2F" what stands before that segment'
   if (canonical.query !== '') return 'leave out the query: rules match paths only'
   if (prefix.includes('*'))
     return `a path is a prefix, without wildcards: write ${beforeWildcard(prefix)}, which covers all below it; where an asterisk itself is meant, write %2A`

@@ -39,7 +39,7 @@ export {
   signInputs,
 } from './minted.ts'
 export { mintedOnly } from './minted-only.ts'
-export { canonicalPath, type PathRefusal, ruledPath } from './paths.ts'
+export { canonicalPath, type PathRefusal, requestPath, ruledPath, surePath } from './paths.ts'
 export type { ToolReview } from './review.ts'
 export { sourceProblems } from './source-problems.ts'
 export { type SourceSpec, sourceSpec } from './source-spec.ts'

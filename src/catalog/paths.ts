@@ -38,6 +38,38 @@ export function canonicalPath(target: string): CanonicalPath {
   return { ok: true, path, query }
 }
 
+const encodedSlash = /%2f/i
+
+/**
+ * The canonical form of what is asked for: as `canonicalPath`, but an encoded slash may stand in a segment, as npm
+ * (`/@types%2fnode`), GitHub and GitLab write a name with a slash in it. It is refused where a server that takes it for
+ * a slash would read one of the forms that are refused there. Which rule it is for depends on `surePath`.
+ */
+export function requestPath(target: string): CanonicalPath {
+  const mark = target.indexOf('?')
+  const raw = mark === -1 ? target : target.slice(0, mark)
+  if (!encodedSlash.test(raw)) return canonicalPath(target)
+  const pieces = raw.split(encodedSlash)
+  const asSlash = canonicalPath(`${pieces.join('/')}${target.slice(raw.length)}`)
+  if (!asSlash.ok) return asSlash
+  // Piece by piece it is spelled alike: nothing in a canonical form depends on what stands beyond a slash.
+  const [first = '', ...others] = pieces
+  const spelled = [canonicalPath(first), ...others.map((piece) => canonicalPath(`/${piece}`))]
+  const paths = spelled.map((piece, i) => (piece.ok ? piece.path.slice(i === 0 ? 0 : 1) : ''))
+  return spelled.every(({ ok }) => ok)
+    ? { ok: true, path: paths.join('%2F'), query: asSlash.query }
+    : { ok: false, reason: 'path_ambiguous' }
+}
+
+/**
+ * The part of a request's path that every server reads alike: without the segment with its first encoded slash and all
+ * behind it. What lies under a prefix with it does so in every reading.
+ */
+export function surePath(path: string): string {
+  const first = path.indexOf('%2F')
+  return first === -1 ? path : path.slice(0, path.lastIndexOf('/', first) + 1)
+}
+
 /**
  * A canonical path in the spelling that it is held against rules in: an asterisk as `%2A`, for in a rule a bare one would
  * be taken for a wildcard, which there is none of.

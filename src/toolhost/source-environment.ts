@@ -14,6 +14,7 @@ export interface WayOut {
   caFile: string | null
   bundleFile: string | null
   javaTrustFile: string | null
+  wgetFile: string | null
 }
 
 /** Names by which programs take their one file of trusted certificates. */
@@ -27,6 +28,7 @@ const bundleVariables = [
   'AWS_CA_BUNDLE',
   'DENO_CERT',
   'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
+  'HTTPLIB2_CA_CERTS',
 ]
 
 /**
@@ -70,9 +72,10 @@ function proxyVariables(launch: SourceLaunch, way: WayOut): Record<string, strin
 }
 
 function trustVariables(way: WayOut): Record<string, string> {
-  const { bundleFile } = way
+  const { bundleFile, wgetFile } = way
   return {
     ...(way.caFile !== null && { NODE_EXTRA_CA_CERTS: way.caFile }),
+    ...(wgetFile !== null && { SYSTEM_WGETRC: wgetFile }),
     ...(bundleFile !== null && Object.fromEntries(bundleVariables.map((name) => [name, bundleFile]))),
   }
 }

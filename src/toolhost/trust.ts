@@ -14,6 +14,8 @@ export interface TrustFiles {
   bundleFile: string
   /** The same for Java, which reads no PEM; null where no Java is on the PATH. */
   javaTrustFile: string | null
+  /** Start-up commands for wget, which asks no variable for the certificates themselves. */
+  wgetFile: string
 }
 
 /** Writes into `folder` what programs that do not look at `caFile` itself trust. */
@@ -27,13 +29,17 @@ export async function writeTrust(options: {
   const system = (await Promise.all(systemBundles.map(readIfThere))).find((text) => text !== undefined) ?? ''
   const all = `${own.trimEnd()}\n${system}`
   const bundleFile = join(folder, `toolcrib-trust-${process.pid}.pem`)
+  const wgetFile = join(folder, `toolcrib-wget-${process.pid}`)
   const javaFile = join(folder, `toolcrib-trust-${process.pid}.p12`)
+  // It stands in for the system's own, which goes on to hold; a line of the person's `~/.wgetrc` comes after both.
+  const wget = `${(await readIfThere('/etc/wgetrc')) ?? ''}\nca_certificate = ${bundleFile}\n`
   const [withJava] = await Promise.all([
     hasProgram('java', options.path),
     writeFile(bundleFile, all, { mode: 0o644 }),
+    writeFile(wgetFile, wget, { mode: 0o644 }),
   ])
   if (withJava) await writeFile(javaFile, trustStore(certificatesIn(all)), { mode: 0o644 })
-  return { bundleFile, javaTrustFile: withJava ? javaFile : null }
+  return { bundleFile, javaTrustFile: withJava ? javaFile : null, wgetFile }
 }
 
 function certificatesIn(pem: string): Buffer[] {

@@ -99,11 +99,26 @@ test('curl sends, with a credential that it never has', needing('curl'), async (
   expect(await readFile(join(client.folder, 'trace'), 'utf8')).not.toContain(theSecret)
 })
 
+test('wget sends, which no variable tells whom to trust', needing('wget'), async () => {
+  await using client = await makeClient(() => hello)
+  expect(await client.run('wget', ['-q', '-O', '-', '--post-data', 'body', client.url])).toBe(
+    'hello POST body',
+  )
+})
+
 test('Node’s fetch sends', async () => {
   await using client = await makeClient(() => hello)
   // A program of its own; what it prints is its answer to this test.
   const script = `fetch(process.argv[1], { method: 'POST', body: 'body' }).then(async (r) => console.log(await r.text()))`
   expect(await client.run(process.execPath, ['-e', script, client.url])).toBe('hello POST body\n')
+})
+
+test('a Node program with an agent of its own sends once the agent is told of the proxy', async () => {
+  await using client = await makeClient(() => hello)
+  // A program of its own; what it prints is its answer to this test.
+  const script = `const { Agent, get } = require('node:https')
+get(process.argv[1], { agent: new Agent({ proxyEnv: process.env }) }, (res) => res.pipe(process.stdout))`
+  expect(await client.run(process.execPath, ['-e', script, client.url])).toBe('hello GET ')
 })
 
 test('Deno’s fetch sends', needing('deno'), async () => {
@@ -127,6 +142,18 @@ async def main():
 asyncio.run(main())`
   expect(await client.run(python, ['-c', aiohttp, client.url])).toBe('hello POST body\n')
 })
+
+test(
+  'httplib2 sends, by which Google’s own libraries for Python ask',
+  needing('python httplib2'),
+  async () => {
+    await using client = await makeClient(() => hello)
+    const program =
+      'import httplib2, sys; print(httplib2.Http().request(sys.argv[1], "POST", body="body")[1].decode())'
+    const python = findPython('httplib2, socks') ?? ''
+    expect(await client.run(python, ['-c', program, client.url])).toBe('hello POST body\n')
+  },
+)
 
 /** Says over a WebSocket what it hears, and what it was asked by. */
 function echo(up: Upstream): void {
@@ -206,6 +233,25 @@ public class Client { public static void main(String[] args) throws Exception {
   expect(await client.run('java', ['Client.java', client.url])).toBe('hello POST body\n')
 })
 
+test('Java by HTTP/2 hears that it is refused, however much it would send', {
+  ...needing('java'),
+  timeout: 60_000,
+}, async () => {
+  await using client = await makeClient(() => hello)
+  const program = `import java.net.*; import java.net.http.*; import java.time.Duration;
+public class Client { public static void main(String[] args) throws Exception {
+  String[] lease = URI.create(System.getenv("HTTPS_PROXY")).getUserInfo().split(":", 2);
+  Authenticator authenticator = new Authenticator() { protected PasswordAuthentication getPasswordAuthentication() {
+    return new PasswordAuthentication(lease[0], lease[1].toCharArray()); } };
+  HttpClient client = HttpClient.newBuilder().proxy(ProxySelector.getDefault()).authenticator(authenticator).build();
+  HttpRequest request = HttpRequest.newBuilder(URI.create(args[0])).timeout(Duration.ofSeconds(20)).PUT(HttpRequest.BodyPublishers.ofByteArray(new byte[1_000_000])).build();
+  HttpResponse<String> answer = client.send(request, HttpResponse.BodyHandlers.ofString());
+  System.out.println(answer.version() + " " + answer.statusCode() + " " + answer.body());
+} }`
+  await writeFile(join(client.folder, 'Client.java'), program)
+  expect(await client.run('java', ['Client.java', client.url])).toMatch(/^HTTP_2 403 .*method_not_allowed/)
+})
+
 test('git clones over https, and pushes more than it buffers', {
   ...needing('git'),
   timeout: 60_000,
@@ -230,13 +276,15 @@ test('git clones over https, and pushes more than it buffers', {
   expect((await readFile(join(folder, 'again', 'big'))).equals(big)).toBe(true)
 })
 
-test('npm installs from a registry', { timeout: 60_000 }, async () => {
+test('npm installs a package of a scope, whose name has a slash in it, from a registry', {
+  timeout: 60_000,
+}, async () => {
   await using client = await makeClient((url) => npmRegistry(url))
   await writeFile(join(client.folder, 'package.json'), '{}')
-  await client.run('npm', ['install', 'crib-demo', '--no-audit', '--no-fund'], {
+  await client.run('npm', ['install', '@crib/demo', '--no-audit', '--no-fund'], {
     npm_config_registry: client.url,
   })
-  const said = await client.run(process.execPath, ['-p', "require('crib-demo')"])
+  const said = await client.run(process.execPath, ['-p', "require('@crib/demo')"])
   expect(said).toBe('from npm\n')
 })
 

@@ -46,6 +46,57 @@ test('a refusal says how near the nearest rule came, wherever it stands', () => 
       expect(decideEgress(ask(), rules)).toMatchObject({ allow: false, reason: 'path_not_allowed' })
 })
 
+test('an encoded slash leads to no other rule than a slash in its place, and under none that it is a part of', () => {
+  const rules = [
+    make(),
+    make({ paths: ['/v1/x/admin', '/v1/x'] }),
+    make({ paths: ['/w'], methods: ['POST'] }),
+  ]
+  const cases: [string, object][] = [
+    ['/v1/a%2Fb', { allow: true, rule: 'egress[0]' }],
+    ['/v1/a%2Fb/c%2Fd', { allow: true, rule: 'egress[0]' }],
+    ['/v1/x%2Fadmin', { allow: false, reason: 'path_ambiguous', rule: 'egress[1]' }],
+    ['/v1/x%2Fb', { allow: false, reason: 'path_ambiguous', rule: 'egress[1]' }],
+    // One rule in either reading.
+    ['/v1/x/admin%2Fb', { allow: true, rule: 'egress[1]' }],
+    ['/v1/xx%2Fadmin', { allow: true, rule: 'egress[0]' }],
+    ['/v1%2Fb', { allow: false, reason: 'path_ambiguous', rule: 'egress[0]' }],
+    ['/v1%2Fx%2Fadmin', { allow: false, reason: 'path_ambiguous', rule: 'egress[0]' }],
+    ['/w%2Fb', { allow: false, reason: 'path_not_allowed', rule: 'default' }],
+  ]
+  for (const [path, decision] of cases)
+    expect([path, decideEgress(ask({ path }), rules)]).toEqual([path, expect.objectContaining(decision)])
+})
+
+test('whatever slashes are encoded, every reading of what is allowed is allowed by the same rule', () => {
+  const segment = fc.constantFrom('a', 'b', 'ab')
+  const prefix = fc.array(segment, { maxLength: 3 }).map((parts) => `/${parts.join('/')}`)
+  const books = fc.array(fc.array(prefix, { minLength: 1, maxLength: 2 }), { minLength: 1, maxLength: 3 })
+  const slash = fc.constantFrom('/', '%2F')
+  const asked = fc.array(fc.tuple(slash, segment), { minLength: 1, maxLength: 4 })
+  let allowed = 0
+  fc.assert(
+    fc.property(books, asked, (paths, parts) => {
+      const rules = paths.map((own) => make({ paths: own }))
+      const decide = (as: (slash: string, at: number) => string) =>
+        decideEgress(
+          ask({ path: parts.map(([one, text], i) => (i === 0 ? '/' : as(one, i)) + text).join('') }),
+          rules,
+        )
+      const decision = decide((one) => one)
+      if (!decision.allow) return
+      allowed += 1
+      // Each encoded slash by itself may be read as one.
+      for (let readings = 0; readings < 2 ** parts.length; readings += 1) {
+        const read = decide((one, at) => (((readings >> at) & 1) === 1 ? '/' : one))
+        expect(read).toMatchObject({ allow: true, rule: decision.rule })
+      }
+    }),
+    { numRuns: 3_000 },
+  )
+  expect(allowed).toBeGreaterThan(100)
+})
+
 test('an empty rule list allows no tuple at all', () => {
   fc.assert(
     fc.property(

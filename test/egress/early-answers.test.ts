@@ -50,3 +50,29 @@ test('by HTTP/2 the rest of a request is called off behind the end of its answer
     [frameType.reset, 4],
   ])
 })
+
+test('by HTTP/2 a client that reads only when it has sent all hears a refusal, and is not called off', async () => {
+  await using world = await makeWorld()
+  await world.setRules([rule(host, 443)])
+  const secured = await world.tunnel(host, 443, { protocols: ['h2'] })
+  const frames = readFrames(secured)
+  const ofStream = () => frames.filter(({ stream }) => stream === 1)
+  const full = Buffer.alloc(16_384)
+  const part = frame(frameType.data, 0, 1, full)
+  const head = headerBlock(pseudoHeaders(host, 443, 'PUT'))
+  secured.write(Buffer.concat([preface, frame(frameType.settings, 0, 0)]))
+  secured.write(frame(frameType.headers, frameFlag.endHeaders, 1, head))
+  // As much as may be sent unasked, but for one byte.
+  secured.write(Buffer.concat([part, part, part, frame(frameType.data, 0, 1, full.subarray(1))]))
+  const room = () =>
+    ofStream()
+      .filter(({ type }) => type === frameType.windowUpdate)
+      .reduce((sum, { payload }) => sum + payload.readUInt32BE(), 0)
+  await expect.poll(room).toBeGreaterThan(full.length)
+  secured.write(frame(frameType.data, frameFlag.endStream, 1, full))
+  secured.write(frame(frameType.ping, 0, 0, Buffer.alloc(8)))
+  await expect.poll(() => frames.some(({ type }) => type === frameType.ping)).toBe(true)
+  const kinds = ofStream().map(({ type }) => type)
+  expect(kinds.filter((type) => type === frameType.headers)).toHaveLength(1)
+  expect(kinds).not.toContain(frameType.reset)
+})

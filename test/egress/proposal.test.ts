@@ -16,6 +16,14 @@ test('the rule for a refused request names it and no more, in the spelling of re
   expect(proposeRule('GET', 'https://api.example.com/v1/x', known)).toEqual({ allowedBy: 'egress[0]' })
 })
 
+test('of a path with an encoded slash the rule names what every server reads alike', () => {
+  const registry = { host: 'registry.example.com', methods: ['GET'] }
+  const proposed = (path: string) => proposeRule('GET', `https://registry.example.com${path}`, known)
+  expect(proposed('/@types%2fnode')).toEqual({ rule: { ...registry, paths: ['/'] } })
+  expect(proposed('/npm/@types%2Fnode/x')).toEqual({ rule: { ...registry, paths: ['/npm/'] } })
+  expect(proposeRule('GET', 'https://api.example.com/v1/a%2Fb', known)).toEqual({ allowedBy: 'egress[0]' })
+})
+
 test('a WebSocket’s address makes a rule that opens one, and no rule for GET allows it already', () => {
   const opens = { rule: { host: 'api.example.com', methods: ['WEBSOCKET'], paths: ['/v1/live'] } }
   expect(proposeRule('GET', 'wss://api.example.com/v1/live', known)).toEqual(opens)

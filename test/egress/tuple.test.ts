@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { canonicalHost, canonicalPath } from '../../src/catalog/index.ts'
+import { canonicalHost, canonicalPath, requestPath } from '../../src/catalog/index.ts'
 import type { Head } from '../../src/egress/request/head.ts'
 import { formatAuthority, parseAuthority } from '../../src/egress/request/host.ts'
 import { connectTarget, forwardTarget, tunnelTarget } from '../../src/egress/request/tuple.ts'
@@ -180,6 +180,22 @@ test('a path that two servers could read as two is refused', () => {
     path: '/v1/a~%C3%A4',
     query: '?q=/../x',
   })
+})
+
+test('in what is asked for a slash may be encoded, where taken for a slash it would make no other form', () => {
+  const taken = [
+    ['/@types%2fnode', '/@types%2Fnode'],
+    ['/a%2Fb%2fc?q=%2f', '/a%2Fb%2Fc', '?q=%2f'],
+    ['/%61%2f%7e/%c3%a4%2f', '/a%2F~/%C3%A4%2F'],
+  ]
+  for (const [path = '', spelled = '', query = ''] of taken)
+    expect([path, requestPath(path)]).toEqual([path, { ok: true, path: spelled, query }])
+  const ambiguous = ['/%2f', '/a/%2fb', '/a%2f/b', '/a%2f%2fb', '/a%2f..', '/..%2fa', '/a/.%2fb', '/a%2f%2e']
+  ambiguous.push('/a%252fb', '/a%2fb;c', '/a%2f%5cb', '/%c3%2f%a4', '/a%2f%00')
+  for (const path of ambiguous)
+    expect([path, requestPath(path)]).toEqual([path, { ok: false, reason: 'path_ambiguous' }])
+  for (const path of ['/a%2f%2', '/a%%2f41', '/a%2%2f5', '/a%2f b'])
+    expect([path, requestPath(path)]).toEqual([path, { ok: false, reason: 'path_malformed' }])
 })
 
 test('a canonical path is its own canonical form, and WHATWG reads it as the same path', () => {

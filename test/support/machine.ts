@@ -37,6 +37,8 @@ export type Need =
   | 'python'
   /** A Python with requests and aiohttp. */
   | 'python clients'
+  | 'python httplib2'
+  | 'wget'
   | 'ip'
   /** More than a minute for one test. */
   | 'patience'
@@ -117,6 +119,14 @@ export async function lookAtMachine(): Promise<Lacking> {
             cure: 'Run: apt-get install python3-requests python3-aiohttp.',
           }
         : undefined,
+    'python httplib2':
+      findPython('httplib2, socks') === undefined
+        ? {
+            why: 'No Python with httplib2 and what it needs for proxies is installed.',
+            cure: 'Run: apt-get install python3-httplib2 python3-socks.',
+          }
+        : undefined,
+    wget: program('wget', 'wget'),
     ip: program('ip', 'iproute2'),
     patience:
       process.env['TOOLCRIB_SLOW'] === '1'

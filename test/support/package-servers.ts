@@ -89,29 +89,29 @@ function tarball(files: Record<string, string>): Buffer {
   return gzipSync(Buffer.concat([...blocks, Buffer.alloc(1_024)]))
 }
 
-/** The npm package `crib-demo` 1.0.0; `url` is where the registry will be. */
+/** The npm package `@crib/demo` 1.0.0; `url` is where the registry will be. */
 export function npmRegistry(url: () => string): RequestListener {
   const tar = tarball({
-    'package/package.json': JSON.stringify({ name: 'crib-demo', version: '1.0.0', main: 'index.js' }),
+    'package/package.json': JSON.stringify({ name: '@crib/demo', version: '1.0.0', main: 'index.js' }),
     'package/index.js': "module.exports = 'from npm'\n",
   })
   const packument = () => ({
-    name: 'crib-demo',
+    name: '@crib/demo',
     'dist-tags': { latest: '1.0.0' },
     versions: {
       '1.0.0': {
-        name: 'crib-demo',
+        name: '@crib/demo',
         version: '1.0.0',
         dist: {
-          tarball: `${url()}/crib-demo/-/crib-demo-1.0.0.tgz`,
+          tarball: `${url()}/@crib/demo/-/demo-1.0.0.tgz`,
           integrity: `sha512-${createHash('sha512').update(tar).digest('base64')}`,
         },
       },
     },
   })
   return (req, res) => {
-    if (req.url === '/crib-demo') return sendJson(res, packument())
-    if (req.url === '/crib-demo/-/crib-demo-1.0.0.tgz') return void res.end(tar)
+    if (req.url?.toLowerCase() === '/@crib%2fdemo') return sendJson(res, packument())
+    if (req.url === '/@crib/demo/-/demo-1.0.0.tgz') return void res.end(tar)
     return notFound(req, res)
   }
 }

@@ -110,7 +110,7 @@ test('curl, git, npm, pip, Node and Python work in a sandbox as anywhere, and no
   expect(await run(git)).toContain('same')
   expect(
     await run(
-      `mkdir -p js && cd js && echo '{}' > package.json && npm install crib-demo --registry ${url}/npm --no-audit --no-fund --silent && node -p "require('crib-demo')"`,
+      `mkdir -p js && cd js && echo '{}' > package.json && npm install @crib/demo --registry ${url}/npm --no-audit --no-fund --silent && node -p "require('@crib/demo')"`,
     ),
   ).toContain('from npm')
   expect(

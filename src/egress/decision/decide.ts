@@ -1,4 +1,4 @@
-import { type EgressRule, ruledPath } from '../../catalog/index.ts'
+import { type EgressRule, ruledPath, surePath } from '../../catalog/index.ts'
 import type { Destination, Tuple } from '../request/tuple.ts'
 
 /** What no rule names, in the order in which a rule is held against a request. */
@@ -10,12 +10,18 @@ export const notAllowed = [
   'path_not_allowed',
 ] as const
 
-export type DecisionReason = 'allowed' | (typeof notAllowed)[number] | 'injection_needs_https'
+export type DecisionReason =
+  | 'allowed'
+  | (typeof notAllowed)[number]
+  | 'injection_needs_https'
+  | 'path_ambiguous'
 
 /** `rule` names what decided: `egress[2]` of the source, or `default` when nothing named the destination. */
 export type Decision =
   | { allow: true; reason: 'allowed'; rule: string; matched: EgressRule; wouldDeny?: DecisionReason }
   | { allow: false; reason: Exclude<DecisionReason, 'allowed'>; rule: string }
+
+const none: number[] = []
 
 /** The port that a rule means: its own, or its scheme's. */
 export function rulePort(rule: EgressRule): number {
@@ -38,13 +44,18 @@ export function underPrefix(path: string, prefix: string): boolean {
 
 /**
  * Whether a source with these rules may send this request. Nothing is allowed but what a rule names with scheme,
- * host, port, method and path; of several that do, the longest path decides, then the first.
+ * host, port, method and path; of several that do, the longest path decides, then the first. Where it would be another
+ * rule if an encoded slash were taken for a slash, it is refused: which one it is for would be the server's to say.
  */
 export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decision {
   let best: { rule: EgressRule; index: number; length: number } | undefined
   // How near the nearest rule came, so that the refusal says the one thing that is missing.
   let near = 0
   const path = ruledPath(tuple.path)
+  const sure = surePath(path)
+  const asSlashes = sure === path ? path : path.replaceAll('%2F', '/')
+  // Rules with a path that some readings lie under; it is longer than any that all of them do.
+  let unsure: number[] = none
   for (let index = 0; index < rules.length; index += 1) {
     const rule = rules[index]
     if (rule?.host !== tuple.host) continue
@@ -56,11 +67,13 @@ export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decisi
     if (!(rule.methods as readonly string[]).includes(tuple.method)) continue
     near = Math.max(near, 4)
     for (const prefix of rule.paths) {
-      if (underPrefix(path, prefix) && prefix.length > (best?.length ?? 0)) {
-        best = { rule, index, length: prefix.length }
-      }
+      if (underPrefix(sure, prefix)) {
+        if (prefix.length > (best?.length ?? 0)) best = { rule, index, length: prefix.length }
+      } else if (sure !== path && underPrefix(asSlashes, prefix)) unsure = [...unsure, index]
     }
   }
+  const other = unsure.find((index) => index !== best?.index)
+  if (other !== undefined) return { allow: false, reason: 'path_ambiguous', rule: `egress[${other}]` }
   if (best !== undefined) {
     const name = `egress[${best.index}]`
     // Cleartext never carries a credential; the rule as a whole is unusable rather than half obeyed.

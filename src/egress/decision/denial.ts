@@ -142,7 +142,7 @@ const requestHelp: Record<TupleRefusal | 'injection_needs_https', string> = {
   http2_malformed: malformed,
   path_malformed: 'send the path in printable ASCII, with everything else percent-encoded, and no fragment',
   path_ambiguous:
-    'servers could read the path in two ways; send it without dot segments, "//", ";" or encoded separators',
+    'servers could read the path in two ways; send it without dot segments, "//", ";" or encoded separators; "%2F" may stand only in segments behind the whole path of the rule',
   injection_needs_https: 'ask an admin: a rule with a credential must be https',
 }
 

@@ -1,10 +1,11 @@
 import {
-  canonicalPath,
   type EgressRule,
   egressRule,
+  requestPath,
   ruledPath,
   signInputs,
   sourceProblems,
+  surePath,
 } from '../../catalog/index.ts'
 import { AppError } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
@@ -170,7 +171,7 @@ function shortRule(
     ...(usual && address === undefined ? {} : { port }),
     ...(address === undefined ? {} : { address }),
     methods: [...new Set(requests.map(({ method }) => method))].sort() as EgressRule['methods'],
-    paths: shortPaths(requests.map(({ path }) => ruledPath(path))),
+    paths: shortPaths(requests.map(({ path }) => surePath(ruledPath(path)))),
   }
   return { rule, ...(without.length === 0 ? {} : { without }) }
 }
@@ -221,7 +222,7 @@ function wanted(method: string, url: string): Tuple {
   const [, scheme = '', rawAuthority = '', rawPath = ''] = match
   const authority = parseAuthority(rawAuthority.toLowerCase())
   if (!authority.ok) throw bad('has a host that no request may name')
-  const path = canonicalPath(rawPath === '' ? '/' : rawPath)
+  const path = requestPath(rawPath === '' ? '/' : rawPath)
   if (!path.ok) throw bad(`has a path that is refused whatever the rules say (${path.reason})`)
   // A WebSocket's address says what is asked of it, whatever stands beside it.
   const isWebSocket = scheme.toLowerCase() === 'wss'

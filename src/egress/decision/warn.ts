@@ -1,4 +1,4 @@
-import { type EgressRule, egressRule, ruledPath } from '../../catalog/index.ts'
+import { type EgressRule, egressRule, ruledPath, surePath } from '../../catalog/index.ts'
 import type { Destination, Tuple } from '../request/tuple.ts'
 import { type Decision, decideEgress, decideTunnel, notAllowed, rulesAt } from './decide.ts'
 
@@ -37,7 +37,7 @@ function warnInstead(
     host: asked.host,
     port: asked.port,
     methods: [asked.method],
-    paths: [ruledPath(asked.path)],
+    paths: [surePath(ruledPath(asked.path))],
     ...(near?.address === undefined ? {} : { address: near.address }),
   })
   if (data === undefined) return refused

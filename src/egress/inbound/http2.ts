@@ -3,6 +3,7 @@ import { http2Headers } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import type { Http2Fields } from '../request/tuple-http2.ts'
 import type { Inbound, InboundAnswer } from './inbound.ts'
+import { lingerMs } from './last-words.ts'
 
 /** At most so long it waits to look again whether an answer's end has left, of which Node tells nobody. */
 const mostAgainMs = 100
@@ -54,6 +55,7 @@ class Http2Answer implements InboundAnswer {
   readonly #requestComplete: () => boolean
   #trailers: readonly string[] = []
   #cut = false
+  #heardOut = false
 
   constructor(stream: ServerHttp2Stream, requestComplete: () => boolean) {
     this.sink = stream
@@ -69,9 +71,9 @@ class Http2Answer implements InboundAnswer {
     })
   }
 
-  /** Whether it was cut off here, and not taken back by the client. */
-  get wasCut(): boolean {
-    return this.#cut
+  /** Whether it was cut off here or has left whole: what the client then ends is no request that it takes back. */
+  get isOver(): boolean {
+    return this.#cut || this.#heardOut
   }
 
   begun(): boolean {
@@ -100,27 +102,44 @@ class Http2Answer implements InboundAnswer {
 
   end(trailers: readonly string[], last?: Buffer): void {
     this.#trailers = trailers
+    // A request that nobody ever read Node would call off itself, as soon as this has left.
+    if (!this.#requestComplete() && this.sink.readableFlowing === null) this.sink.pause()
     if (this.sink.writableFinished) this.#leaveRest()
     else this.sink.once('finish', () => this.#leaveRest())
     if (last === undefined) this.sink.end()
     else this.sink.end(last)
   }
 
-  /**
-   * RFC 9113 section 8.1: the rest of the request is not needed, and that is no error. What of it is here already would
-   * be kept, and counted as the session's memory, for as long as somebody may still read it.
-   */
+  /** Waits until the answer's end has left; what a client still sends then is nothing that anybody needs. */
   #leaveRest(againMs = 1): void {
     if (this.#requestComplete()) return
     // Not while Node reads from the connection: it would keep the reset back until it next writes.
     setImmediate(() => {
       if (this.#requestComplete() || this.sink.destroyed) return
       // A reset overtakes what waits to be written, and without its end the answer would not be whole.
-      if (this.sink.closed || this.sink.state.localClose === 1) {
-        this.sink.close(constants.NGHTTP2_NO_ERROR)
-        this.sink.destroy()
-      } else setTimeout(() => this.#leaveRest(Math.min(2 * againMs, mostAgainMs)), againMs).unref()
+      if (this.sink.closed || this.sink.state.localClose === 1) this.#hearOut()
+      else setTimeout(() => this.#leaveRest(Math.min(2 * againMs, mostAgainMs)), againMs).unref()
     })
+  }
+
+  /**
+   * RFC 9113 section 8.1 lets the rest be called off, and that is no error. But Java's client and Python's httpcore send
+   * all before they read: called off, they wait for room to send until they time out, if they do. So they have a moment,
+   * unheard, and whoever stops by itself has lost nothing. What is here would be kept, and counted as the session's
+   * memory, for as long as somebody may still read it.
+   */
+  #hearOut(): void {
+    const { sink } = this
+    this.#heardOut = true
+    const callOff = () => {
+      sink.close(constants.NGHTTP2_NO_ERROR)
+      sink.destroy()
+    }
+    if (sink.closed) return callOff()
+    // Whoever counted or sent it must not take it for sent.
+    sink.removeAllListeners('data').resume()
+    const limit = setTimeout(callOff, lingerMs)
+    sink.once('close', () => clearTimeout(limit))
   }
 
   abort(): void {

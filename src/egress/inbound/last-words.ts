@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 
-const lingerMs = 1_000
+/** How long a client that was answered may still send what nobody will read. */
+export const lingerMs = 1_000
 
 /**
  * Says `text`, if there is any, and ends the connection, whatever its client does: one that does not close it within a

@@ -1,4 +1,4 @@
-import { canonicalPath, type PathRefusal } from '../../catalog/index.ts'
+import { type PathRefusal, requestPath } from '../../catalog/index.ts'
 import { type Head, type HeadRefusal, headerValues, refuseHead } from './head.ts'
 import { formatAuthority, parseAuthority } from './host.ts'
 import { overridesMethod } from './query-override.ts'
@@ -96,7 +96,7 @@ function complete(
     const port = host.port ?? (scheme === 'https' ? 443 : 80)
     if (host.host !== destination.host || port !== destination.port) return refuse('host_mismatch')
   }
-  const path = canonicalPath(target.startsWith('/') ? target : `/${target}`)
+  const path = requestPath(target.startsWith('/') ? target : `/${target}`)
   if (!path.ok) return refuse(path.reason)
   if (overridesMethod(path.query, head.method)) return refuse('override_forbidden')
   return {

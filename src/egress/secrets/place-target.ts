@@ -6,6 +6,8 @@ import { type Bound, filled, type Placed, refused, replaces } from './slot.ts'
 /** The path with the credential as its nth segment, percent-encoded: it can become no other path. */
 export function placeInPath(path: string, segment: number, bound: Bound): Placed<string> {
   const segments = path.split('/')
+  // Where a server takes an encoded slash for a slash, the nth segment is another one.
+  if (segments.slice(0, segment).some((before) => before.includes('%2F'))) return refused('slot_missing')
   const own = segments[segment]
   if (own === undefined || own === '') {
     return bound.placeholder === undefined ? refused('slot_missing') : { ok: true, now: path, used: false }

@@ -80,8 +80,8 @@ export function serveHttp2(
     stream.setTimeout(idleMs, () => stream.close(constants.NGHTTP2_CANCEL))
     let inbound: Http2Inbound | undefined
     stream.once('aborted', () => {
-      // What was cut off here is not the client's doing, nor what ends with its connection.
-      if (secured.destroyed || session.destroyed || inbound?.answer.wasCut === true) return
+      // What was cut off here is not the client's doing, nor what ends with its connection; what was answered may end.
+      if (secured.destroyed || session.destroyed || inbound?.answer.isOver === true) return
       if (!taken()) refuse('http2_abuse')
     })
     inbound = serveStream(deps, tunnel, stream, { flags, raw })

@@ -143,10 +143,12 @@ function checkTuple(tuple: Tuple, head: Head, opensWebSocket: boolean): void {
   if (opensWebSocket) demand(method === 'WEBSOCKET', 'a WebSocket that a rule for reading would let out')
   else
     demand(/^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/.test(method), 'a method that is not one of seven')
-  demand(
-    /^\/[\x21-\x7e]*$/.test(path) && !/[?#;\\]|\/\/|\/\.{1,2}(?:\/|$)|%(?:2e|2f|5c|00|25)/i.test(path),
-    'a path that can be read in two ways',
-  )
+  // An encoded slash may be taken for one, and leads nowhere else then; in which rule it may stand, `decideEgress` says.
+  for (const read of [path, path.replaceAll('%2F', '/')])
+    demand(
+      /^\/[\x21-\x7e]*$/.test(read) && !/[?#;\\]|\/\/|\/\.{1,2}(?:\/|$)|%2f|%(?:2[e5E]|5[cC]|00)/.test(read),
+      'a path that can be read in two ways',
+    )
   demand(
     query === '' || /^\?[\x21\x22\x24-\x7e]*$/.test(query),
     'a query that ends the line or begins a fragment',

@@ -59,6 +59,38 @@ test('row 34: no disguise of a path leads out of its rule', async () => {
   expect(up.seen.map((seen) => seen.url)).toEqual(['/v1', '/v1/', '/v1/x', '/v1/~a', '/v1/a%2Cb?q=/../admin'])
 })
 
+test('row 34: an encoded slash passes where it leads to the same rule as a slash, and nowhere else', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([
+    rule(host, up.port, { paths: ['/v1'] }),
+    rule(host, up.port, { paths: ['/v1/keys'], inject: injectBearer }),
+  ])
+  const ask = async (path: string) =>
+    await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, path))
+  const refused = [
+    '/v1%2fa',
+    '/v1/keys%2fa',
+    '/v1/keys%2f',
+    '/v1%2fkeys/a',
+    '/v1%2fkeys%2fa',
+    '/v1/a%2f..%2fkeys',
+  ]
+  refused.push('/v1/a%2f/keys', '/v1/%2fkeys', '/v1/a%252fb', '/v1/a%2f..;/keys', '/v1/a%2f%5c..')
+  for (const path of refused) expect([path, deniedAs(await ask(path))]).toEqual([path, 'path_ambiguous'])
+  expect(deniedAs(await ask('/a%2fb'))).toBe('path_not_allowed')
+  expect(up.seen).toEqual([])
+  for (const path of ['/v1/@types%2fnode', '/v1/a%2Fb%2Fc?q=%2f', '/v1/keys/a%2Fb'])
+    expect(await ask(path)).toContain('200 OK')
+  expect(up.seen.map((seen) => seen.url)).toEqual([
+    '/v1/@types%2Fnode',
+    '/v1/a%2Fb%2Fc?q=%2f',
+    '/v1/keys/a%2Fb',
+  ])
+  const withCredential = up.seen.map(({ rawHeaders }) => rawHeaders.includes(`Bearer ${theSecret}`))
+  expect(withCredential).toEqual([false, false, true])
+})
+
 test('row 34: headers by which a server takes another method or path for the one that was judged are refused', async () => {
   await using world = await makeWorld()
   const { up, say } = await armed(world, (_req, res) => res.end('ok'))

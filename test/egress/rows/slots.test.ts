@@ -116,12 +116,21 @@ test('row 15: a path slot takes the credential as one segment, and records and r
   expect(up.seen[0]?.url).toBe(`/bot${encodeURIComponent(theSecret)}/send?x=1`)
   expect(answer).not.toContain(encodeURIComponent(theSecret))
   expect(await say({ path: '/' })).toContain('slot_missing')
+  expect(await say({ path: '/TOKEN/a%2Fb' })).toContain('200 OK')
+  expect(up.seen[1]?.url).toBe(`/bot${encodeURIComponent(theSecret)}/a%2Fb`)
   const [event] = await world.events('egress.allowed')
   expect(event?.data).toMatchObject({
     path: '/TOKEN/send',
     credentials: [{ credential: 'ORDERS_KEY', slot: 'path:1' }],
   })
   expect(JSON.stringify(await world.events()) + world.logged()).not.toContain(encodeURIComponent(theSecret))
+})
+
+test('row 15: a path slot is in no path that a server could count other segments in', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await bound(world, { into: 'path:2' })
+  for (const path of ['/a%2Fb/TOKEN', '/a%2Fb/TOKEN/c']) expect(await say({ path })).toContain('slot_missing')
+  expect(up.seen).toEqual([])
 })
 
 test.each([
