@@ -1,4 +1,5 @@
 import type { Frame, FrameSink } from '../request/websocket-frames.ts'
+import { EvenScrubber } from './even-scrubber.ts'
 import { Scrubber, type ScrubForms } from './scrub.ts'
 
 /** More that stands behind a held piece than any server has a reason to send before the piece goes on. */
@@ -11,7 +12,7 @@ const maxBehind = 64 * 1024
  */
 export class MessageScrubber implements FrameSink {
   readonly #emit: (bytes: Buffer) => void
-  readonly #messages: Scrubber
+  readonly #messages: EvenScrubber
   readonly #controls: Scrubber
   /** In the order of the wire: how many searched bytes are to come, or bytes that wait for those before them. */
   readonly #queue: (number | Buffer)[] = []
@@ -19,7 +20,7 @@ export class MessageScrubber implements FrameSink {
 
   constructor(forms: ScrubForms, emit: (bytes: Buffer) => void) {
     this.#emit = emit
-    this.#messages = new Scrubber(forms)
+    this.#messages = new EvenScrubber(forms)
     this.#controls = new Scrubber(forms)
   }
 
