@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { expect, test } from 'vitest'
+import { webSocketAccept } from '../../../src/egress/request/websocket.ts'
 import { host, listenTo } from '../../support/armed.ts'
 import {
   injectBearer,
@@ -106,6 +107,39 @@ test('row 7: a right guess of a credential comes back in the same pieces as a wr
     sizes = []
     const whole = new Promise((resolve) => socket.once('message', resolve))
     socket.send('again')
+    await whole
+    return sizes
+  })
+  socket.terminate()
+  expect(apart).toEqual([])
+})
+
+test('row 7: a right guess that a server sends back in a pong, as all do, comes in the same pieces as a wrong one', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end())
+  let pieces: string[] = []
+  up.onUpgrade((socket, req) => {
+    const accept = webSocketAccept(String(req.headers['sec-websocket-key']))
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    )
+    socket.on('data', () => {
+      // The last of what comes is its end: a pong has room for 125 bytes.
+      const [guess = '', rest = ''] = pieces.slice(-2)
+      const head = Buffer.from([0x8a, guess.length + rest.length])
+      void oneByOne([head.toString('latin1') + guess, rest], (piece) => socket.write(piece, 'latin1'))
+    })
+  })
+  await world.setRules([rule(host, up.port, { methods: ['WEBSOCKET'], inject: injectBearer })])
+  const tunnel = await world.tunnel(host, up.port)
+  const { socket } = await mustOpen(world, { host, port: up.port, path: '/', over: tunnel })
+  let sizes: number[] = []
+  tunnel.on('data', (piece: Buffer) => sizes.push(piece.length))
+  const apart = await toldApart(async (now) => {
+    pieces = now
+    sizes = []
+    const whole = new Promise((resolve) => socket.once('pong', resolve))
+    socket.ping()
     await whole
     return sizes
   })
