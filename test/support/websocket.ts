@@ -1,7 +1,7 @@
 /** Real WebSockets, through the proxy and behind it: the `ws` package on both sides. */
 import type { IncomingHttpHeaders } from 'node:http'
 import { createServer } from 'node:https'
-import type { SecureContext } from 'node:tls'
+import type { SecureContext, TLSSocket } from 'node:tls'
 import { type ServerOptions, WebSocket, WebSocketServer } from 'ws'
 import type { World } from './egress-world.ts'
 import { byServerName, listenLocally } from './listening.ts'
@@ -48,9 +48,10 @@ export type Opened = { socket: WebSocket; answer: IncomingHttpHeaders } | { stat
 /** Opens a WebSocket in a tunnel of its own; resolves with the answer in its place where there is none. */
 export async function openWebSocket(
   world: World,
-  at: { host: string; port: number; path?: string; protocols?: string[]; lease?: string },
+  at: { host: string; port: number; path?: string; protocols?: string[]; lease?: string; over?: TLSSocket },
 ): Promise<Opened> {
-  const tunnel = await world.tunnel(at.host, at.port, at.lease === undefined ? {} : { lease: at.lease })
+  const tunnel =
+    at.over ?? (await world.tunnel(at.host, at.port, at.lease === undefined ? {} : { lease: at.lease }))
   const socket = new WebSocket(`wss://${at.host}:${at.port}${at.path ?? '/live'}`, at.protocols ?? [], {
     createConnection: () => tunnel,
   })

@@ -36,7 +36,18 @@ export const overrideFields: ReadonlySet<string> = new Set([
   'x-host',
   'x-http-host-override',
   'x-envoy-original-path',
+  // A part of the path that is taken off it, or put before it: Gunicorn's, and what stands before WSGI programs.
+  'script-name',
+  'path-info',
+  'x-script-name',
+  'x-forwarded-prefix',
+  'x-forwarded-server',
 ])
+
+/** Whether a `Forwarded` (RFC 7239) names the host that was asked: Rack, Symfony and Spring take it for the request's. */
+export function forwardsHost(value: string): boolean {
+  return /(?:^|[;,])[ \t]*host[ \t]*=/i.test(value)
+}
 
 // RFC 9110 section 6.5.1: what frames, routes, authenticates or changes the meaning of a message is no trailer.
 const neverTrailers = new Set([
@@ -52,6 +63,7 @@ const neverTrailers = new Set([
   'date',
   'expect',
   'expires',
+  'forwarded',
   'host',
   'keep-alive',
   'location',

@@ -1,4 +1,4 @@
-import { cgiName, overrideFields } from './fields.ts'
+import { cgiName, forwardsHost, overrideFields } from './fields.ts'
 
 /** The head of a request as the parser saw it: nothing merged, nothing dropped. */
 export interface Head {
@@ -84,7 +84,8 @@ function readFields(rawHeaders: readonly string[]) {
     else {
       const dashed = cgiName(name)
       if (dashed === 'http2-settings') found.isUpgrade = 'settings'
-      else if (overrideFields.has(dashed)) found.isOverride = true
+      else if (overrideFields.has(dashed) || (dashed === 'forwarded' && forwardsHost(value)))
+        found.isOverride = true
     }
   }
   return found

@@ -1,5 +1,6 @@
 import type { Frame, FrameSink } from '../request/websocket-frames.ts'
-import { Scrubber, type ScrubForms } from './scrub.ts'
+import { EvenScrubber } from './even-scrubber.ts'
+import type { ScrubForms } from './scrub.ts'
 
 /** More that stands behind a held piece than any server has a reason to send before the piece goes on. */
 const maxBehind = 64 * 1024
@@ -11,16 +12,16 @@ const maxBehind = 64 * 1024
  */
 export class MessageScrubber implements FrameSink {
   readonly #emit: (bytes: Buffer) => void
-  readonly #messages: Scrubber
-  readonly #controls: Scrubber
+  readonly #messages: EvenScrubber
+  readonly #controls: EvenScrubber
   /** In the order of the wire: how many searched bytes are to come, or bytes that wait for those before them. */
   readonly #queue: (number | Buffer)[] = []
   #behind = 0
 
   constructor(forms: ScrubForms, emit: (bytes: Buffer) => void) {
     this.#emit = emit
-    this.#messages = new Scrubber(forms)
-    this.#controls = new Scrubber(forms)
+    this.#messages = new EvenScrubber(forms)
+    this.#controls = new EvenScrubber(forms)
   }
 
   /** Occurrences masked so far. */

@@ -93,14 +93,14 @@ export class Scrubber {
   }
 
   /**
-   * What waits, where it tells nothing; for a stream that has paused, whose other end may wait for it. If it is the
-   * beginning of a secret after all, the rest of that is masked.
+   * What waits, where it tells nothing, but for the `later` bytes that came last; for a stream that has paused, whose
+   * other end may wait for it. If it is the beginning of a secret after all, the rest of that is masked.
    */
-  releaseUntelling(): Buffer {
-    const { length } = this.#held
-    if (length === this.#gone || this.isTelling) return nothing
-    const released = Buffer.from(this.#held.out.subarray(this.#gone))
-    this.#gone = length
+  releaseUntelling(later = 0): Buffer {
+    const upTo = this.#held.length - later
+    if (upTo <= this.#gone || this.isTelling) return nothing
+    const released = Buffer.from(this.#held.out.subarray(this.#gone, upTo))
+    this.#gone = upTo
     return released
   }
 

@@ -4,8 +4,9 @@ import { spent } from '../economy/spent-buffers.ts'
 import type { InboundAnswer } from '../inbound/inbound.ts'
 import { forwardedTrailers, pairsOf } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
+import { EvenScrubber } from '../secrets/even-scrubber.ts'
 import { answeredHeaders } from '../secrets/inject.ts'
-import { Scrubber, type ScrubForms } from '../secrets/scrub.ts'
+import type { ScrubForms } from '../secrets/scrub.ts'
 import type { UpstreamAnswer } from '../upstream/channel.ts'
 import { codingOf, createDecoder } from './decode.ts'
 
@@ -26,6 +27,9 @@ export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `ans
 
 /** A stream that brings nothing for so long has paused, and whoever reads it may have to answer first. */
 const lullMs = 50
+
+/** So long the last of an answer that is cut off may take to leave. */
+const lastWordsMs = 1_000
 
 /** What was let through so far. */
 export interface Passed {
@@ -57,7 +61,7 @@ export function passAnswer(options: {
   const source = decoder ?? from
   /** Bytes of the coding so far. */
   let coded = 0
-  const scrubber = forms === undefined ? undefined : new Scrubber(forms)
+  const scrubber = forms === undefined ? undefined : new EvenScrubber(forms)
   let trailers: readonly string[] = []
   let over = false
   let lull: NodeJS.Timeout | undefined
@@ -70,11 +74,12 @@ export function passAnswer(options: {
   }
   const end = (failure: Parameters<typeof options.ended>[0]) => {
     if (over) return
+    const said = failure !== null && !to.gone() && saySearched(failure)
     over = true
     clearTimeout(lull)
     if (failure !== null) {
       decoder?.destroy()
-      to.abort()
+      if (!said) to.abort()
     }
     count()
     options.ended(failure)
@@ -87,7 +92,9 @@ export function passAnswer(options: {
   }
   const letGo = () => {
     holds -= 1
-    if (holds === 0) source.resume()
+    if (holds > 0) return
+    source.resume()
+    if (lull !== undefined) restart()
   }
   const turns = options.turns({ pause: hold, resume: letGo })
   const inTurn = (step: () => void) => {
@@ -121,21 +128,56 @@ export function passAnswer(options: {
     if (turn === 'over') return
     turn = 'over'
     if (over || to.gone()) return
+    wait()
     // A stream's head goes out before its first event.
     if (first === undefined) to.flush()
     else write(first)
     first = undefined
+  }
+  /** Before it is cut off: what was searched. Whether that is on its way, and has it cut off behind it. */
+  const saySearched = (failure: 'upstream_failed' | 'scrub_failed') => {
+    if (scrubber === undefined) return false
+    scrubber.mark()
+    const rest = failure === 'scrub_failed' ? scrubber.takeSearched() : scrubber.takeMarked()
+    if (rest.length === 0 || failure === 'scrub_failed') {
+      letThrough(rest)
+      return false
+    }
+    endTurn()
+    const cut = () => {
+      clearTimeout(timer)
+      to.abort()
+    }
+    const timer = setTimeout(cut, lastWordsMs).unref()
+    passed.bytes += rest.length
+    to.sink.write(rest, cut)
+    return true
   }
   const search = (part: Buffer) =>
     guarded(() => {
       const clean = scrubber === undefined ? part : scrubber.push(part)
       count()
       letThrough(clean)
-      clearTimeout(lull)
-      if (scrubber !== undefined && scrubber.waiting > 0) lull = setTimeout(inLull, lullMs, scrubber)
+      wait()
     })
-  const inLull = (by: Scrubber) => {
-    if (!to.gone()) guarded(() => letThrough(by.releaseUntelling()))
+  /** Of what waits whatever has waited for so long goes on, be it the end of a message or the middle of a text. */
+  const wait = () => {
+    if (scrubber === undefined || lull !== undefined || over || turn === 'now' || scrubber.waiting === 0)
+      return
+    scrubber.mark()
+    lull = setTimeout(inLull, lullMs, scrubber)
+  }
+  const inLull = (by: EvenScrubber) => {
+    lull = undefined
+    if (to.gone()) return
+    // Made to wait, it has not paused: a client that does not read must not choose where it does.
+    if (holds === 0) guarded(() => letThrough(by.takeMarked()))
+    if (holds > 0 || by.isMoving) wait()
+  }
+  const restart = () => {
+    clearTimeout(lull)
+    lull = undefined
+    wait()
   }
   const finish = () =>
     guarded(() => {
@@ -207,7 +249,7 @@ function asDecoded(rawHeaders: readonly string[]): string[] {
 /** The fields of an answer's head that go on to the sandbox, masked where they are searched. */
 export function cleanHead(
   rawHeaders: readonly string[],
-  scrubber: Scrubber | undefined,
+  scrubber: Pick<EvenScrubber, 'fields'> | undefined,
   vouched: boolean,
 ): string[] {
   const headers = answeredHeaders(rawHeaders, vouched)

@@ -109,6 +109,15 @@ test('row 34: headers by which a server takes another method or path for the one
     'X_Rewrite_Url: /admin',
   )
   headers.push('X-Forwarded-Host: evil.example.com', 'X-Host: evil.example.com', 'X-Forwarded-Uri: /admin')
+  headers.push(
+    'Forwarded: host=evil.example.com',
+    'Forwarded: for=10.0.0.1;proto=https; Host="evil.example.com"',
+    'forwarded: for=10.0.0.1, for=10.0.0.2 ; HOST = evil.example.com',
+    'SCRIPT_NAME: /v1',
+    'PATH_INFO: /admin',
+    'X-Script-Name: /v1',
+    'X-Forwarded-Prefix: /v1',
+  )
   for (const header of headers)
     expect([header, deniedAs(await say('/', [header]))]).toEqual([header, 'override_forbidden'])
   expect(up.seen).toEqual([])
@@ -132,6 +141,7 @@ test('row 34: the headers of that kind do not pass as trailers either, by HTTP/1
     x_http_method: 'PUT',
     'x.rewrite.url': '/admin',
     'x-forwarded-method': 'DELETE',
+    forwarded: 'host=evil.example.com',
     cookie: 'session=1',
     'access-control-allow-origin': '*',
     'x-checksum': 'kept',
@@ -181,6 +191,15 @@ test('row 34: a query by which a framework takes another method for the one that
     '_method=GET&_method=DELETE',
     '_method=%FFDELETE',
     '%zz&_method=PATCH',
+    // Salesforce, Google, Struts and ServiceStack.
+    '_HttpMethod=PATCH',
+    '%5fHttpMethod=DELETE',
+    '$httpMethod=DELETE',
+    '%24httpMethod=DELETE',
+    '_http_method=DELETE',
+    'X-Http-Method-Override=DELETE',
+    '$httpHeaders=X-HTTP-Method-Override:DELETE',
+    'a=b&%24HttpHeaders=Authorization%3ABearer%20mine',
   ]
   for (const query of overrides)
     expect([query, deniedAs(await say(`/?${query}`))]).toEqual([query, 'override_forbidden'])

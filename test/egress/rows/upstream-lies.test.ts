@@ -220,5 +220,5 @@ test('row 9: an answer that ends with its connection in the middle of the secret
   expect(cut).not.toContain(theSecret.slice(0, 4))
   expect(cut).not.toContain('\r\n0\r\n\r\n')
   expect(await world.outcome()).toMatchObject({ status: 200, failure: 'upstream_failed' })
-  expect(await say('/1')).toMatch(/the end: \r\n3\r\nS3c\r\n0\r\n\r\n$/)
+  expect(await say('/1')).toMatch(/the end: S3c\r\n0\r\n\r\n$/)
 })

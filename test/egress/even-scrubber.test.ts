@@ -1,0 +1,141 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { EvenScrubber } from '../../src/egress/secrets/even-scrubber.ts'
+import { compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
+import { spellings } from '../support/spellings.ts'
+import { mixed, mixedTwice } from '../support/writings.ts'
+
+const secrets = [
+  'S3cr3t+Value/for="orders"&<x>\\-0123456789',
+  'a}b]c"d,e>f g=h==abcdef0123456789',
+  'pa55word',
+]
+const endings = [
+  '"',
+  ']',
+  ',',
+  ' ',
+  '>',
+  '"}',
+  ']}',
+  '}}',
+  ' }',
+  '\n}',
+  ':1}',
+  ': -2.50}',
+  'true}',
+  'false}',
+  'null}',
+]
+  .flatMap((end) => [`${end}\n`, `${end}\r\n`, `${end}\n\n`, `${end}\r\n\r\n`])
+  .concat(['t', 'one', '.', '-', ' 5'].flatMap((end) => [`${end}\n\n`, `${end}\r\n\r\n`, `${end}\n\r\n`]))
+
+test('behind the end of an event or of a line of JSON no form goes on, whatever stands before it', () => {
+  const forms = new Map(secrets.map((secret) => [secret, compileSecrets([secret])]))
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...secrets),
+      fc.constantFrom(
+        ...spellings.map(([, spell]) => spell),
+        (text: string) => text,
+        (text: string) => mixed(text, draw()),
+        (text: string) => mixed(Buffer.from(text).toString('base64'), draw()),
+        (text: string) => mixedTwice(text, draw()),
+      ),
+      fc.nat(400),
+      fc.constantFrom(...endings),
+      fc.nat(3),
+      (secret, spell, length, ending, cut) => {
+        const found = forms.get(secret)
+        if (found === undefined) throw new Error('not made ready')
+        const text = Buffer.from(`${spell(secret).slice(0, length)}${ending}`, 'latin1')
+        const scrubber = new EvenScrubber(found)
+        scrubber.push(text.subarray(0, text.length - cut))
+        scrubber.push(text.subarray(text.length - cut))
+        expect(scrubber.waiting).toBe(0)
+      },
+    ),
+    { numRuns: 20_000 },
+  )
+})
+
+/** Numbers that differ from run to run; what is checked holds for each of them. */
+function draw() {
+  let state = Math.floor(Math.random() * 2 ** 31)
+  return (limit: number) => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
+    return (state >>> 8) % limit
+  }
+}
+
+test('how much goes on depends on how much has come, and on nothing that is searched for', () => {
+  const [secret = ''] = secrets
+  const forms = compileSecrets([secret])
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record({
+          pad: fc.nat(20_000),
+          guess: fc.nat(secret.length - 1),
+          marks: fc.boolean(),
+          takes: fc.boolean(),
+        }),
+        { maxLength: 12 },
+      ),
+      (pieces) => {
+        const right = new EvenScrubber(forms)
+        const wrong = new EvenScrubber(forms)
+        for (const { pad, guess, marks, takes } of pieces) {
+          const beginning = secret.slice(0, takes ? Math.min(guess, 7) : guess)
+          const texts = [beginning, '~'.repeat(beginning.length)].map((end) =>
+            Buffer.from(`${'~'.repeat(pad)}${end}`),
+          )
+          const went = [right, wrong].map((each, i) => {
+            const sizes = [each.push(texts[i] ?? Buffer.alloc(0)).length]
+            if (marks) each.mark()
+            return takes ? [...sizes, each.takeMarked().length] : sizes
+          })
+          expect(went[0]).toEqual(went[1])
+        }
+        expect(right.end().length).toBe(wrong.end().length)
+      },
+    ),
+    { numRuns: 2_000 },
+  )
+})
+
+test('what goes on is what was searched, whole and in its order, however it is cut and taken', () => {
+  const [secret = ''] = secrets
+  const forms = compileSecrets([secret])
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.oneof(fc.constantFrom(secret, '\n\n', '"}\n'), fc.string({ maxLength: 40 }), fc.nat(9_000)),
+        {
+          maxLength: 20,
+        },
+      ),
+      fc.array(fc.record({ size: fc.nat(12_000), takes: fc.boolean() }), { minLength: 1, maxLength: 20 }),
+      (parts, cuts) => {
+        const text = Buffer.from(
+          parts.map((part) => (typeof part === 'number' ? 'x'.repeat(part) : part)).join(''),
+        )
+        const even = new EvenScrubber(forms)
+        const out: Buffer[] = []
+        let at = 0
+        for (let i = 0; at < text.length; i += 1) {
+          const { size = 1, takes = false } = cuts[i % cuts.length] ?? {}
+          out.push(even.push(text.subarray(at, at + size + 1)))
+          at += size + 1
+          even.mark()
+          if (takes) out.push(even.takeSearched())
+        }
+        out.push(even.end())
+        const plain = new Scrubber(forms)
+        expect(Buffer.concat(out).equals(Buffer.concat([plain.push(text), plain.end()]))).toBe(true)
+        expect([even.hits, even.waiting]).toEqual([plain.hits, 0])
+      },
+    ),
+    { numRuns: 1_000 },
+  )
+})

@@ -1,0 +1,176 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { expect, test } from 'vitest'
+import { webSocketAccept } from '../../../src/egress/request/websocket.ts'
+import { host, listenTo } from '../../support/armed.ts'
+import {
+  injectBearer,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  theSecret,
+  type World,
+} from '../../support/egress-world.ts'
+import { http2Client, pseudoHeaders } from '../../support/http2.ts'
+import { mustOpen, startWebSocketUpstream } from '../../support/websocket.ts'
+
+/**
+ * What a client could learn of a credential from how bytes of its own come back, by an upstream that never shows any of
+ * it. A guess is right or wrong in its last letter, and both must be passed on alike. On a machine that stands still a
+ * pause may come between: so they are alike if they are once in a few times. Waiting for what may begin a secret, and
+ * for nothing else, they never were.
+ */
+const guesses = [1, 2, 6, 7, 8, 20, 42].map((length) => {
+  const right = theSecret.slice(0, length)
+  return [right, `${right.slice(0, -1)}~`] as const
+})
+const pads = [[], ['.'.repeat(20_000)], ['.'.repeat(16_000), '.'.repeat(16_000), '.'.repeat(16_000)]]
+
+/** The guesses of which the right one came back otherwise than the wrong one, and how each did. */
+async function toldApart(ask: (pieces: string[]) => Promise<unknown>): Promise<unknown[]> {
+  const apart: unknown[] = []
+  for (const pad of pads)
+    for (const [right, wrong] of guesses) {
+      let came: unknown[] = []
+      for (let tries = 0; tries < 5; tries += 1) {
+        came = [await ask([...pad, right, '~ the rest']), await ask([...pad, wrong, '~ the rest'])]
+        if (isDeepStrictEqual(came[0], came[1])) break
+      }
+      if (!isDeepStrictEqual(came[0], came[1])) apart.push({ right, before: pad.length, came })
+    }
+  return apart
+}
+
+async function oneByOne(pieces: readonly string[], send: (piece: string) => void): Promise<void> {
+  for (const piece of pieces) {
+    send(piece)
+    await sleep(3)
+  }
+}
+
+/** An upstream that sends pieces one after the other, without a pause between. */
+async function startPieces(world: World) {
+  let pieces: string[] = []
+  const up = await world.upstream((_req, res) => {
+    void oneByOne(pieces, (piece) => res.write(piece)).then(() => res.end())
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  return { up, will: (now: string[]) => void (pieces = now) }
+}
+
+test('row 7: a right guess of a credential comes back in the same pieces as a wrong one, by HTTP/1.1', async () => {
+  await using world = await makeWorld()
+  const { up, will } = await startPieces(world)
+  const socket = await world.tunnel(host, up.port)
+  const apart = await toldApart(async (pieces) => {
+    will(pieces)
+    const answer = await sayAndRead(socket, request(host, up.port, '/'))
+    expect(answer).toMatch(/the rest\r\n0\r\n\r\n$/)
+    return [...answer.matchAll(/\r\n([0-9a-f]+)\r\n/g)].map(([, size]) => size)
+  })
+  expect(apart).toEqual([])
+})
+
+test('row 7: a right guess of a credential comes back in the same pieces as a wrong one, by HTTP/2', async () => {
+  await using world = await makeWorld()
+  const { up, will } = await startPieces(world)
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const pseudo = Object.fromEntries(pseudoHeaders(host, up.port, 'GET'))
+  const apart = await toldApart(async (pieces) => {
+    will(pieces)
+    const stream = client.request(pseudo)
+    const sizes: number[] = []
+    for await (const piece of stream) sizes.push((piece as Buffer).length)
+    return sizes
+  })
+  client.destroy()
+  expect(apart).toEqual([])
+})
+
+test('row 7: a right guess of a credential comes back in the same pieces as a wrong one, by a WebSocket', async () => {
+  await using world = await makeWorld()
+  let pieces: string[] = []
+  await using up = await startWebSocketUpstream(world.upstreamContext, (server) => {
+    server.on('message', () => {
+      const sending = oneByOne(pieces, (piece) => server.send(piece, { fin: false }))
+      void sending.then(() => server.send('', { fin: true }))
+    })
+  })
+  await world.setRules([rule(host, up.port, { methods: ['WEBSOCKET'], inject: injectBearer })])
+  const tunnel = await world.tunnel(host, up.port)
+  const { socket } = await mustOpen(world, { host, port: up.port, path: '/', over: tunnel })
+  let sizes: number[] = []
+  tunnel.on('data', (piece: Buffer) => sizes.push(piece.length))
+  const apart = await toldApart(async (now) => {
+    pieces = now
+    sizes = []
+    const whole = new Promise((resolve) => socket.once('message', resolve))
+    socket.send('again')
+    await whole
+    return sizes
+  })
+  socket.terminate()
+  expect(apart).toEqual([])
+})
+
+test('row 7: a right guess that a server sends back in a pong, as all do, comes in the same pieces as a wrong one', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end())
+  let pieces: string[] = []
+  up.onUpgrade((socket, req) => {
+    const accept = webSocketAccept(String(req.headers['sec-websocket-key']))
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    )
+    socket.on('data', () => {
+      // The last of what comes is its end: a pong has room for 125 bytes.
+      const [guess = '', rest = ''] = pieces.slice(-2)
+      const head = Buffer.from([0x8a, guess.length + rest.length])
+      void oneByOne([head.toString('latin1') + guess, rest], (piece) => socket.write(piece, 'latin1'))
+    })
+  })
+  await world.setRules([rule(host, up.port, { methods: ['WEBSOCKET'], inject: injectBearer })])
+  const tunnel = await world.tunnel(host, up.port)
+  const { socket } = await mustOpen(world, { host, port: up.port, path: '/', over: tunnel })
+  let sizes: number[] = []
+  tunnel.on('data', (piece: Buffer) => sizes.push(piece.length))
+  const apart = await toldApart(async (now) => {
+    pieces = now
+    sizes = []
+    const whole = new Promise((resolve) => socket.once('pong', resolve))
+    socket.ping()
+    await whole
+    return sizes
+  })
+  socket.terminate()
+  expect(apart).toEqual([])
+})
+
+test('row 7: lines and events of a searched stream wait for nothing', async () => {
+  await using world = await makeWorld()
+  let send: (text: string) => void = () => undefined
+  const up = await world.upstream((_req, res) => {
+    res.flushHeaders()
+    send = (text) => void res.write(text)
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const socket = await world.tunnel(host, up.port)
+  const heard = listenTo(socket)
+  socket.write(request(host, up.port, '/'))
+  await expect.poll(() => heard.text).toContain('200 OK')
+  const took: number[] = []
+  for (let i = 0; i < 20; i += 1)
+    for (const line of [
+      `data: ${i} one\n\n`,
+      `{"number":${i}}\n`,
+      `{"text":"${i}"}\r\n`,
+      `{"done":false,"i":[${i}]}\n`,
+    ]) {
+      const began = performance.now()
+      send(line)
+      while (!heard.text.includes(line)) await sleep(1)
+      took.push(performance.now() - began)
+    }
+  expect(took.toSorted((a, b) => a - b)[took.length >> 1]).toBeLessThan(25)
+})
