@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { AnswerParser, type Follows } from './answer-parser.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { Http1Exchange } from './http1-exchange.ts'
-import { readRest } from './rest.ts'
+import { readBeforeBreak, readRest } from './rest.ts'
 
 export interface ConnectionOptions {
   /** How long a request may pass no byte in either direction. */
@@ -39,6 +39,9 @@ export class Connection implements Channel {
       },
       options.maxHeaderSize,
     )
+    readBeforeBreak(socket, (piece) => {
+      if (!this.#closed) this.#read(piece)
+    })
     socket.setTimeout(options.idleTimeoutMs, () => this.#exchange?.onTimeout())
     socket.on('data', this.#read)
     socket.on('end', this.#end)
