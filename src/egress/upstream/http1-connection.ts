@@ -54,7 +54,7 @@ export class Connection implements Channel {
   }
 
   open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest {
-    if (this.#exchange !== undefined) throw new Error('the connection is in use')
+    if (this.#exchange !== undefined || this.#closed) throw new Error('the connection is in use, or closed')
     const exchange = new Http1Exchange(this.#socket, outgoing, events, () => {
       if (this.#exchange === exchange) this.#leave()
     })
