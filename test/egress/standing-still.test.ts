@@ -50,7 +50,7 @@ test('invariant 5: a lease that ends while the proxy stands still in the middle 
   expect(await world.outcome()).toMatchObject({ status: null, failure: 'revoked' })
 })
 
-test('invariant 5: nor does a tunnel that is passed through begin then', async () => {
+test('invariant 5: a tunnel that is passed through does not begin on a lease that ended while it was dialled', async () => {
   const { world, fromNowOn } = await standingStill()
   await using _world = world
   const heard: Buffer[] = []
