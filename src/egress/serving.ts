@@ -54,7 +54,7 @@ export function createServing(
   const metrics = createMetrics()
   const recorder = createRecorder({
     store,
-    inFlight: createInFlight({ store, lookMaxAgeMs: maxAgeMs, log }),
+    inFlight: createInFlight({ store, lookMaxAgeMs: maxAgeMs }),
     metrics,
     log,
     delayMs: 25,

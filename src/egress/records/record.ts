@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type AuditEvent, createTrouble, type EgressOutcome, type Log } from '../../core/index.ts'
+import {
+  type AuditEvent,
+  type CallId,
+  createTrouble,
+  type EgressOutcome,
+  type Log,
+} from '../../core/index.ts'
 import { copyEvents, type Store, type WrittenEvent } from '../../store/index.ts'
 import { quietMoment } from '../economy/busy.ts'
 import type { InFlight } from '../leases/in-flight.ts'
@@ -99,16 +105,23 @@ export function createRecorder(options: {
   // A record waits a little for its end, so that most requests are one row.
   const due = (entry: Entry, now: number) => closing || entry.ended || now - entry.since >= options.delayMs
 
-  const join = async () => {
+  /** Names the calls of what is being written; or why they could not be read. */
+  const join = async (): Promise<{ failed: unknown } | undefined> => {
     const asked = writing.flatMap(({ since, open }) => (open === undefined ? [] : [{ at: since, ...open }]))
-    if (asked.length === 0) return
-    const found = await options.inFlight.at(asked)
+    if (asked.length === 0) return undefined
+    let found: CallId[][]
+    try {
+      found = await options.inFlight.at(asked)
+    } catch (failed) {
+      return { failed }
+    }
     for (const [i, { event }] of asked.entries()) {
       const callIds = found[i] ?? []
       event.data.callIds = callIds
       // The event's own column, by which a call's events are found, has room for one.
       if (callIds.length === 1 && callIds[0] !== undefined) event.callId = callIds[0]
     }
+    return undefined
   }
 
   /** Records as text; from then on they stay as they are, and those that have ended have their line. */
@@ -154,10 +167,12 @@ export function createRecorder(options: {
       queue = rest
       if (writing.length === 0) return
       await quietMoment(quietMs)
-      await join()
+      let unjoined = await join()
       const made: WrittenEvent[] = []
       for (;;) {
         try {
+          // A connection may have been cut, or the database away until now; what is made already stays as it is.
+          if (unjoined !== undefined && made.length === 0) unjoined = await join()
           await copyEvents(options.store.pool, partsOf(made))
           trouble.over('records')
           break
@@ -168,6 +183,11 @@ export function createRecorder(options: {
           pause = Math.min(pause * 2, 1_000)
         }
       }
+      if (unjoined !== undefined)
+        log.warn(
+          { err: unjoined.failed, records: writing.length },
+          'requests could not be joined to their calls',
+        )
       for (const { event } of writing) count(event, -1)
       writing = []
       written?.resolve()
