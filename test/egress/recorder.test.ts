@@ -10,6 +10,7 @@ import { openStore, type Store } from '../../src/store/index.ts'
 import { cutOff, testStore } from '../support/database.ts'
 
 const delayMs = 50
+const replicaId = newId('rep')
 
 function recorderOf(
   store: Store,
@@ -20,6 +21,7 @@ function recorderOf(
     store,
     inFlight: createInFlight({ store, lookMaxAgeMs: 500 }),
     metrics: createMetrics(),
+    replicaId,
     log,
     delayMs,
     patienceMs: 5_000,
@@ -193,10 +195,15 @@ test('a request has one line, with how it ended, whether its row was written bef
   ])
   const rows = await store.db.selectFrom('events').select(['kind', 'data']).orderBy('id').execute()
   expect(rows).toEqual([
-    { kind: 'egress.allowed', data: expect.objectContaining({ path: '/long', outcome: null }) as object },
+    {
+      kind: 'egress.allowed',
+      data: expect.objectContaining({ path: '/long', outcome: null, replicaId }) as object,
+    },
     { kind: 'egress.allowed', data: expect.objectContaining({ path: '/short', outcome }) as object },
     { kind: 'egress.finished', data: expect.objectContaining(outcome) as object },
   ])
+  // Who has it is said of one that goes on.
+  expect(rows.map(({ data }) => 'replicaId' in data)).toEqual([true, false, false])
 })
 
 test('nothing is let out of a person, or of anybody, of whom too many records wait, until they are written', async () => {

@@ -5,6 +5,7 @@ import {
   createTrouble,
   type EgressOutcome,
   type Log,
+  type ReplicaId,
 } from '../../core/index.ts'
 import { copyEvents, type Store, type WrittenEvent } from '../../store/index.ts'
 import { quietMoment } from '../economy/busy.ts'
@@ -70,6 +71,8 @@ export function createRecorder(options: {
   store: Store
   inFlight: InFlight
   metrics: Metrics
+  /** Of this proxy. */
+  replicaId: ReplicaId
   log: Log
   delayMs: number
   patienceMs: number
@@ -130,7 +133,9 @@ export function createRecorder(options: {
     const written = entries.map((entry) => {
       entry.taken = true
       const { event, open } = entry
-      const data = JSON.stringify(event.data)
+      // Of one that goes on the row says who has it: where that proxy is killed, nobody writes an end.
+      const goesOn = open !== undefined && !entry.ended
+      const data = JSON.stringify(goesOn ? { ...event.data, replicaId: options.replicaId } : event.data)
       if (open?.durationMs !== undefined) ended.push({ event: open.event, data, durationMs: open.durationMs })
       return { ...event, data }
     })
