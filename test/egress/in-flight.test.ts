@@ -65,5 +65,7 @@ test('calls that cannot be read are an error, and not none', async () => {
   const inFlight = createInFlight({ store, lookMaxAgeMs: 500 })
   await store[Symbol.asyncDispose]()
   const identity = { principalId: newId('prn'), sourceId: 'orders', callIds: [newId('call')] } as unknown
-  await expect(inFlight.at([{ at: performance.now(), identity: identity as Identity }])).rejects.toThrow()
+  await expect(inFlight.at([{ at: performance.now(), identity: identity as Identity }])).rejects.toThrow(
+    /does not exist/,
+  )
 })
