@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { LineCounter, parseDocument, type YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import type { Pepper } from './access/index.ts'
+import { deadRulesIn } from './config-dead-rules.ts'
 import { type ConfigFile, configFile } from './config-schema.ts'
 import { readUpstreamCas } from './config-upstream-cas.ts'
 import { AppError, digestJson, Secret } from './core/index.ts'
@@ -114,6 +115,7 @@ export function parseConfig(
     )
   }
   if (problems.length > 0 || !parsed.success) {
+    if (document.errors.length === 0) problems.push(...deadRulesIn(value))
     throw new AppError(
       'invalid_input',
       `${from.name} cannot be used:\n${problems.map((p) => `  - ${p}`).join('\n')}`,

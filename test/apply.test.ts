@@ -129,3 +129,25 @@ test('a check refuses the patterns of unknown sources, as applying does', () => 
     ].join('\n'),
   )
 })
+
+test('patterns of unknown sources are told beside whatever else is wrong', () => {
+  const text = `
+    listn: 1
+    sources: { orders: { kind: stdio, comand: x } }
+    policy: { rules: [{ tools: 3, do: block }, { tools: nosuch.*, do: blok }, { tools: orders.*, do: block }] }
+    toolkits: { k: { tools: [zip.*] }, l: 1 }`
+  let told = ''
+  try {
+    read(text)
+  } catch (error) {
+    told = (error as Error).message
+  }
+  const lines = told.split('\n')
+  expect(lines[0]).toBe('/srv/toolcrib.yaml cannot be used:')
+  expect(lines.slice(1).filter((line) => line.includes('matches nothing'))).toEqual([
+    '  - rules[1].tools: "nosuch.*" matches nothing: there is no source "nosuch"; sources: orders',
+    '  - toolkits.k.tools[0]: "zip.*" matches nothing: there is no source "zip"; sources: orders',
+  ])
+  for (const other of ['listn', 'comand', 'policy.rules.0.tools', 'policy.rules.1.do', 'toolkits.k.title'])
+    expect(told).toContain(other)
+})

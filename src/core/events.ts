@@ -1,4 +1,4 @@
-import type { CallId, PrincipalId, TokenId } from './ids.ts'
+import type { CallId, PrincipalId, ReplicaId, TokenId } from './ids.ts'
 
 /** How a call ended; every call has exactly one (invariant 11). */
 export type Outcome = 'ok' | 'tool_error' | 'denied' | 'failed' | 'expired' | 'cancelled' | 'unknown'
@@ -42,6 +42,8 @@ interface Kinds {
     /** The proxy answered itself, in place of a token endpoint; nothing was sent. */
     stubbed?: true
     outcome: EgressOutcome | null
+    /** The proxy that had it, where the outcome is null: no other writes how it ended. */
+    replicaId?: ReplicaId
   }
   /** As `egress.allowed`, of a source in warn mode: why it would have been refused. */
   'egress.would_deny': EgressFacts & {
@@ -49,6 +51,7 @@ interface Kinds {
     addressClass: string | null
     credentials: CredentialUse[]
     outcome: EgressOutcome | null
+    replicaId?: ReplicaId
   }
   /** How an allowed request ended whose record was written before that. */
   'egress.finished': { requestId: string; sourceId: string } & EgressOutcome

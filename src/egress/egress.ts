@@ -32,9 +32,17 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
   const listeningAt: { address: string; port: number }[] = []
   const leaves = await createLeaves({ authority, now, cacheSize: 1_000, log })
   const limits = { ...defaultLimits, ...options.limits }
-  const serving = createServing({ ...options, stack, leaves, limits, now, listening: () => listeningAt })
-  const metricsPort = await openMetrics(options, stack, serving, listeningAt)
   const replica = { id: newId('rep'), kind: 'egress', host: hostname() } as const
+  const serving = createServing({
+    ...options,
+    stack,
+    replicaId: replica.id,
+    leaves,
+    limits,
+    now,
+    listening: () => listeningAt,
+  })
+  const metricsPort = await openMetrics(options, stack, serving, listeningAt)
   const announcer = createAnnouncer({ store, keys, leaves, signs, replica, log })
   await keepCurrent({ ...options, stack, serving, announcer, now })
   await serving.prepare()

@@ -55,6 +55,7 @@ export async function keepCurrent(options: {
     if (notice.kind === 'credential') credentials.changed()
     if (notice.kind === 'catalog') upstream.drop()
     watch.nudge()
+    log.debug({ kind: notice.kind }, 'a notice came')
   })
 
   await announcer.announce(now())

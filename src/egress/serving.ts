@@ -1,3 +1,4 @@
+import type { ReplicaId } from '../core/index.ts'
 import { notify } from '../store/index.ts'
 import { type Assembled, assemble } from './assemble.ts'
 import { createGuard, type Guard, systemResolve } from './decision/guard.ts'
@@ -35,6 +36,7 @@ export function createServing(
     leaves: Leaves
     limits: EgressLimits
     now: () => number
+    replicaId: ReplicaId
     /** Where the proxy itself listens, and nothing leads to. */
     listening: () => { address: string; port: number }[]
   },
@@ -54,8 +56,9 @@ export function createServing(
   const metrics = createMetrics()
   const recorder = createRecorder({
     store,
-    inFlight: createInFlight({ store, lookMaxAgeMs: maxAgeMs, log }),
+    inFlight: createInFlight({ store, lookMaxAgeMs: maxAgeMs }),
     metrics,
+    replicaId: options.replicaId,
     log,
     delayMs: 25,
     patienceMs: 5_000,

@@ -2,6 +2,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { EmbeddedPostgres, Store } from '../../src/store/index.ts'
 import { makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
 import { ownDatabase } from '../support/own-store.ts'
+import { pauseProcesses } from '../support/paused.ts'
 import { processes } from '../support/processes.ts'
 
 const host = 'orders.example.com'
@@ -17,8 +18,7 @@ async function ownServer(): Promise<{ server: EmbeddedPostgres; store: Store }> 
 /** Stops the server and all its workers until disposed. */
 async function paused({ pid }: EmbeddedPostgres): Promise<Disposable> {
   const all = (await processes()).filter((each) => each.pid === pid || each.parent === pid)
-  for (const each of all) process.kill(each.pid, 'SIGSTOP')
-  return { [Symbol.dispose]: () => all.forEach((each) => process.kill(each.pid, 'SIGCONT')) }
+  return pauseProcesses(all.map((each) => each.pid))
 }
 
 /** A proxy that has answered once, and whose records are all written. */

@@ -1,5 +1,11 @@
 /** Answers that come while their request is still being sent. */
-import { expect, test } from 'vitest'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { Worker } from 'node:worker_threads'
+import { expect, onTestFinished, test } from 'vitest'
+import { generateAuthority, importAuthority } from '../../src/egress/keys/certificates.ts'
+import { certificateOf } from '../support/certificate.ts'
+import { type ClosingUpstream, stage } from '../support/closing-upstream.ts'
 import { makeWorld, rule } from '../support/egress-world.ts'
 import {
   frame,
@@ -75,4 +81,29 @@ test('by HTTP/2 a client that reads only when it has sent all hears a refusal, a
   const kinds = ofStream().map(({ type }) => type)
   expect(kinds.filter((type) => type === frameType.headers)).toHaveLength(1)
   expect(kinds).not.toContain(frameType.reset)
+})
+
+test('by HTTP/1.1 an answer arrives whose upstream closes behind it, also where a write hears of that first', async () => {
+  const { certificatePem, keyPem } = await generateAuthority(Date.now())
+  const certificate = await certificateOf(await importAuthority(certificatePem, keyPem), host)
+  await using world = await makeWorld({ trustedCas: [certificatePem] })
+  const at = new Int32Array(new SharedArrayBuffer(4))
+  const answer = 'HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large'
+  const workerData: ClosingUpstream = { certificate, at, answer }
+  const upstream = new Worker(new URL('../support/closing-upstream.ts', import.meta.url), { workerData })
+  onTestFinished(() => void upstream.terminate())
+  const [{ port }] = (await once(upstream, 'message')) as [AddressInfo]
+  await world.setRules([rule(host, port)])
+  const tunnel = await world.tunnel(host, port)
+  let got = ''
+  tunnel.on('data', (chunk: Buffer) => (got += chunk.toString('latin1')))
+  tunnel.write(`POST /v1 HTTP/1.1\r\nHost: ${host}:${port}\r\nContent-Length: 100000\r\n\r\nbegun`)
+  await expect.poll(() => at[0]).toBe(stage.heard)
+  // The proxy finds both at once: more of the body, and behind that the answer of a connection that is gone.
+  tunnel.write(Buffer.alloc(10_000))
+  Atomics.store(at, 0, stage.answers)
+  Atomics.notify(at, 0)
+  expect(Atomics.wait(at, 0, stage.answers, 10_000)).not.toBe('timed-out')
+  await expect.poll(() => got).toMatch(/^HTTP\/1\.1 413 [^]*too large$/)
+  expect(await world.outcome()).toMatchObject({ status: 413, failure: null })
 })

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
-import { type CallId, newId, type PrincipalId, silentLog } from '../../src/core/index.ts'
+import { type CallId, newId, type PrincipalId } from '../../src/core/index.ts'
 import { createInFlight } from '../../src/egress/leases/in-flight.ts'
 import type { Identity } from '../../src/egress/leases/leases.ts'
 import { testStore } from '../support/database.ts'
 
 test('a request belongs to the calls that ran when it was made, however long or short they are', async () => {
   await using store = await testStore()
-  const inFlight = createInFlight({ store, lookMaxAgeMs: 500, log: silentLog })
+  const inFlight = createInFlight({ store, lookMaxAgeMs: 500 })
   const principalId = newId('prn')
   const begin = async (call: { principalId?: PrincipalId; source?: string; secondsAgo?: number } = {}) => {
     const id = newId('call')
@@ -60,10 +60,12 @@ test('a request belongs to the calls that ran when it was made, however long or 
   expect(await inFlight.at(requests)).toEqual([[long, short], [long], [long, after], [elsewhere], [theirs]])
 })
 
-test('requests whose calls cannot be read are joined to none', async () => {
+test('calls that cannot be read are an error, and not none', async () => {
   const store = await testStore()
-  const inFlight = createInFlight({ store, lookMaxAgeMs: 500, log: silentLog })
+  const inFlight = createInFlight({ store, lookMaxAgeMs: 500 })
   await store[Symbol.asyncDispose]()
   const identity = { principalId: newId('prn'), sourceId: 'orders', callIds: [newId('call')] } as unknown
-  expect(await inFlight.at([{ at: performance.now(), identity: identity as Identity }])).toEqual([[]])
+  await expect(inFlight.at([{ at: performance.now(), identity: identity as Identity }])).rejects.toThrow(
+    /does not exist/,
+  )
 })

@@ -148,3 +148,13 @@ test('a token of GitHub’s is searched for as long as it may be good, though th
   expect(life(minted + 2 * hour)).toEqual({ usedMs: 1_000, searchedMs: hour })
   expect(life(minted - 2 * hour)).toEqual({ usedMs: hour, searchedMs: 3 * hour })
 })
+
+test('a token of GitHub’s lives as long as its server says by one clock, whatever this one shows', () => {
+  const body = JSON.stringify({ token: 'ghs_0123456789', expires_at: '2026-01-01T00:30:00Z' })
+  const headers = { date: 'Thu, 01 Jan 2026 00:00:00 GMT' }
+  const halfAnHour = { usedMs: 1_800_000, searchedMs: 3_600_000 }
+  for (const minutes of [0, -60, 60, 600])
+    expect(
+      readGithubAnswer({ status: 201, headers, body }, Date.UTC(2026, 0, 1) + minutes * 60_000),
+    ).toMatchObject({ lifetime: halfAnHour })
+})

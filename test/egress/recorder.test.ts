@@ -7,9 +7,10 @@ import type { Identity } from '../../src/egress/leases/leases.ts'
 import { createMetrics } from '../../src/egress/records/metrics.ts'
 import { createRecorder } from '../../src/egress/records/record.ts'
 import { openStore, type Store } from '../../src/store/index.ts'
-import { testStore } from '../support/database.ts'
+import { cutOff, testStore } from '../support/database.ts'
 
 const delayMs = 50
+const replicaId = newId('rep')
 
 function recorderOf(
   store: Store,
@@ -18,8 +19,9 @@ function recorderOf(
 ) {
   return createRecorder({
     store,
-    inFlight: createInFlight({ store, lookMaxAgeMs: 500, log: silentLog }),
+    inFlight: createInFlight({ store, lookMaxAgeMs: 500 }),
     metrics: createMetrics(),
+    replicaId,
     log,
     delayMs,
     patienceMs: 5_000,
@@ -116,6 +118,50 @@ test('a batch whose connection is cut half-way is written whole, each record onc
   expect(lines.filter((line) => line.includes('egress decision'))).toHaveLength(made.length)
 })
 
+test('records name their calls where those can be read again before they are written, and else none', async () => {
+  await using store = await testStore()
+  const lines: string[] = []
+  const log = createLog({ level: 'warn', name: 'egress' }, { write: (text) => void lines.push(text) })
+  const recorder = recorderOf(store, log)
+  const principalId = newId<'prn'>('prn')
+  const call = newId('call')
+  await store.db
+    .insertInto('calls')
+    .values({
+      id: call,
+      principal_id: principalId,
+      token_id: newId('tok'),
+      alias: 'a',
+      source_id: 'orders',
+      arguments_digest: 'd',
+      rule: 'r',
+      replica_id: newId('rep'),
+      state: 'running',
+    })
+    .execute()
+  const identity = { principalId, sourceId: 'orders', callIds: [call] } as unknown as Identity
+  const open = (path: string) => {
+    const { reason: _, ...facts } = refusal().data
+    const data = { ...facts, path, addressClass: 'public', credentials: [], outcome: null }
+    recorder.allowed({ kind: 'egress.allowed', principalId, data }, identity)
+  }
+  {
+    await using _outage = await cutOff(store)
+    open('/read-again')
+    await expect.poll(() => lines.join('')).toContain('records could not be written')
+  }
+  await expect.poll(() => recorder.waiting).toBe(0)
+  await store.pool.query('ALTER TABLE calls RENAME TO calls_away')
+  open('/unread')
+  await recorder.close(5_000)
+  const rows = await store.db.selectFrom('events').select(['call_id', 'data']).orderBy('id').execute()
+  expect(rows.map(({ call_id, data }) => [data['path'], call_id, data['callIds']])).toEqual([
+    ['/read-again', call, [call]],
+    ['/unread', null, []],
+  ])
+  expect(lines.filter((line) => line.includes('could not be joined to their calls'))).toHaveLength(1)
+})
+
 test('a request has one line, with how it ended, whether its row was written before that or after', async () => {
   await using store = await testStore()
   const lines: string[] = []
@@ -149,10 +195,15 @@ test('a request has one line, with how it ended, whether its row was written bef
   ])
   const rows = await store.db.selectFrom('events').select(['kind', 'data']).orderBy('id').execute()
   expect(rows).toEqual([
-    { kind: 'egress.allowed', data: expect.objectContaining({ path: '/long', outcome: null }) as object },
+    {
+      kind: 'egress.allowed',
+      data: expect.objectContaining({ path: '/long', outcome: null, replicaId }) as object,
+    },
     { kind: 'egress.allowed', data: expect.objectContaining({ path: '/short', outcome }) as object },
     { kind: 'egress.finished', data: expect.objectContaining(outcome) as object },
   ])
+  // Who has it is said of one that goes on.
+  expect(rows.map(({ data }) => 'replicaId' in data)).toEqual([true, false, false])
 })
 
 test('nothing is let out of a person, or of anybody, of whom too many records wait, until they are written', async () => {

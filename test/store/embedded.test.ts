@@ -11,6 +11,7 @@ import pg from 'pg'
 import { expect, test, vi } from 'vitest'
 import { silentLog } from '../../src/core/index.ts'
 import { openDatabase, removeEmbeddedPostgres, startEmbeddedPostgres } from '../../src/store/index.ts'
+import { pauseProcesses } from '../support/paused.ts'
 
 test('the embedded database keeps its data over a restart, and forgets it when told', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
@@ -87,11 +88,13 @@ test('a database of a living process that does not answer is waited for and join
   const stateDir = await mkdtemp(join(tmpdir(), 'toolcrib-embedded-'))
   await using owner = await openDatabase({ url: undefined, stateDir, log: silentLog })
   const pid = owner.pid ?? 0
-  process.kill(pid, 'SIGSTOP')
-  const joining = openDatabase({ url: undefined, stateDir, log: silentLog, mayMake: false })
-  // The first question is given up after a second.
-  await sleep(1_500)
-  process.kill(pid, 'SIGCONT')
+  let joining: ReturnType<typeof openDatabase>
+  {
+    using _still = pauseProcesses([pid])
+    joining = openDatabase({ url: undefined, stateDir, log: silentLog, mayMake: false })
+    // The first question is given up after a second.
+    await sleep(1_500)
+  }
   await using joined = await joining
   expect([joined.url, joined.pid]).toEqual([owner.url, null])
   expect(existsSync(`/proc/${pid}`)).toBe(true)

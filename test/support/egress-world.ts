@@ -10,6 +10,7 @@ import type { RequestListener } from 'node:http'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
 import { sql } from 'kysely'
 import {
@@ -37,6 +38,9 @@ import { connectRequest, sayAndRead } from './raw-http.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
 
 export { basic, connectRequest, request, sayAndRead } from './raw-http.ts'
+
+/** No look of a proxy is older, notice or not. */
+const unheardMs = 600
 
 export const theSecret = 'S3cr3t+Value/for=orders&"quoted"-0123456789'
 
@@ -129,7 +133,13 @@ export async function makeWorld(
   stack.defer(() => rm(folder, { recursive: true, force: true }))
   const store = options.store ?? stack.use(await testStore())
   const lines: string[] = []
-  const log = createLog({ level: 'trace', name: 'test' }, { write: (line) => void lines.push(line) })
+  /** How often a proxy has heard that the catalog changed. */
+  let heard = 0
+  const write = (line: string) => {
+    lines.push(line)
+    if (line.includes('"kind":"catalog"') && line.includes('a notice came')) heard += 1
+  }
+  const log = createLog({ level: 'trace', name: 'test' }, { write })
 
   const upstreamCa = await generateAuthority(Date.now())
   const upstreamLeaves = await createLeaves({
@@ -140,8 +150,9 @@ export async function makeWorld(
   const names = new Map<string, string[]>()
   const dialled: World['dialled'] = []
   const keys = await generateEgressKeys(join(folder, 'keys'), Date.now())
-  const startProxy = (socketDir: string) =>
-    createEgress({
+  const living = new Set<Egress>()
+  const startProxy = async (socketDir: string) => {
+    const made = await createEgress({
       store,
       keys,
       listen: { unixSocketDir: socketDir, tcpHost: '127.0.0.1', tcpPort: 0 },
@@ -158,6 +169,14 @@ export async function makeWorld(
       metrics: options.metrics,
       watchMs: options.watchMs,
     })
+    living.add(made)
+    const end = made[Symbol.asyncDispose].bind(made)
+    made[Symbol.asyncDispose] = async () => {
+      living.delete(made)
+      await end()
+    }
+    return made
+  }
   const egress = stack.use(await startProxy(join(folder, 'socket')))
 
   const addPrincipal = async (sourceAddress: string | null): Promise<PrincipalId> => {
@@ -212,9 +231,11 @@ export async function makeWorld(
       .onConflict((conflict) => conflict.column('id').doUpdateSet({ spec }))
       .execute()
     await store.db.updateTable('catalog_state').set({ version: sql<number>`version + 1` }).execute()
+    // A notice travels on a connection of the proxy's own; what no notice reaches looks again by itself.
+    const enough = heard + living.size
+    const deadline = performance.now() + unheardMs
     await notify(store.db, { kind: 'catalog' })
-    // The notice travels on another connection; tests want it to have arrived.
-    await new Promise((resolve) => setTimeout(resolve, 40))
+    while (heard < enough && performance.now() < deadline) await sleep(2)
   }
   await setRules([])
   const first = await addLease({})

@@ -1,4 +1,4 @@
-import { type CallId, type Log } from '../../core/index.ts'
+import type { CallId } from '../../core/index.ts'
 import { recentCalls, type Store } from '../../store/index.ts'
 import type { Identity } from './leases.ts'
 
@@ -10,7 +10,7 @@ export interface Made {
 
 /** Which calls were in flight when a request was made; asked afterwards, so that no request waits for it. */
 export interface InFlight {
-  /** For each request the calls of its person and source that ran at its moment; none when they cannot be read. */
+  /** For each request the calls of its person and source that ran at its moment. Rejects when they cannot be read. */
   at(requests: readonly Made[]): Promise<CallId[][]>
 }
 
@@ -19,33 +19,28 @@ export interface InFlight {
  * by the database's clock; in doubt, which is half a round trip, it counts. `lookMaxAgeMs` is how old an `identity` may
  * be: what ran longer than that was seen by the look that made it.
  */
-export function createInFlight(options: { store: Store; lookMaxAgeMs: number; log: Log }): InFlight {
+export function createInFlight(options: { store: Store; lookMaxAgeMs: number }): InFlight {
   return {
     async at(requests) {
-      try {
-        const sent = performance.now()
-        const oldest = requests[0]?.at ?? sent
-        // Twice, for a look that was a while under way.
-        const windowMs = sent - oldest + 2 * options.lookMaxAgeMs
-        const { now, calls } = await recentCalls(options.store.pool, scopes(requests), windowMs)
-        const doubtMs = (performance.now() - sent) / 2
-        const offset = now - (sent + doubtMs)
-        return requests.map(({ at, identity }) => {
-          const then = at + offset
-          return calls
-            .filter(
-              (call) =>
-                call.principalId === identity.principalId &&
-                call.sourceId === identity.sourceId &&
-                call.startedAt <= then + doubtMs &&
-                (call.finishedAt ?? Number.POSITIVE_INFINITY) >= then - doubtMs,
-            )
-            .map(({ id }) => id)
-        })
-      } catch (err) {
-        options.log.warn({ err, requests: requests.length }, 'requests could not be joined to their calls')
-        return requests.map(() => [])
-      }
+      const sent = performance.now()
+      const oldest = requests[0]?.at ?? sent
+      // Twice, for a look that was a while under way.
+      const windowMs = sent - oldest + 2 * options.lookMaxAgeMs
+      const { now, calls } = await recentCalls(options.store.pool, scopes(requests), windowMs)
+      const doubtMs = (performance.now() - sent) / 2
+      const offset = now - (sent + doubtMs)
+      return requests.map(({ at, identity }) => {
+        const then = at + offset
+        return calls
+          .filter(
+            (call) =>
+              call.principalId === identity.principalId &&
+              call.sourceId === identity.sourceId &&
+              call.startedAt <= then + doubtMs &&
+              (call.finishedAt ?? Number.POSITIVE_INFINITY) >= then - doubtMs,
+          )
+          .map(({ id }) => id)
+      })
     },
   }
 }

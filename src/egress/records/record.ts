@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type AuditEvent, createTrouble, type EgressOutcome, type Log } from '../../core/index.ts'
+import {
+  type AuditEvent,
+  type CallId,
+  createTrouble,
+  type EgressOutcome,
+  type Log,
+  type ReplicaId,
+} from '../../core/index.ts'
 import { copyEvents, type Store, type WrittenEvent } from '../../store/index.ts'
 import { quietMoment } from '../economy/busy.ts'
 import type { InFlight } from '../leases/in-flight.ts'
@@ -64,6 +71,8 @@ export function createRecorder(options: {
   store: Store
   inFlight: InFlight
   metrics: Metrics
+  /** Of this proxy. */
+  replicaId: ReplicaId
   log: Log
   delayMs: number
   patienceMs: number
@@ -99,16 +108,23 @@ export function createRecorder(options: {
   // A record waits a little for its end, so that most requests are one row.
   const due = (entry: Entry, now: number) => closing || entry.ended || now - entry.since >= options.delayMs
 
-  const join = async () => {
+  /** Names the calls of what is being written; or why they could not be read. */
+  const join = async (): Promise<{ failed: unknown } | undefined> => {
     const asked = writing.flatMap(({ since, open }) => (open === undefined ? [] : [{ at: since, ...open }]))
-    if (asked.length === 0) return
-    const found = await options.inFlight.at(asked)
+    if (asked.length === 0) return undefined
+    let found: CallId[][]
+    try {
+      found = await options.inFlight.at(asked)
+    } catch (failed) {
+      return { failed }
+    }
     for (const [i, { event }] of asked.entries()) {
       const callIds = found[i] ?? []
       event.data.callIds = callIds
       // The event's own column, by which a call's events are found, has room for one.
       if (callIds.length === 1 && callIds[0] !== undefined) event.callId = callIds[0]
     }
+    return undefined
   }
 
   /** Records as text; from then on they stay as they are, and those that have ended have their line. */
@@ -117,7 +133,9 @@ export function createRecorder(options: {
     const written = entries.map((entry) => {
       entry.taken = true
       const { event, open } = entry
-      const data = JSON.stringify(event.data)
+      // Of one that goes on the row says who has it: where that proxy is killed, nobody writes an end.
+      const goesOn = open !== undefined && !entry.ended
+      const data = JSON.stringify(goesOn ? { ...event.data, replicaId: options.replicaId } : event.data)
       if (open?.durationMs !== undefined) ended.push({ event: open.event, data, durationMs: open.durationMs })
       return { ...event, data }
     })
@@ -154,10 +172,12 @@ export function createRecorder(options: {
       queue = rest
       if (writing.length === 0) return
       await quietMoment(quietMs)
-      await join()
+      let unjoined = await join()
       const made: WrittenEvent[] = []
       for (;;) {
         try {
+          // A connection may have been cut, or the database away until now; what is made already stays as it is.
+          if (unjoined !== undefined && made.length === 0) unjoined = await join()
           await copyEvents(options.store.pool, partsOf(made))
           trouble.over('records')
           break
@@ -168,6 +188,11 @@ export function createRecorder(options: {
           pause = Math.min(pause * 2, 1_000)
         }
       }
+      if (unjoined !== undefined)
+        log.warn(
+          { err: unjoined.failed, records: writing.length },
+          'requests could not be joined to their calls',
+        )
       for (const { event } of writing) count(event, -1)
       writing = []
       written?.resolve()

@@ -83,18 +83,30 @@ const neverTrailers = new Set([
   'alt-svc',
 ])
 
-/**
- * The trailer fields that may go on to the next hop. Some servers read them as if they stood in the head, so what is
- * refused there is left out here.
- */
+/** Some servers read trailer fields as if they stood in the head, so what is refused there is none here. */
+function mayTrail(name: string): boolean {
+  const read = cgiName(name)
+  if (neverTrailers.has(read) || overrideFields.has(read)) return false
+  return !name.startsWith(':') && !/^(?:proxy-|if-|access-control-)/.test(read)
+}
+
+/** The trailer fields that may go on to the next hop. */
 export function forwardedTrailers(flat: readonly string[]): string[] {
   return pairsOf(flat)
-    .filter(([name]) => {
-      const read = cgiName(name)
-      if (neverTrailers.has(read) || overrideFields.has(read)) return false
-      return !name.startsWith(':') && !/^(?:proxy-|if-|access-control-)/.test(read)
-    })
+    .filter(([name]) => mayTrail(name))
     .flat()
+}
+
+/**
+ * Of the names in a `Trailer` field (RFC 9110 section 6.6.2) those that may go on, in one text that is empty where
+ * none may. By HTTP/2 Go's server gives its programs no trailer that was not announced.
+ */
+export function announcedTrailers(value: string): string {
+  return value
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name) && mayTrail(name))
+    .join(', ')
 }
 
 /** RFC 9113 section 8.2.2: fields of one hop of HTTP/1.1, which have no place in HTTP/2. */

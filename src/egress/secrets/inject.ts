@@ -1,5 +1,5 @@
 import { hopHeaders, searchHazards } from '../../catalog/index.ts'
-import { cgiName } from '../request/fields.ts'
+import { announcedTrailers, cgiName } from '../request/fields.ts'
 import type { Bound } from './slot.ts'
 
 // Where a caller could carry a credential or an identity of its own beside the one that is added. Names that go with
@@ -42,8 +42,8 @@ function isIdentity(name: string): boolean {
 const endToEnd = /^(?:content-type|content-encoding|sec-websocket-.*)$/
 
 /**
- * The headers to send: the caller's without hop-by-hop ones and whatever `Connection` names, then, where something is
- * `spokenFor` the caller, without any identity of its own, and last what is injected: nothing that the caller sends
+ * The headers to send: the caller's without hop-by-hop ones and whatever `Connection` names, of trailers announced those
+ * that go on, then, where something is `spokenFor` the caller, without any identity of its own, and last what is injected: nothing that the caller sends
  * can remove it, double it or stand beside it.
  */
 export function forwardedHeaders(options: {
@@ -62,6 +62,10 @@ export function forwardedHeaders(options: {
     const name = rawHeaders[i] ?? ''
     const value = rawHeaders[i + 1] ?? ''
     const read = cgiName(name)
+    if (read === 'trailer' && !spokenFor && !dropped.includes(read)) {
+      const announced = announcedTrailers(value)
+      if (announced !== '') headers.push(name, announced)
+    }
     if (hopHeaders.has(read) || dropped.includes(read) || read.startsWith('proxy-')) continue
     if (searched && searchHazards.has(read)) continue
     if (spokenFor && isIdentity(read)) continue

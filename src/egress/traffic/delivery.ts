@@ -5,11 +5,12 @@ import { type Limit, limitReason } from '../bounds/limits.ts'
 import { inTurns, type Pausable, type SearchShare, type Turns } from '../bounds/search-share.ts'
 import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
+import { type RulesAt, rulesOf } from '../decision/rules.ts'
 import { decideRequest } from '../decision/warn.ts'
 import { underWay } from '../economy/busy.ts'
 import { spent } from '../economy/spent-buffers.ts'
 import type { Inbound } from '../inbound/inbound.ts'
-import type { Identity } from '../leases/leases.ts'
+import type { Identity, Leases } from '../leases/leases.ts'
 import type { EndedBy, Live } from '../leases/live.ts'
 import type { Metrics } from '../records/metrics.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
@@ -36,7 +37,12 @@ import { codingOf } from './decode.ts'
 import type { ComposedRequest } from './outgoing.ts'
 import { passWebSocket } from './websocket.ts'
 
+/** What took longer to decide, or to dial, is decided again before anything goes out: a right may be gone meanwhile. */
+export const verdictMs = 250
+
 export interface DeliveryDeps {
+  leases: Pick<Leases, 'current'>
+  rulesAt: RulesAt
   allowance: Allowance
   recorder: Recorder
   metrics: Metrics
@@ -124,9 +130,30 @@ export class Delivery implements UpstreamEvents {
     }
     const channel = this.#deps.upstream.channel(place, inbound.webSocket !== undefined)
     if (channel instanceof Promise)
-      channel.then((opened) => this.#open(opened)).catch((err: unknown) => this.failed(err))
+      channel.then((opened) => this.#openDialled(opened)).catch((err: unknown) => this.failed(err))
     else this.#open(channel)
     return this.#done.promise
+  }
+
+  /**
+   * What is withdrawn ends a request that is under way. But a proxy that stood still while it dialled has not heard of
+   * it yet, and the connection may stand before it does.
+   */
+  async #openDialled(channel: Channel): Promise<void> {
+    if (performance.now() - this.#began > verdictMs) {
+      const allowed = await this.#isAllowedNow().catch(() => undefined)
+      if (allowed === undefined) this.#fail('leases_unavailable')
+      else if (!allowed) this.#fail('revoked')
+    }
+    this.#open(channel)
+  }
+
+  async #isAllowedNow(): Promise<boolean> {
+    const { identity, tuple } = this.#asked
+    const current = await this.#deps.leases.current(identity.secretSha256)
+    if (current === undefined) return false
+    const book = await this.#deps.rulesAt(current.catalogVersion)
+    return decideRequest(tuple, rulesOf(book, current.sourceId, this.#deps.now())).allow
   }
 
   #open(channel: Channel): void {

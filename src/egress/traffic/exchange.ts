@@ -4,12 +4,12 @@ import { type Limit, limitReason } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
 import type { Inbound } from '../inbound/inbound.ts'
-import type { Identity, Leases } from '../leases/leases.ts'
+import type { Identity } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
 import type { Tuple, TupleRefusal } from '../request/tuple.ts'
 import { answerDenial } from './answer-denial.ts'
 import { type Asked, askedRaw } from './asked.ts'
-import { Delivery, type DeliveryDeps } from './delivery.ts'
+import { Delivery, type DeliveryDeps, verdictMs } from './delivery.ts'
 import type { Denier } from './deny.ts'
 import type { BodyHold } from './held.ts'
 import { type Composed, compose, holdForOutgoing } from './outgoing.ts'
@@ -24,7 +24,6 @@ export interface Exchange {
 }
 
 export interface ExchangeDeps extends DeliveryDeps {
-  leases: Pick<Leases, 'current'>
   judge: (tuple: Tuple, identity: Identity) => Promise<Verdict>
   denier: Denier
   recorder: Recorder
@@ -36,8 +35,6 @@ export interface ExchangeDeps extends DeliveryDeps {
   log: Log
 }
 
-/** What took longer to decide is decided again before anything goes out: a right may have been withdrawn meanwhile. */
-const verdictMs = 250
 /** By then what was waited for is known, a host's addresses or a token, and is not waited for again. */
 const mostVerdicts = 3
 

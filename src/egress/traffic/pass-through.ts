@@ -14,6 +14,7 @@ import type { Destination } from '../request/tuple.ts'
 import type { Connect } from '../upstream/connection.ts'
 import { failureCode, upstreamFailure } from '../upstream/error.ts'
 import { type Asked, factsOf } from './asked.ts'
+import { verdictMs } from './delivery.ts'
 import type { Denier } from './deny.ts'
 import { EndWith, join, through } from './join.ts'
 
@@ -127,11 +128,21 @@ async function passBytes(
     end: (by) => end(by),
   })
   let upstream: Socket
+  const began = performance.now()
   try {
     upstream = await deps.connect({ ...destination, secure: false, addresses, poolKey: '' }, [])
   } catch (err) {
     deps.log.debug({ code: failureCode(err), sourceId: identity.sourceId }, 'a tunnel could not be opened')
     return end(upstreamFailure(err))
+  }
+  // As with a request: who stood still meanwhile has not heard what was withdrawn.
+  if (performance.now() - began > verdictMs) {
+    upstream.on('error', () => undefined)
+    const may = await mayPass(deps, identity, destination).catch(() => undefined)
+    if (may !== true) {
+      upstream.destroy()
+      return end(may === undefined ? 'leases_unavailable' : 'revoked')
+    }
   }
   if (socket.destroyed) {
     upstream.destroy()

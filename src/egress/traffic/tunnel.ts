@@ -5,8 +5,13 @@ import type { DenialReason } from '../decision/denial.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Destination } from '../request/tuple.ts'
 
-/** How long a client that has ended may take to read what is still on its way to it. */
+/**
+ * How long a client that has ended may take to read what is still on its way to it, and again for as long as more
+ * leaves: a WebSocket's server may have messages to say before it closes (RFC 6455 section 5.5.1).
+ */
 const lingerMs = 1_000
+/** However much still leaves. */
+const mostLingerMs = 60_000
 
 /** A tunnel whose TLS is ended here: whose it is and where it was allowed to go. */
 export interface Tunnel {
@@ -42,6 +47,8 @@ export function openTunnel(options: {
   let underWay = 0
   /** Once the client has ended. */
   let lingersUntil = Number.POSITIVE_INFINITY
+  let lingersAtMost = Number.POSITIVE_INFINITY
+  let leftBefore = 0
   let gone = false
 
   const secured = new TLSSocket(socket, {
@@ -70,11 +77,21 @@ export function openTunnel(options: {
     close()
   }
   const now = () => performance.now()
-  const stay = {
-    until: now() + options.handshakeTimeoutMs,
-    over: () => (established ? close() : refuse('tls_failed')),
+  // What waits does not count: to a client that is gone it may do so for good.
+  const left = () => secured.bytesWritten - secured.writableLength
+  const linger = () => {
+    leftBefore = left()
+    lingersUntil = Math.min(now() + lingerMs, lingersAtMost)
+    stay.until = lingersUntil
   }
-  const leave = options.overstays.watch(stay)
+  const over = () => {
+    if (!established) return refuse('tls_failed')
+    if (lingersUntil > now() || lingersUntil === lingersAtMost || left() === leftBefore) return close()
+    linger()
+    leave = options.overstays.watch(stay)
+  }
+  const stay = { until: now() + options.handshakeTimeoutMs, over }
+  let leave = options.overstays.watch(stay)
 
   const tunnel: Tunnel = {
     identity: options.identity,
@@ -101,8 +118,8 @@ export function openTunnel(options: {
     // Node ends it too, with a last word where it was in the middle of a request. Written to a Unix socket whose other
     // end is closed, that is neither sent nor an error, ever: the tunnel would stay until it has idled.
     if (!established) return fail('tls_failed')
-    lingersUntil = now() + lingerMs
-    stay.until = Math.min(stay.until, lingersUntil)
+    lingersAtMost = now() + mostLingerMs
+    linger()
   })
   socket.on('error', close)
   secured.on('close', close)

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { AnswerParser, type Follows } from './answer-parser.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { Http1Exchange } from './http1-exchange.ts'
-import { readRest } from './rest.ts'
+import { readBeforeBreak, readRest } from './rest.ts'
 
 export interface ConnectionOptions {
   /** How long a request may pass no byte in either direction. */
@@ -39,6 +39,9 @@ export class Connection implements Channel {
       },
       options.maxHeaderSize,
     )
+    readBeforeBreak(socket, (piece) => {
+      if (!this.#closed) this.#read(piece)
+    })
     socket.setTimeout(options.idleTimeoutMs, () => this.#exchange?.onTimeout())
     socket.on('data', this.#read)
     socket.on('end', this.#end)
@@ -51,7 +54,7 @@ export class Connection implements Channel {
   }
 
   open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest {
-    if (this.#exchange !== undefined) throw new Error('the connection is in use')
+    if (this.#exchange !== undefined || this.#closed) throw new Error('the connection is in use, or closed')
     const exchange = new Http1Exchange(this.#socket, outgoing, events, () => {
       if (this.#exchange === exchange) this.#leave()
     })

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { armed, deniedAs, host } from '../../support/armed.ts'
 import { injectBearer, makeWorld, request, rule, sayAndRead, theSecret } from '../../support/egress-world.ts'
-import { answered, http2Client, pseudoHeaders } from '../../support/http2.ts'
+import { answered, http2Client, pseudoHeaders, startHttp2Upstream } from '../../support/http2.ts'
 
 /** Ways around a rule that names a path or a method. What reaches the upstream is what was matched, byte for byte. */
 
@@ -158,6 +158,28 @@ test('row 34: the headers of that kind do not pass as trailers either, by HTTP/1
   expect(await answered(stream)).toMatchObject({ status: 200, body: 'ok' })
   client.destroy()
   expect(trailers).toEqual(['x-checksum', 'kept', 'x-checksum', 'kept'])
+})
+
+test('row 34: of the trailers that a request announces those stay announced that are passed on', async () => {
+  await using world = await makeWorld()
+  await using up = await startHttp2Upstream(world.upstreamContext, (stream) => {
+    stream.respond({ ':status': 200 })
+    stream.resume().on('end', () => stream.end('ok'))
+  })
+  const announced = ['Trailer: X-Checksum, Cookie, X_Http_Method,x-late', 'Trailer: a b', 'Trailer: Host']
+  const ask = async (more: string[] = []) => {
+    const lines = ['Transfer-Encoding: chunked', ...announced, ...more]
+    const socket = await world.tunnel(host, up.port)
+    const text = `${request(host, up.port, '/', lines, 'POST')}0\r\nX-Checksum: 7\r\n\r\n`
+    expect(await sayAndRead(socket, text)).toContain('200 OK')
+    return up.seen.at(-1)
+  }
+  await world.setRules([rule(host, up.port)])
+  expect(await ask()).toHaveProperty('trailer', 'X-Checksum, x-late')
+  expect(await ask(['Connection: Trailer'])).not.toHaveProperty('trailer')
+  // Beside a credential none is passed on.
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  expect(await ask()).not.toHaveProperty('trailer')
 })
 
 test('row 34: a query by which a framework takes another method for the one that was judged is refused', async () => {

@@ -254,3 +254,21 @@ test.each(['the client leaves', 'the lease is withdrawn'])(
     expect(await world.outcome()).toMatchObject({ failure: expect.any(String), redactions: 2 })
   },
 )
+
+test('the row of a request that goes on names the proxy that has it', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => void res.writeHead(200).write('begun'))
+  await world.setRules([rule(host, up.port)])
+  for (const [before, egress] of [world.egress, await world.replica()].entries()) {
+    const tunnel = await world.tunnel(host, up.port, { egress })
+    tunnel.resume().write(request(host, up.port, '/endless'))
+    await world.events('egress.allowed', before + 1)
+  }
+  const ready = world
+    .logged()
+    .split('\n')
+    .filter((line) => line.includes('egress proxy ready'))
+    .map((line) => (JSON.parse(line) as { replicaId: string }).replicaId)
+  const open = await world.events('egress.allowed', 2)
+  expect(open.map(({ data }) => [data['outcome'], data['replicaId']])).toEqual(ready.map((id) => [null, id]))
+})

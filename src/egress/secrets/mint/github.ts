@@ -52,8 +52,10 @@ export function readGithubAnswer({ status, headers, body }: TokenReply, nowMs: n
   const token = asTokenText(text)
   const ends = typeof expires_at === 'string' ? Date.parse(expires_at) : Number.NaN
   if (token === undefined || Number.isNaN(ends)) return { kind: 'unclear' }
-  const { usedMs, searchedMs } = lifetimeOf(Math.max(ends - nowMs, 1))
-  // GitHub gives an hour. It says when that ends by its own clock, which may not be ours.
+  // It says when that is by its own clock, which may not be ours, and when it says so as well (RFC 9110 section 6.6.1).
+  const saidAt = Date.parse(String(headers['date']))
+  const { usedMs, searchedMs } = lifetimeOf(Math.max(ends - (Number.isNaN(saidAt) ? nowMs : saidAt), 1))
+  // GitHub gives an hour.
   const lifetime = { usedMs: Math.min(usedMs, hourMs), searchedMs: Math.max(searchedMs, hourMs) }
   return { kind: 'token', token, lifetime, refreshToken: undefined }
 }
