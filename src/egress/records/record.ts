@@ -97,8 +97,7 @@ export function createRecorder(options: {
   const oldest = () => writing[0] ?? queue[0]
 
   // A record waits a little for its end, so that most requests are one row.
-  const due = (entry: Entry, now: number) =>
-    closing || entry.ended || now - entry.since >= options.delayMs
+  const due = (entry: Entry, now: number) => closing || entry.ended || now - entry.since >= options.delayMs
 
   const join = async () => {
     const asked = writing.flatMap(({ since, open }) => (open === undefined ? [] : [{ at: since, ...open }]))
