@@ -44,8 +44,7 @@ export class Http2Inbound implements Inbound {
   }
 
   proceed(): void {
-    if (headerValues(this.rawHeaders, 'expect').length === 0 || this.answer.gone()) return
-    this.#stream.additionalHeaders({ ':status': 100 })
+    if (headerValues(this.rawHeaders, 'expect').length > 0 && !this.answer.gone()) this.answer.proceed()
   }
 }
 
@@ -54,6 +53,7 @@ class Http2Answer implements InboundAnswer {
   readonly #requestComplete: () => boolean
   #trailers: readonly string[] = []
   #cut = false
+  #proceeded = false
 
   constructor(stream: ServerHttp2Stream, requestComplete: () => boolean) {
     this.sink = stream
@@ -76,6 +76,11 @@ class Http2Answer implements InboundAnswer {
 
   begun(): boolean {
     return this.sink.headersSent
+  }
+
+  proceed(): void {
+    this.#proceeded = true
+    this.sink.additionalHeaders({ ':status': 100 })
   }
 
   gone(): boolean {
@@ -121,6 +126,14 @@ class Http2Answer implements InboundAnswer {
         this.sink.destroy()
       } else setTimeout(() => this.#leaveRest(Math.min(2 * againMs, mostAgainMs)), againMs).unref()
     })
+  }
+
+  /** RFC 9113 section 8.7; who has been told to go on would take it for a lie. */
+  refuse(): boolean {
+    if (this.#proceeded || this.begun() || this.gone()) return false
+    this.#cut = true
+    this.sink.close(constants.NGHTTP2_REFUSED_STREAM)
+    return true
   }
 
   abort(): void {
