@@ -3,7 +3,7 @@ import { testStore } from '../support/database.ts'
 import { loadTarget, targets } from './fuzz/main.ts'
 
 /** What goes over the wire mostly waits, and in two seconds of a busy machine would try little. */
-const overTheWire = ['http1']
+const overTheWire = ['http1', 'http2']
 
 /** Another each time; a finding names it, and `npm run fuzz -- --seed N` has it again. */
 const seed = () => Date.now() % 1_000_000_000

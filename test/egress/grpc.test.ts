@@ -8,6 +8,7 @@ import {
   Server,
   ServerCredentials,
   type ServerDuplexStream,
+  type ServerOptions,
   type ServerUnaryCall,
   type ServiceError,
   type sendUnaryData,
@@ -32,9 +33,9 @@ const method = (name: string, stream: boolean) => ({
 const service = { Get: method('Get', false), Fail: method('Fail', false), Chat: method('Chat', true) }
 
 /** A real gRPC server; TLS is ended before it, for it takes no certificate by name. */
-async function startOrders(world: World) {
+async function startOrders(world: World, options: ServerOptions = {}) {
   const seen: Metadata[] = []
-  const server = new Server()
+  const server = new Server(options)
   server.addService(service, {
     Get(call: ServerUnaryCall<string, string>, done: sendUnaryData<string>) {
       seen.push(call.metadata)
@@ -154,5 +155,33 @@ test('a gRPC method that no rule names is refused, and the client is told so', a
   const failed = await new Promise<ServiceError | null>((resolve) => client.Fail('x', resolve))
   expect(failed?.code).toBe(status.PERMISSION_DENIED)
   expect(orders.seen).toEqual([])
+  client.close()
+})
+
+test('calls to a server that ends each of its connections soon all come to their answer, once each', async () => {
+  await using world = await makeWorld()
+  await using orders = await startOrders(world, { 'grpc.max_connection_age_ms': 30 })
+  await world.setRules([
+    rule(host, orders.port, { methods: ['POST'], paths: ['/orders.Orders'], inject: injectBearer }),
+  ])
+  const { lease } = await world.addLease({ from: '127.0.0.1' })
+  const client = ordersClient(world, lease, orders.port)
+  const failed: string[] = []
+  let asked = 0
+  const call = () =>
+    new Promise<void>((resolve) => {
+      asked += 1
+      client.Get('x', (err) => {
+        if (err !== null) failed.push(`${err.code} ${err.details}`)
+        resolve()
+      })
+    })
+  const until = performance.now() + 3_000
+  const goOn = async () => {
+    while (performance.now() < until) await call()
+  }
+  await Promise.all(Array.from({ length: 10 }, goOn))
+  expect(failed).toEqual([])
+  expect(orders.seen).toHaveLength(asked)
   client.close()
 })

@@ -51,6 +51,7 @@ async function passBroken() {
       flush: () => undefined,
       beLast: () => undefined,
       end: () => told.push('ended well'),
+      refuse: () => false,
       abort: () => told.push('aborted'),
       onClosed: () => undefined,
     },

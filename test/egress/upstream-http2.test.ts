@@ -1,9 +1,18 @@
 import { constants, createSecureServer } from 'node:http2'
 import { connect, createServer, type Socket } from 'node:net'
-import { createServer as createTls } from 'node:tls'
+import { createServer as createTls, type TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
-import { makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
-import { ask, http2Client, pseudoHeaders, startHttp2Upstream } from '../support/http2.ts'
+import { makeWorld, request, rule, sayAndRead, type World } from '../support/egress-world.ts'
+import {
+  ask,
+  frame,
+  frameType,
+  headerBlock,
+  http2Client,
+  pseudoHeaders,
+  readFrames,
+  startHttp2Upstream,
+} from '../support/http2.ts'
 import { byServerName, listenLocally } from '../support/listening.ts'
 
 const host = 'orders.example.com'
@@ -145,4 +154,112 @@ test('an upstream that agrees on HTTP/2 and never speaks it holds nobody up for 
     for (const socket of sockets) socket.destroy()
     silent.close()
   }
+})
+
+/**
+ * On its first connection it says goodbye to whatever it is asked, begun with nothing of it; on others it answers. Where
+ * it lies: it reads no head. `goodbye` is awaited before it is said.
+ */
+async function startLeaving(world: World, reason: number, goodbye?: () => Promise<void>) {
+  const context = await world.upstreamContext(host)
+  const sockets = new Set<TLSSocket>()
+  /** How many requests came on each connection. */
+  const asked: number[] = []
+  const server = createTls({ ...byServerName(async () => context), ALPNProtocols: ['h2'] }, (socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined)
+    socket.write(frame(frameType.settings, 0, 0))
+    const frames = readFrames(socket)
+    const connection = asked.push(0) - 1
+    let read = 0
+    const say = async (stream: number) => {
+      asked[connection]! += 1
+      await goodbye?.()
+      const leave = frame(frameType.goaway, 0, 0, Buffer.from([0, 0, 0, 0, 0, 0, 0, reason]))
+      const answer = frame(frameType.headers, 5, stream, headerBlock([[':status', '204']]))
+      socket.write(connection === 0 ? leave : answer)
+    }
+    socket.on('data', () => {
+      for (const { type, stream } of frames.slice(read)) if (type === frameType.headers) void say(stream)
+      read = frames.length
+    })
+  })
+  return {
+    port: await listenLocally(server),
+    asked,
+    [Symbol.dispose]() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    },
+  }
+}
+
+test.each([constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_ENHANCE_YOUR_CALM])(
+  'what a goodbye (%i) says was not begun is sent again if it has no body, and each time is recorded',
+  async (reason) => {
+    await using world = await makeWorld()
+    using up = await startLeaving(world, reason)
+    await world.setRules([rule(host, up.port)])
+    const socket = await world.tunnel(host, up.port)
+    expect(await sayAndRead(socket, request(host, up.port, '/'))).toMatch(/^HTTP\/1\.1 204 /)
+    expect(up.asked).toEqual([1, 1])
+    const outcomes = (await world.events('egress.allowed', 2)).map(({ data }) => data['outcome'])
+    expect(outcomes).toMatchObject([
+      { status: null, failure: 'upstream_refused' },
+      { status: 204, failure: null },
+    ])
+  },
+)
+
+test('what was not begun is not sent again once its rule is gone', async () => {
+  await using world = await makeWorld()
+  using up = await startLeaving(world, constants.NGHTTP2_NO_ERROR, () => world.setRules([]))
+  await world.setRules([rule(host, up.port)])
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const answer = await ask(client, Object.fromEntries(pseudoHeaders(host, up.port)))
+  expect(answer.status).not.toBe(204)
+  expect(up.asked).toEqual([1])
+  client.destroy()
+})
+
+test('what was not begun, and has a body that streams, is told by HTTP/2 as refused, recorded and sent once', async () => {
+  await using world = await makeWorld()
+  using up = await startLeaving(world, constants.NGHTTP2_NO_ERROR)
+  await world.setRules([rule(host, up.port)])
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const fields = Object.fromEntries(pseudoHeaders(host, up.port, 'POST'))
+  const answer = await ask(client, fields, 'a')
+  expect(answer).toMatchObject({ status: 0, code: constants.NGHTTP2_REFUSED_STREAM })
+  expect(up.asked).toEqual([1])
+  expect(await world.outcome()).toMatchObject({ status: null, failure: 'upstream_refused' })
+  // The tunnel goes on, and what is asked again goes elsewhere.
+  expect(await ask(client, fields, 'a')).toMatchObject({ status: 204 })
+  client.destroy()
+})
+
+test('a stream that is refused on a connection that goes on is told by HTTP/2 as that, recorded and sent once', async () => {
+  await using world = await makeWorld()
+  await using up = await startHttp2Upstream(world.upstreamContext, (stream) =>
+    stream.close(constants.NGHTTP2_REFUSED_STREAM),
+  )
+  await world.setRules([rule(host, up.port)])
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const answer = await ask(client, Object.fromEntries(pseudoHeaders(host, up.port)))
+  expect(answer).toMatchObject({ status: 0, code: constants.NGHTTP2_REFUSED_STREAM })
+  expect(up.seen).toHaveLength(1)
+  expect(await world.outcome()).toMatchObject({ status: null, failure: 'upstream_refused' })
+  client.destroy()
+})
+
+test('a client that was told to go on is told in words that its upstream did not begin', async () => {
+  await using world = await makeWorld()
+  await using up = await startHttp2Upstream(world.upstreamContext, (stream) =>
+    stream.close(constants.NGHTTP2_REFUSED_STREAM),
+  )
+  await world.setRules([rule(host, up.port)])
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const fields = { ...Object.fromEntries(pseudoHeaders(host, up.port, 'POST')), expect: '100-continue' }
+  const answer = await ask(client, fields, 'a')
+  expect(answer).toMatchObject({ status: 503, headers: { 'x-toolcrib-denied': 'upstream_refused' } })
+  client.destroy()
 })

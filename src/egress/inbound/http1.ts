@@ -67,6 +67,10 @@ export class ResponseAnswer {
     this.sink.shouldKeepAlive = false
   }
 
+  refuse(): boolean {
+    return false
+  }
+
   end(trailers: readonly string[], last?: Buffer): void {
     // Only a chunked answer has room for them; Node leaves them out of any other.
     if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))

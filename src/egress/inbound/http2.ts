@@ -45,8 +45,7 @@ export class Http2Inbound implements Inbound {
   }
 
   proceed(): void {
-    if (headerValues(this.rawHeaders, 'expect').length === 0 || this.answer.gone()) return
-    this.#stream.additionalHeaders({ ':status': 100 })
+    if (headerValues(this.rawHeaders, 'expect').length > 0 && !this.answer.gone()) this.answer.proceed()
   }
 }
 
@@ -56,6 +55,7 @@ class Http2Answer implements InboundAnswer {
   #trailers: readonly string[] = []
   #cut = false
   #heardOut = false
+  #proceeded = false
 
   constructor(stream: ServerHttp2Stream, requestComplete: () => boolean) {
     this.sink = stream
@@ -78,6 +78,11 @@ class Http2Answer implements InboundAnswer {
 
   begun(): boolean {
     return this.sink.headersSent
+  }
+
+  proceed(): void {
+    this.#proceeded = true
+    this.sink.additionalHeaders({ ':status': 100 })
   }
 
   gone(): boolean {
@@ -140,6 +145,14 @@ class Http2Answer implements InboundAnswer {
     sink.removeAllListeners('data').resume()
     const limit = setTimeout(callOff, lingerMs)
     sink.once('close', () => clearTimeout(limit))
+  }
+
+  /** RFC 9113 section 8.7; who has been told to go on would take it for a lie. */
+  refuse(): boolean {
+    if (this.#proceeded || this.begun() || this.gone()) return false
+    this.#cut = true
+    this.sink.close(constants.NGHTTP2_REFUSED_STREAM)
+    return true
   }
 
   abort(): void {

@@ -52,6 +52,11 @@ export interface InboundAnswer {
   end(trailers: readonly string[], last?: Buffer): void
   /** Says in its head, before that is written, that it is the last on its connection, and ends that behind it. */
   beLast(): void
+  /**
+   * Says in place of an answer that the request was not begun, where the version of HTTP has a word for that which
+   * clients know: theirs is then to send it again. False where it was not said.
+   */
+  refuse(): boolean
   /** Cuts it off, so that it is not taken for whole. */
   abort(): void
   /** Called once when it is over; `whole` says whether all of it was handed to the network. */

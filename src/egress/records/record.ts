@@ -52,6 +52,8 @@ interface Entry {
 }
 
 const batchSize = 500
+/** So long a record waits for its end, so that most requests are one row. */
+const endMs = 20
 /**
  * A batch is made and sent `few` records at a time, with pauses between and where no request is under way, if that is
  * soon: made in one go it holds up a request that arrives meanwhile, and so does a database that is at work next to it.
@@ -105,8 +107,7 @@ export function createRecorder(options: {
 
   const oldest = () => writing[0] ?? queue[0]
 
-  // A record waits a little for its end, so that most requests are one row.
-  const due = (entry: Entry, now: number) => closing || entry.ended || now - entry.since >= options.delayMs
+  const due = (entry: Entry, now: number) => closing || entry.ended || now - entry.since >= endMs
 
   /** Names the calls of what is being written; or why they could not be read. */
   const join = async (): Promise<{ failed: unknown } | undefined> => {

@@ -28,7 +28,7 @@ import type {
   UpstreamRequest,
 } from '../upstream/channel.ts'
 import { authorityOf } from '../upstream/connection.ts'
-import { failureCode, failurePlace, upstreamFailure } from '../upstream/error.ts'
+import { failureCode, failurePlace, UpstreamError, upstreamFailure } from '../upstream/error.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { cleanHead, hasMeaning, passAnswer, unsearchable } from './answer.ts'
 import { answerDenial } from './answer-denial.ts'
@@ -64,6 +64,8 @@ export interface AllowedRequest {
   tuple: Tuple
   verdict: Extract<Verdict, { allow: true }>
   outgoing: ComposedRequest
+  /** It is wholly here and may be sent once more, if its upstream proves that it did not begin. */
+  mayRepeat: boolean
 }
 
 /** Takes one allowed request out and its answer back, once, and records how it went. */
@@ -75,7 +77,7 @@ export class Delivery implements UpstreamEvents {
   readonly #passed = { bytes: 0, redactions: 0 }
   /** Of a WebSocket. */
   #frames: { sent: number; received: number } | undefined
-  readonly #done = Promise.withResolvers<void>()
+  readonly #done = Promise.withResolvers<'over' | 'unprocessed'>()
   #leave: () => void = () => undefined
   readonly #ended = underWay()
   #undecode: () => void = () => undefined
@@ -110,8 +112,11 @@ export class Delivery implements UpstreamEvents {
     )
   }
 
-  /** Settles when the answer has left or the request came to nothing; never rejects. */
-  run(): Promise<void> {
+  /**
+   * Settles when the answer has left or the request came to nothing; never rejects. `unprocessed` says that it may be
+   * repeated and was not begun, and that nothing was answered.
+   */
+  run(): Promise<'over' | 'unprocessed'> {
     const { identity, tuple, verdict, inbound } = this.#asked
     this.#leave = this.#deps.live.add({
       identity,
@@ -280,7 +285,17 @@ export class Delivery implements UpstreamEvents {
       { code: failureCode(err), sourceId: identity.sourceId, host: tuple.host },
       'upstream request failed',
     )
-    this.#fail(upstreamFailure(err))
+    const reason = upstreamFailure(err)
+    if (reason === 'upstream_refused') this.#refused(err instanceof UpstreamError && err.goesElsewhere)
+    else this.#fail(reason)
+  }
+
+  /** It was not begun, as its upstream has proven (docs/decisions/0033). */
+  #refused(goesElsewhere: boolean): void {
+    const { mayRepeat, inbound } = this.#asked
+    if (goesElsewhere && mayRepeat && !inbound.answer.gone()) this.#finish('upstream_refused', 'unprocessed')
+    else if (inbound.answer.refuse()) this.#finish('upstream_refused')
+    else this.#fail('upstream_refused')
   }
 
   #threw(err: unknown): void {
@@ -326,7 +341,7 @@ export class Delivery implements UpstreamEvents {
     this.#asked.inbound.answer.abort()
   }
 
-  #finish(failure: EgressOutcome['failure']): void {
+  #finish(failure: EgressOutcome['failure'], how: 'over' | 'unprocessed' = 'over'): void {
     if (this.#over) return
     this.#over = true
     this.#ended()
@@ -347,6 +362,6 @@ export class Delivery implements UpstreamEvents {
     })
     // Who has answered whole need not read the rest of the request, and may never do.
     this.#sent?.abort()
-    this.#done.resolve()
+    this.#done.resolve(how)
   }
 }

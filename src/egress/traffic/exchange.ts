@@ -37,9 +37,11 @@ export interface ExchangeDeps extends DeliveryDeps {
 
 /** By then what was waited for is known, a host's addresses or a token, and is not waited for again. */
 const mostVerdicts = 3
+/** How often one request is sent at most, each time but the last with the proof that its upstream did not begin. */
+const mostRounds = 3
 
 /**
- * Handles one request to its end: decide, record, send once, pass the answer on. Settles when the answer has
+ * Handles one request to its end: decide, record, send, pass the answer on. Settles when the answer has
  * left or the request came to nothing; never rejects.
  */
 export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Promise<void> {
@@ -91,14 +93,19 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       if (typeof held === 'string') return await refuse(held, verdict.rule)
       if (held !== undefined && 'ok' in held) return await refuse(held.reason, ruleOf(verdict.rule, held))
       try {
-        // A body may have been long in coming: what holds is what is decided now.
-        const now = held === undefined ? verdict : await judge(tuple, identity, true)
-        if (!now.allow) return await refuse(now.reason, now.rule)
-        const composed = compose(now, held, inbound, tuple)
-        if (!composed.ok) return await refuse(composed.reason, ruleOf(now.rule, composed))
-        if (inbound.answer.gone()) return
-        const { outgoing } = composed
-        await new Delivery(deps, { inbound, identity, tuple, verdict: now, outgoing }).run()
+        const isHere = inbound.content === undefined || held !== undefined
+        for (let round = 1; ; round += 1) {
+          // A body may have been long in coming, and so may the word that it was not begun: what holds is what is decided now.
+          const now = held === undefined && round === 1 ? verdict : await judge(tuple, identity, true)
+          if (!now.allow) return await refuse(now.reason, now.rule)
+          const composed = compose(now, held, inbound, tuple)
+          if (!composed.ok) return await refuse(composed.reason, ruleOf(now.rule, composed))
+          if (inbound.answer.gone()) return
+          const { outgoing } = composed
+          const mayRepeat = isHere && round < mostRounds
+          const asked = { inbound, identity, tuple, verdict: now, outgoing, mayRepeat }
+          if ((await new Delivery(deps, asked).run()) === 'over') return
+        }
       } finally {
         held?.release()
       }

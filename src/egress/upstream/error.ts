@@ -4,10 +4,13 @@ import type { DenialReason } from '../decision/denial.ts'
 export class UpstreamError extends Error {
   override readonly name = 'UpstreamError'
   readonly reason: Extract<DenialReason, `upstream_${string}`>
+  /** The upstream has proven that it did not begin, and takes requests on another connection: this one ends. */
+  readonly goesElsewhere: boolean
 
-  constructor(reason: UpstreamError['reason'], cause: unknown) {
+  constructor(reason: UpstreamError['reason'], cause: unknown, goesElsewhere = false) {
     super(reason, { cause })
     this.reason = reason
+    this.goesElsewhere = goesElsewhere
   }
 }
 

@@ -12,6 +12,7 @@ import { UpstreamError } from './error.ts'
 export class Http2Request implements UpstreamRequest {
   readonly #stream: ClientHttp2Stream
   readonly #events: UpstreamEvents
+  readonly #lastTaken: () => number | undefined
   #trailers: () => readonly string[] = () => []
   #interim = 0
   #body: Readable | undefined
@@ -19,15 +20,17 @@ export class Http2Request implements UpstreamRequest {
   /** It has failed or nobody wants the answer any more: nothing else is told. */
   #over = false
 
-  constructor(stream: ClientHttp2Stream, events: UpstreamEvents) {
+  /** `lastTaken` is what the goodbye of its connection said, where that came. */
+  constructor(stream: ClientHttp2Stream, events: UpstreamEvents, lastTaken: () => number | undefined) {
     this.#stream = stream
     this.#events = events
+    this.#lastTaken = lastTaken
     const isWhole = watchEnd(stream)
-    stream.on('error', (err) =>
-      this.#failed(this.#wasRefused(err) ? new UpstreamError('upstream_refused', err) : err),
-    )
+    stream.on('error', (err) => this.#failed(this.#asRefusal(err) ?? err))
     stream.on('close', () => {
-      if (this.#answer === undefined) this.#failed(new Error('the stream was closed before an answer'))
+      if (this.#answer !== undefined) return
+      const err = new Error('the stream was closed before an answer')
+      this.#failed(this.#asRefusal(err) ?? err)
     })
     stream.on('headers', () => {
       this.#interim += 1
@@ -80,11 +83,14 @@ export class Http2Request implements UpstreamRequest {
     if (!this.#over) this.#events.timedOut()
   }
 
-  /** Whether the upstream says that it has not begun with it (RFC 9113 section 8.7). One that has spoken has. */
-  #wasRefused(error: NodeJS.ErrnoException): boolean {
-    const code = this.#stream.rstCode
-    const byPeer = error.code === 'ERR_HTTP2_STREAM_ERROR' && code === constants.NGHTTP2_REFUSED_STREAM
-    return byPeer && this.#interim === 0 && this.#answer === undefined
+  /** Where the upstream says that it has not begun with it (RFC 9113 section 8.7). One that has spoken has. */
+  #asRefusal(error: NodeJS.ErrnoException): UpstreamError | undefined {
+    if (this.#interim > 0 || this.#answer !== undefined) return undefined
+    const { id, rstCode } = this.#stream
+    const last = this.#lastTaken()
+    const isBeyond = last !== undefined && id !== undefined && id > last
+    const byPeer = error.code === 'ERR_HTTP2_STREAM_ERROR' && rstCode === constants.NGHTTP2_REFUSED_STREAM
+    return isBeyond || byPeer ? new UpstreamError('upstream_refused', error, last !== undefined) : undefined
   }
 
   /** Whoever reads the body hears of it there. */

@@ -19,6 +19,8 @@ export class Session implements Channel {
   #isSettled = false
   /** Nothing came for too long, of its first words or on one of its streams. */
   #isSilent = false
+  /** The highest stream that the upstream may have begun with, once it says goodbye (RFC 9113 section 6.8). */
+  #lastTaken: number | undefined
   /** One is promised to whoever dialled: it need not wait for the settings. */
   #streams = 1
   #idle: NodeJS.Timeout | undefined
@@ -29,6 +31,8 @@ export class Session implements Channel {
     this.settled = this.#settle()
     // It matters to those who wait for it, if anybody does.
     this.settled.catch(() => undefined)
+    // Node tells of it before it tells the streams that end with it.
+    session.on('goaway', (_code, last) => (this.#lastTaken = last))
   }
 
   #settle(): Promise<void> {
@@ -81,7 +85,7 @@ export class Session implements Channel {
       waitForTrailers: hasBody,
     })
     stream.once('close', () => this.release())
-    const request = new Http2Request(stream, events)
+    const request = new Http2Request(stream, events, () => this.#lastTaken)
     stream.setTimeout(this.#idleTimeoutMs, () => {
       // The connection may be dead, which nobody would hear of: it gets no more requests.
       this.#isSilent = true

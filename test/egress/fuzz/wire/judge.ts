@@ -47,7 +47,8 @@ function withoutBeginnings(body: string): string {
   return masked
 }
 
-function judgeAnswer(
+/** What is wrong with an answer, if anything is: it must be what was planned for its request, or what may come of a lie. */
+export function judgeAnswer(
   request: PlannedRequest,
   answer: GotAnswer,
   all: ReadonlyMap<string, SeenRequest>,

@@ -5,7 +5,7 @@ const patienceMs = 60_000
 
 /**
  * What is wrong with what was recorded behind event `from` of all that the upstreams have seen: each once, with one
- * end. `until` is the last event that was looked at.
+ * end, but for what an upstream refused before. `until` is the last event that was looked at.
  */
 export async function judgeRecords(
   world: World,
@@ -30,20 +30,24 @@ function wrongWith(
   rows: readonly { kind: string; data: Record<string, unknown> }[],
   script: Script,
 ): string | undefined {
-  const allowed = new Map<string, string>()
-  const ends = new Map<string, number>()
+  const allowed = new Map<string, string[]>()
+  const ends = new Map<string, unknown[]>()
   for (const { kind, data } of rows) {
     const requestId = String(data['requestId'])
     if (kind === 'egress.allowed') {
       const id = String(data['path']).slice('/ok/'.length)
-      if (allowed.has(id)) return `two records of ${id}`
-      allowed.set(id, requestId)
+      allowed.set(id, [...(allowed.get(id) ?? []), requestId])
     }
-    if (kind === 'egress.finished' || data['outcome'] !== null)
-      ends.set(requestId, (ends.get(requestId) ?? 0) + 1)
+    const outcome = (kind === 'egress.finished' ? data : data['outcome']) as { failure?: unknown } | null
+    if (outcome !== null) ends.set(requestId, [...(ends.get(requestId) ?? []), outcome.failure])
   }
   for (const id of script.seen.keys()) if (!allowed.has(id)) return `no record of ${id}`
-  for (const [id, requestId] of allowed)
-    if (ends.get(requestId) !== 1) return `${ends.get(requestId) ?? 'no'} ends of ${id}`
+  for (const [id, requestIds] of allowed)
+    for (const [index, requestId] of requestIds.entries()) {
+      const [failure, ...more] = ends.get(requestId) ?? ['none']
+      if (failure === 'none' || more.length > 0)
+        return `${more.length === 0 ? 'no end' : 'two ends'} of ${id}`
+      if (index < requestIds.length - 1 && failure !== 'upstream_refused') return `two records of ${id}`
+    }
   return undefined
 }
