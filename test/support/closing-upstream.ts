@@ -19,7 +19,8 @@ export interface ClosingUpstream {
 if (parentPort !== null) {
   const { certificate, at, answer } = workerData as ClosingUpstream
   const secureContext = createSecureContext(certificate)
-  const server = createServer((socket) => {
+  // What waits for an acknowledgement is thrown away by a reset, and would never have left.
+  const server = createServer({ noDelay: true }, (socket) => {
     const secured = new TLSSocket(socket, { isServer: true, secureContext })
     secured.on('error', () => undefined)
     socket.on('close', () => {
