@@ -123,7 +123,8 @@ const kinds: Record<string, Kind> = {
 }
 
 const never = { may: ['failed', 'cut'] as const }
-const unlessHead = ({ bodiless }: Parts) => (bodiless ? { may: ['whole', 'failed', 'cut'] as const } : never)
+const unlessHead = ({ bodiless }: Pick<Parts, 'bodiless'>) =>
+  bodiless ? { may: ['whole', 'failed', 'cut'] as const } : never
 const codes = [
   errorCode.protocol,
   errorCode.internal,
@@ -295,7 +296,7 @@ const lies: Record<string, Kind> = {
     },
     ...never,
   }),
-  'broken off': ({ chance, head, length, body }) => ({
+  'broken off': ({ chance, head, length, body, ...parts }) => ({
     act: async (on) => {
       on.breaks()
       if (chance.once(2)) {
@@ -304,7 +305,7 @@ const lies: Record<string, Kind> = {
       }
       on.peer.socket.destroy()
     },
-    ...never,
+    ...unlessHead(parts),
     early: chance.once(2),
   }),
 }

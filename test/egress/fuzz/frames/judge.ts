@@ -37,11 +37,16 @@ function judgeSent(plan: PlannedStream, seen: SeenRequest | undefined): string |
   if (seen === undefined) return undefined
   if (plan.fate === 'refused') return 'sent, and to be refused'
   if (plan.fate === 'broken' && plan.answer === undefined) return 'sent, and broken'
-  if (plan.fate === 'broken') return seen.whole ? 'broken, and sent whole' : undefined
+  // By HTTP/1.1 its length is its end, and that more comes behind it may be found later.
+  const isByLength = plan.act === undefined && plan.head.some(([name]) => name === 'content-length')
+  if (plan.fate === 'broken') {
+    if (isByLength && plan.endsAll === true)
+      return plan.sent.toString('latin1').startsWith(seen.body) ? undefined : 'sent with another body'
+    return seen.whole ? 'broken, and sent whole' : undefined
+  }
   const same = seen.whole ? seen.body === plan.body : plan.body.startsWith(seen.body)
   if (!same) return 'sent with another body'
-  // Without its end it is not whole, but by HTTP/1.1, where its length is its end.
-  const isByLength = plan.act === undefined && plan.head.some(([name]) => name === 'content-length')
+  // Without its end it is not whole.
   return seen.whole && plan.staysOpen === true && !isByLength ? 'taken back, and sent whole' : undefined
 }
 
