@@ -17,10 +17,10 @@ test('the rule for a refused request names it and no more, in the spelling of re
 })
 
 test('of a path with an encoded slash the rule names what every server reads alike', () => {
-  const registry = { host: 'registry.example.com', methods: ['GET'] }
-  const proposed = (path: string) => proposeRule('GET', `https://registry.example.com${path}`, known)
-  expect(proposed('/@types%2fnode')).toEqual({ rule: { ...registry, paths: ['/'] } })
-  expect(proposed('/npm/@types%2Fnode/x')).toEqual({ rule: { ...registry, paths: ['/npm/'] } })
+  const packages = { host: 'packages.example.com', methods: ['GET'] }
+  const proposed = (path: string) => proposeRule('GET', `https://packages.example.com${path}`, known)
+  expect(proposed('/@types%2fnode')).toEqual({ rule: { ...packages, paths: ['/'] } })
+  expect(proposed('/npm/@types%2Fnode/x')).toEqual({ rule: { ...packages, paths: ['/npm/'] } })
   expect(proposeRule('GET', 'https://api.example.com/v1/a%2Fb', known)).toEqual({ allowedBy: 'egress[0]' })
 })
 

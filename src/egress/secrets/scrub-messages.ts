@@ -7,8 +7,8 @@ const maxBehind = 64 * 1024
 
 /**
  * Masks credentials in the messages of a WebSocket as they pass, each message searched whole across its frames. A
- * mask is as long as what it hides, so every frame keeps its head; what may begin a credential waits for the next
- * frame of its message, and what follows waits behind it. Throws when too much does.
+ * mask is as long as what it hides, so every frame keeps its head; the last of a message that is not whole waits for its
+ * next frame, whatever it is, and what follows waits behind it. Throws when too much does.
  */
 export class MessageScrubber implements FrameSink {
   readonly #emit: (bytes: Buffer) => void
@@ -48,7 +48,7 @@ export class MessageScrubber implements FrameSink {
     if (bytes.length === 0) return
     if (this.#queue.length === 0) return this.#emit(bytes)
     this.#behind += bytes.length
-    if (this.#behind > maxBehind) throw new Error('too much waits behind what may begin a credential')
+    if (this.#behind > maxBehind) throw new Error('too much waits behind a message that is not whole')
     this.#queue.push(bytes)
   }
 

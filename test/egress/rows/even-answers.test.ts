@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
 import { expect, test } from 'vitest'
+import type { WebSocket } from 'ws'
 import { webSocketAccept } from '../../../src/egress/request/websocket.ts'
 import { host, listenTo } from '../../support/armed.ts'
 import {
@@ -88,6 +90,23 @@ test('row 7: a right guess of a credential comes back in the same pieces as a wr
   expect(apart).toEqual([])
 })
 
+/** The sizes of the pieces that come by `tunnel` from when it is asked for them until the WebSocket tells of `event`. */
+async function sizesUntil(
+  event: 'message' | 'pong',
+  tunnel: TLSSocket,
+  socket: WebSocket,
+  ask: () => void,
+): Promise<number[]> {
+  const sizes: number[] = []
+  const count = (piece: Buffer) => void sizes.push(piece.length)
+  tunnel.on('data', count)
+  const whole = new Promise((resolve) => socket.once(event, resolve))
+  ask()
+  await whole
+  tunnel.off('data', count)
+  return sizes
+}
+
 test('row 7: a right guess of a credential comes back in the same pieces as a wrong one, by a WebSocket', async () => {
   await using world = await makeWorld()
   let pieces: string[] = []
@@ -100,15 +119,9 @@ test('row 7: a right guess of a credential comes back in the same pieces as a wr
   await world.setRules([rule(host, up.port, { methods: ['WEBSOCKET'], inject: injectBearer })])
   const tunnel = await world.tunnel(host, up.port)
   const { socket } = await mustOpen(world, { host, port: up.port, path: '/', over: tunnel })
-  let sizes: number[] = []
-  tunnel.on('data', (piece: Buffer) => sizes.push(piece.length))
   const apart = await toldApart(async (now) => {
     pieces = now
-    sizes = []
-    const whole = new Promise((resolve) => socket.once('message', resolve))
-    socket.send('again')
-    await whole
-    return sizes
+    return await sizesUntil('message', tunnel, socket, () => socket.send('again'))
   })
   socket.terminate()
   expect(apart).toEqual([])
@@ -133,15 +146,9 @@ test('row 7: a right guess that a server sends back in a pong, as all do, comes 
   await world.setRules([rule(host, up.port, { methods: ['WEBSOCKET'], inject: injectBearer })])
   const tunnel = await world.tunnel(host, up.port)
   const { socket } = await mustOpen(world, { host, port: up.port, path: '/', over: tunnel })
-  let sizes: number[] = []
-  tunnel.on('data', (piece: Buffer) => sizes.push(piece.length))
   const apart = await toldApart(async (now) => {
     pieces = now
-    sizes = []
-    const whole = new Promise((resolve) => socket.once('pong', resolve))
-    socket.ping()
-    await whole
-    return sizes
+    return await sizesUntil('pong', tunnel, socket, () => socket.ping())
   })
   socket.terminate()
   expect(apart).toEqual([])
