@@ -3,7 +3,7 @@ import { createAdminKeys } from './access/index.ts'
 import { applyConfig, demandLiveRules } from './app-apply.ts'
 import { createCatalog } from './catalog/index.ts'
 import { type Config, demandWritten } from './config.ts'
-import { type AdminKeyId, type Log, type Secret } from './core/index.ts'
+import type { AdminKeyId, Log, Secret } from './core/index.ts'
 import { demandMigrated, migrate, openDatabase, openStore, type Store } from './store/index.ts'
 
 export async function migrateDatabase(config: Config, log: Log): Promise<string> {

@@ -1,6 +1,6 @@
 import type { VisibleTool } from '../calls/index.ts'
 import { isRecord } from '../core/index.ts'
-import { type Era } from './results.ts'
+import type { Era } from './results.ts'
 import { RpcError, rpcCodes } from './rpc.ts'
 
 interface Page {

@@ -17,7 +17,7 @@ export { createLocalDriver } from './local/driver.ts'
 export type { LocalDriverOptions } from './local/options.ts'
 export { endUnrecorded } from './local/unrecorded.ts'
 export { createRunners } from './manager.ts'
-export { type RunnersDeps, type RunnerTimings } from './options.ts'
+export type { RunnersDeps, RunnerTimings } from './options.ts'
 export type { SandboxIdentity, ToolhostClient } from './toolhost.ts'
 
 export type { RunnerAnswer, RunnerCall, RunnerCallHooks, Runners, RunnerView, SourceToRun } from './types.ts'

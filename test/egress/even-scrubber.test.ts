@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { EvenScrubber } from '../../src/egress/secrets/even-scrubber.ts'
-import { compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
+import { compileSecrets } from '../../src/egress/secrets/scrub.ts'
 import { spellings } from '../support/spellings.ts'
 import { mixed, mixedTwice } from '../support/writings.ts'
 
@@ -131,9 +131,14 @@ test('what goes on is what was searched, whole and in its order, however it is c
           if (takes) out.push(even.takeSearched())
         }
         out.push(even.end())
-        const plain = new Scrubber(forms)
-        expect(Buffer.concat(out).equals(Buffer.concat([plain.push(text), plain.end()]))).toBe(true)
-        expect([even.hits, even.waiting]).toEqual([plain.hits, 0])
+        const masked = Buffer.from(text)
+        let hits = 0
+        forms.search.begin().push(text, 0, (from, to) => {
+          masked.fill('*', from, to)
+          hits += 1
+        })
+        expect(Buffer.concat(out).equals(masked)).toBe(true)
+        expect([even.hits, even.waiting]).toEqual([hits, 0])
       },
     ),
     { numRuns: 1_000 },

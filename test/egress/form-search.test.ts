@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { FormSearch } from '../../src/egress/secrets/form-search.ts'
+import { secretForms } from '../../src/egress/secrets/secret-forms.ts'
 
 /** Every occurrence, found one form after the other. */
 function plainly(forms: readonly Buffer[], bytes: Buffer): string[] {
@@ -55,4 +56,9 @@ test('forms of any bytes are found wherever they stand', () => {
       ).toEqual([])
     }),
   )
+})
+
+test('an ordinary key has so few forms that to look for them costs next to nothing', () => {
+  const forms = secretForms(['wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEK=='])
+  expect(forms.length).toBeLessThan(16)
 })

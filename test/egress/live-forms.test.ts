@@ -1,17 +1,18 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
+import { EvenScrubber } from '../../src/egress/secrets/even-scrubber.ts'
 import { LiveForms, type Sought } from '../../src/egress/secrets/live-forms.ts'
 import { Place } from '../../src/egress/secrets/places.ts'
 import { createPrepared } from '../../src/egress/secrets/prepared.ts'
-import { bytesOf, compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
+import { bytesOf, compileSecrets } from '../../src/egress/secrets/scrub.ts'
 
 const version = (of: string, n: number): Sought => ({ of, key: `${n}`, texts: [`${of}-secret-${n}.`] })
 const big = (of: string): Sought => ({ of, key: of, texts: [of.repeat(200 * 1024)] })
 const live = () => new LiveForms((sought) => compileSecrets(sought.flatMap(({ texts }) => texts)))
 
 function shown(forms: LiveForms, text: string): string {
-  const scrubber = new Scrubber(forms)
+  const scrubber = new EvenScrubber(forms)
   return scrubber.push(Buffer.from(text)).toString() + scrubber.end().toString()
 }
 
@@ -49,7 +50,7 @@ test('while an answer is under way the newest of whatever was added is not forgo
 test('where what is sent anyway finds no room, answers under way are cut off, and only they', () => {
   const forms = live()
   const end = forms.use([big('ab')])
-  const scrubber = new Scrubber(forms)
+  const scrubber = new EvenScrubber(forms)
   forms.insist([big('cd')])
   expect(() => scrubber.push(Buffer.from('x'.repeat(100)))).toThrow('more credentials than answers')
   expect(forms.add([version('small', 1)])).toBe(false)

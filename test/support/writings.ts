@@ -41,7 +41,8 @@ const ofOctets: ((octet: string) => string)[] = [
   (octet) => `%${octet}`,
   (octet) => `=${octet}`,
   (octet) => `\\x${octet}`,
-  (octet) => `\\${Number.parseInt(octet, 16).toString(8).padStart(3, '0')}`,
+  // The end of a line in octal could go on with a digit behind it.
+  (octet) => (octet < '20' ? `=${octet}` : `\\${Number.parseInt(octet, 16).toString(8).padStart(3, '0')}`),
 ]
 
 /** All that are known of a character, as texts whose characters are bytes. */
@@ -62,9 +63,15 @@ export function writingsOf(char: string): string[] {
   ]
 }
 
+/** Whether it tells what a backslash means: that is not looked for but as itself, right behind it. */
+export function tells(text: string, at: number): boolean {
+  return text[at - 1] === '\\' && /[A-Za-z0-9]/.test(text[at] ?? '')
+}
+
 /** A text with each character written in one way or another; in about every `often`th place in another than itself. */
 export function mixed(text: string, pick: Pick, often = 2): string {
   return Array.from(text, (char, at) => {
+    if (tells(text, at)) return char
     const all = writingsOf(char)
     const written = pick(often) === 0 ? (all[pick(all.length)] ?? char) : (all[0] ?? char)
     return at > 0 && pick(25) === 0 ? `=${pick(2) === 0 ? '\r\n' : '\n'}${written}` : written

@@ -13,7 +13,7 @@ import {
 } from '../../catalog/index.ts'
 import type { Log } from '../../core/index.ts'
 import { createMeter, limitReason } from '../bounds/limits.ts'
-import { type Destination } from '../request/tuple.ts'
+import type { Destination } from '../request/tuple.ts'
 import type { DenialReason } from './denial.ts'
 import { createLookUps } from './look-ups.ts'
 

@@ -1,6 +1,11 @@
+import type { FormSearch } from './form-search.ts'
+import type { FormWalk } from './form-walk.ts'
+import { LetterWatch } from './letter-watch.ts'
 import { Scrubber, type ScrubForms } from './scrub.ts'
+import { WaitingBytes } from './waiting-bytes.ts'
 
-const nothing = Buffer.alloc(0)
+/** However long a secret is: more of its beginning no text has by chance. */
+const mostUntelling = 7
 
 /**
  * So many of the last bytes wait whatever they are. Nobody makes more of them than these wait for what they say: a
@@ -23,58 +28,76 @@ const closed = new RegExp(
 )
 
 /**
- * Searches a stream and lets go of it by a measure that does not depend on what is searched for. A client sees when
- * each byte comes and how the bytes are cut. If only what may begin a secret waited, whoever has an upstream send
- * bytes of theirs would learn from it which bytes begin one, and so the secret itself, one character after the other,
- * from an upstream that never shows it.
+ * Masks every spelling of some secrets in a stream, and lets go of it by a measure that does not depend on what is
+ * searched for. A mask is as long as what it hides, so that lengths and framing stay true. A client sees when each
+ * byte comes and how the bytes are cut. If only what may begin a secret waited, whoever has an upstream send bytes of
+ * theirs would learn from it which bytes begin one, and so the secret itself, one character after the other, from an
+ * upstream that never shows it. Throws when a text repeats a secret that repeats itself.
  */
 export class EvenScrubber {
+  readonly #forms: ScrubForms
   readonly #scrubber: Scrubber
-  /** What was searched and waits all the same. */
-  #queue: Buffer[] = []
-  #queued = 0
-  #in = 0
-  #out = 0
+  readonly #bytes = new WaitingBytes()
+  #search: FormSearch
+  #watch: LetterWatch
+  /** Reads again where forms may stand, up to here at least. */
+  #walk: FormWalk | undefined
+  #walksTo = 0
+  #walkedFrom = 0
+  /** What ends before was told. */
+  #told = 0
+  #hits = 0
   #end = ''
   #marked = 0
 
   constructor(forms: ScrubForms) {
+    this.#forms = forms
     this.#scrubber = new Scrubber(forms)
+    this.#search = forms.search
+    this.#watch = new LetterWatch(this.#search.prints)
   }
 
   /** Occurrences masked so far. */
   get hits(): number {
-    return this.#scrubber.hits
+    return this.#hits + this.#scrubber.hits
   }
 
   /** How many bytes wait. */
   get waiting(): number {
-    return this.#in - this.#out
+    return this.#bytes.end - this.#bytes.left
   }
 
-  /** Whether what waits may be more of a secret's beginning than may be known. */
+  /** Whether what waits may be more of a secret's beginning than may be known: a quarter of it, seven bytes at most. */
   get isTelling(): boolean {
-    return this.#scrubber.isTelling
+    return this.#isTellingFrom(this.#begunFrom)
   }
 
   /** What can be let go after this piece. */
   push(piece: Buffer): Buffer {
-    this.#add(this.#scrubber.push(piece))
-    this.#in += piece.length
+    const bytes = this.#bytes
+    this.#renew()
+    const at = bytes.end
+    bytes.add(piece)
+    this.#read(piece, at)
     this.#end = (this.#end + piece.toString('latin1', Math.max(0, piece.length - tellingEnd))).slice(
       -tellingEnd,
     )
-    return this.#take(closed.test(this.#end) ? this.#queued : this.#in - alwaysWaiting - this.#out)
+    const isClosed = !this.#search.hasLineEnds && closed.test(this.#end)
+    if (isClosed) this.#watch.close(bytes.end)
+    const known = Math.min(isClosed ? bytes.end : bytes.end - alwaysWaiting, this.#heldFrom)
+    const taken = bytes.take(known)
+    bytes.forget(known)
+    return taken
   }
 
   /** What waits from here on has come later. */
   mark(): void {
-    this.#marked = this.#in
+    this.#marked = this.#bytes.end
   }
 
   /** Whether something has come since. */
   get isMoving(): boolean {
-    return this.#in > this.#marked
+    return this.#bytes.end > this.#marked
   }
 
   /**
@@ -82,22 +105,21 @@ export class EvenScrubber {
    * nothing. If it is one after all, the rest of it is masked.
    */
   takeMarked(): Buffer {
-    const searched = this.#take(this.#marked - this.#out)
-    if (this.#queued > 0) return searched
-    const begun = this.#scrubber.releaseUntelling(this.#in - this.#marked)
-    this.#out += begun.length
-    return joined([searched, begun])
+    const bytes = this.#bytes
+    const begun = this.#begunFrom
+    const taken = bytes.take(Math.min(this.#marked, this.#isTellingFrom(begun) ? begun : bytes.end))
+    bytes.forget(begun)
+    return taken
   }
 
   /** What was searched, and nothing of what may begin a secret. */
   takeSearched(): Buffer {
-    return this.#take(this.#queued)
+    return this.#bytes.take(this.#walk === undefined ? this.#begunFrom : this.#walkedFrom)
   }
 
   /** The rest, once the stream has ended well; after an error it is never asked for, and never let go. */
   end(): Buffer {
-    this.#add(this.#scrubber.end())
-    return this.#take(this.#queued)
+    return this.#bytes.take(this.#bytes.end)
   }
 
   /** Whole fields, names and values alternating. */
@@ -105,32 +127,65 @@ export class EvenScrubber {
     return this.#scrubber.fields(flat)
   }
 
-  #add(searched: Buffer): void {
-    if (searched.length === 0) return
-    this.#queue.push(searched)
-    this.#queued += searched.length
-  }
-
-  /** In one piece, for where it was cut before tells what waited. */
-  #take(count: number): Buffer {
-    const size = Math.min(count, this.#queued)
-    if (size <= 0) return nothing
-    this.#queued -= size
-    this.#out += size
-    const taken: Buffer[] = []
-    let more = size
-    while (more > 0) {
-      const [next = nothing] = this.#queue
-      taken.push(next.subarray(0, more))
-      if (next.length > more) this.#queue[0] = next.subarray(more)
-      else this.#queue.shift()
-      more -= Math.min(more, next.length)
+  /** What waits is looked at again when something else is searched for; what stands in it was counted. */
+  #renew(): void {
+    const { search } = this.#forms
+    if (search === this.#search) return
+    this.#search = search
+    this.#watch = new LetterWatch(search.prints)
+    this.#told = this.#bytes.end
+    let from = search.lacksLetters ? 0 : Number.POSITIVE_INFINITY
+    for (const { at, bytes } of this.#bytes.from(0)) {
+      const found = this.#watch.read(bytes, at)
+      if (found === undefined) continue
+      from = Math.min(from, found.from)
+      this.#walksTo = found.to
     }
-    return joined(taken)
+    this.#walk = undefined
+    if (from < this.#bytes.end) this.#walkFrom(from)
   }
-}
 
-function joined(parts: readonly Buffer[]): Buffer {
-  const [first = nothing, ...more] = parts.filter(({ length }) => length > 0)
-  return more.length === 0 ? first : Buffer.concat([first, ...more])
+  #read(piece: Buffer, at: number): void {
+    const found = this.#watch.read(piece, at)
+    if (found !== undefined) this.#walksTo = found.to
+    const { lacksLetters } = this.#search
+    if (this.#walk === undefined && lacksLetters) this.#walkFrom(0)
+    else if (found !== undefined && (this.#walk === undefined || found.from < this.#walkedFrom))
+      this.#walkFrom(found.from)
+    else if (this.#walk !== undefined) this.#walk.push(piece, at, this.#tell)
+    else return
+    this.#told = this.#bytes.end
+    // What may have begun since is found when it ends.
+    if (!lacksLetters && (this.#walk?.earliest ?? this.#walksTo) >= this.#walksTo) this.#walk = undefined
+  }
+
+  #walkFrom(from: number): void {
+    this.#walk = this.#search.begin()
+    this.#walkedFrom = from
+    for (const { at, bytes } of this.#bytes.from(from)) this.#walk.push(bytes, at, this.#tell)
+  }
+
+  readonly #tell = (from: number, to: number): void => {
+    if (to > this.#told) this.#hits += 1
+    this.#bytes.mask(from, to)
+  }
+
+  /** From where on something waits until it is known what it is: it has so many letters of a form. */
+  get #heldFrom(): number {
+    return Math.min(this.#walk?.earliest ?? this.#bytes.end, this.#watch.heldFrom ?? this.#bytes.end)
+  }
+
+  /** Where what may be the beginning of a form begins, of any length; the end where nothing does. */
+  get #begunFrom(): number {
+    const { end } = this.#bytes
+    const perhaps = this.#watch.begunAt
+    const again = this.#search.begin()
+    if (perhaps !== undefined)
+      for (const { at, bytes } of this.#bytes.from(perhaps)) again.push(bytes, at, () => undefined)
+    return Math.min(again.earliest ?? end, this.#walk?.earliest ?? end)
+  }
+
+  #isTellingFrom(begun: number): boolean {
+    return this.#bytes.end - begun > Math.min(mostUntelling, Math.floor(this.#search.shortest / 4))
+  }
 }

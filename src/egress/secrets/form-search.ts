@@ -1,21 +1,30 @@
-import { FormFilter } from './form-filter.ts'
+import { Fingerprints } from './fingerprints.ts'
 import { FormStates } from './form-states.ts'
 import { type Form, FormTable } from './form-table.ts'
 import { FormWalk } from './form-walk.ts'
+import { LetterWatch } from './letter-watch.ts'
 import { writingsOf } from './writings.ts'
+
+const [lineFeed, carriageReturn] = [10, 13]
 
 /** Forms made ready to be searched for, each of their characters in any of its writings. No form may be empty. */
 export class FormSearch {
   readonly #table: FormTable
-  readonly #filter: FormFilter
   readonly #states: FormStates
+  /** By which it is known where to search. */
+  readonly prints: Fingerprints
+  readonly #whole: LetterWatch
+  /** Whether some form goes on behind the end of a line, other than one of base64. */
+  readonly hasLineEnds: boolean
 
   /** `chars` are those beyond Latin-1 for which the forms have UTF-8. */
   constructor(forms: readonly Form[], chars: ReadonlySet<number> = new Set()) {
     this.#table = new FormTable(forms)
     const writings = writingsOf(chars)
-    this.#filter = new FormFilter(forms, this.#table, writings)
     this.#states = new FormStates(this.#table, writings)
+    this.prints = new Fingerprints(forms, this.#table.shortest, writings)
+    this.#whole = new LetterWatch(this.prints)
+    this.hasLineEnds = forms.some(({ bytes }) => bytes.includes(lineFeed) || bytes.includes(carriageReturn))
   }
 
   /** The length of the shortest form: nothing shorter is found. */
@@ -23,13 +32,24 @@ export class FormSearch {
     return this.#table.shortest
   }
 
+  /** Whether there is a form that has too few letters to be known by them, so that everything is to be searched. */
+  get lacksLetters(): boolean {
+    return this.prints.lacks
+  }
+
   /** About how much memory this takes. */
   get bytes(): number {
-    return this.#table.bytes + this.#filter.bytes + this.#states.bytes
+    return this.#table.bytes + this.#states.bytes + this.prints.bytes
+  }
+
+  /** Whether a form may stand in these bytes; nearly always it does not. */
+  mayStandIn(bytes: Buffer): boolean {
+    this.#whole.close(0)
+    return this.lacksLetters || this.#whole.read(bytes, 0) !== undefined
   }
 
   /** A search of bytes from their beginning. */
   begin(): FormWalk {
-    return new FormWalk(this.#filter, this.#states)
+    return new FormWalk(this.#states)
   }
 }

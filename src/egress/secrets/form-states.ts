@@ -46,8 +46,6 @@ const partBytes = 100
 const ofState = 4
 /** What ordinary texts make of the automaton, of what they may. */
 const ordinarily = 1 / 8
-/** Beside a byte: a form may begin with it. */
-const begins = 0x100
 
 /**
  * The automaton that reads forms, made as far as the texts need it: what a byte makes of a state is found out once (Aho,
@@ -82,17 +80,16 @@ export class FormStates {
     return this.#mostKept * partBytes * ordinarily
   }
 
-  /** Reads one more byte, with which a form may begin if `mayBegin`. Throws when too many readings are possible. */
-  move(state: State, byte: number, mayBegin: boolean): Move {
-    const name = mayBegin ? byte | begins : byte
-    const known = state.moves.get(name)
+  /** Reads one more byte. Throws when too many readings are possible. */
+  move(state: State, byte: number): Move {
+    const known = state.moves.get(byte)
     if (known !== undefined) return known
-    const move = this.#make(state, byte, mayBegin)
-    state.moves.set(name, move)
+    const move = this.#make(state, byte)
+    state.moves.set(byte, move)
     return move
   }
 
-  #make(state: State, byte: number, mayBegin: boolean): Move {
+  #make(state: State, byte: number): Move {
     if (this.#kept >= this.#mostKept) this.#forget()
     this.#readings = []
     this.#from = []
@@ -104,7 +101,7 @@ export class FormStates {
     }
     const { root } = this.#writings
     this.#at = fresh
-    if (mayBegin) this.#read(byte, start, root, root)
+    this.#read(byte, start, root, root)
     this.#kept += 1 + this.#from.length + this.#ends.length
     if (this.#from.length === 0 && this.#ends.length === 0) return this.#nowhere
     // Copied, since an array that grew has room for more.

@@ -31,8 +31,6 @@ export class FormTable {
   readonly firsts = new CharSet()
   /** No form is written in fewer bytes. */
   readonly shortest: number
-  /** Characters that stand in some form, and what ends its lines. */
-  readonly chars = new CharSet()
 
   /** Of forms. */
   readonly count: number
@@ -46,11 +44,8 @@ export class FormTable {
       const first = bytes[0] ?? 0
       this.#beginning.set(first, [...(this.#beginning.get(first) ?? []), at])
       this.firsts.add(first)
-      for (const [index, byte] of bytes.entries()) {
+      for (const [index, byte] of bytes.entries())
         this.#units[at + index] = byte | (lines && index >= unbroken ? mayBreak : 0)
-        this.chars.add(byte)
-      }
-      if (lines) for (const char of [lineFeed, carriageReturn]) this.chars.add(char)
       at += bytes.length + 1
       this.#units[at - 1] = formEnd
     }

@@ -1,5 +1,3 @@
-import type { FormFilter } from './form-filter.ts'
-import { FormScan } from './form-scan.ts'
 import { type FormStates, fresh, type State } from './form-states.ts'
 
 /**
@@ -7,7 +5,6 @@ import { type FormStates, fresh, type State } from './form-states.ts'
  * that is still possible is followed from byte to byte, the earliest first. Throws when there are too many.
  */
 export class FormWalk {
-  readonly #filter: FormFilter
   readonly #states: FormStates
   #state: State
   /** Where each reading of the state began. */
@@ -16,8 +13,7 @@ export class FormWalk {
   /** What was found last, and which forms end with it. */
   readonly #told = { from: -1, to: -1, places: [] as number[] }
 
-  constructor(filter: FormFilter, states: FormStates) {
-    this.#filter = filter
+  constructor(states: FormStates) {
     this.#states = states
     this.#state = states.none
   }
@@ -27,40 +23,9 @@ export class FormWalk {
    * they end, and once of those that stand at the same place.
    */
   push(bytes: Buffer, offset: number, found: (from: number, to: number) => void): void {
-    if (bytes.length === 0) return
-    const scan = new FormScan(this.#filter, bytes)
-    let at = this.#isIdle ? 0 : this.#follow(bytes, 0, offset, scan, found)
-    while ((at = scan.next(at)) < bytes.length) at = this.#follow(bytes, at, offset, scan, found)
-  }
-
-  /** Where what may be the beginning of a form begins; undefined when the last bytes are none. */
-  get earliest(): number | undefined {
-    return this.#isIdle ? undefined : this.#starts[0]
-  }
-
-  /** What was at `count` is at 0 now. */
-  shift(count: number): void {
-    for (const index of this.#state.readings.keys()) this.#starts[index] = (this.#starts[index] ?? 0) - count
-    this.#told.from -= count
-    this.#told.to -= count
-  }
-
-  get #isIdle(): boolean {
-    return this.#state.readings.length === 0
-  }
-
-  /** Reads on from `at` until nothing is left of any reading; the index of the byte behind. */
-  #follow(
-    bytes: Buffer,
-    at: number,
-    offset: number,
-    scan: FormScan,
-    found: (from: number, to: number) => void,
-  ): number {
-    let next = at
-    do {
+    for (let next = 0; next < bytes.length; next += 1) {
       const here = offset + next
-      const { to, from, ends } = this.#states.move(this.#state, bytes[next] ?? 0, scan.begins(next))
+      const { to, from, ends } = this.#states.move(this.#state, bytes[next] ?? 0)
       const [starts, nextStarts] = [this.#starts, this.#nextStarts]
       const startOf = (number: number) => (number === fresh ? here : (starts[number] ?? 0))
       for (const end of ends) this.#tell(startOf(end.from), here + 1, end.place, found)
@@ -68,9 +33,12 @@ export class FormWalk {
       this.#starts = nextStarts
       this.#nextStarts = starts
       this.#state = to
-      next += 1
-    } while (next < bytes.length && !this.#isIdle)
-    return next
+    }
+  }
+
+  /** Where what may be the beginning of a form begins; undefined when the last bytes are none. */
+  get earliest(): number | undefined {
+    return this.#state.readings.length === 0 ? undefined : this.#starts[0]
   }
 
   #tell(from: number, to: number, place: number, found: (from: number, to: number) => void): void {

@@ -66,8 +66,8 @@ export class WritingTree {
     return root
   }
 
-  /** To be called once, when everything has been added: makes `ahead` true, and returns all steps. */
-  finish(): readonly Step[] {
+  /** To be called once, when everything has been added: makes `ahead` true. */
+  finish(): void {
     const known = new Set<Step>()
     const look = (step: Step): CharSet => {
       if (known.has(step)) return step.ahead
@@ -79,7 +79,6 @@ export class WritingTree {
       return step.ahead
     }
     for (const step of this.#steps) look(step)
-    return this.#steps
   }
 
   #along(path: string): Growing {

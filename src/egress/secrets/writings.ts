@@ -10,7 +10,6 @@ export interface Writings {
   readonly root: Step
   /** The root behind a soft break of a line, behind which there is no other one. */
   readonly afterBreak: Step
-  readonly steps: readonly Step[]
 }
 
 const ascii = [0, 9, 10, 13, ...Array.from({ length: 95 }, (_, i) => 32 + i)]
@@ -45,7 +44,8 @@ function makeWritings(others: readonly number[]): Writings {
   // Quoted-printable.
   for (const end of ['\n', '\r\n']) tree.add(softBreak, `=${end}`)
   const afterBreak = tree.rootWithout('=', '\r\n')
-  return { root: tree.root, afterBreak, steps: tree.finish() }
+  tree.finish()
+  return { root: tree.root, afterBreak }
 }
 
 /** By the number of a byte: percent, quoted-printable, C and Python. */

@@ -1,0 +1,186 @@
+import { isLetter, lengths, lettersIn, type Taker, takersOf, type Window, windowsIn } from './form-letters.ts'
+import type { Form } from './form-table.ts'
+import { kindsOfBytes, LetterStream, type LookedFor, separator } from './letter-stream.ts'
+import type { Writings } from './writings.ts'
+
+/** Forms of up to so many bytes are whole in what always waits, however they are written. */
+export const shortForm = 96
+/** The beginning of a form is looked up in so many of its letters. */
+export const mostBegun = 32
+/** A form may begin with so much else before its first letter; what has more would not be known by its beginning. */
+const mostOther = 7
+/** What a mark takes in memory. */
+const markBytes = 150
+/** Bytes that a character takes at most, in a writing that is written itself. */
+const widestWriting = 170
+/**
+ * What is looked for need not be counted to the letter. In what cannot be undone of a character beyond ASCII there are
+ * up to 13, four for each of its bytes.
+ */
+export const slack = 2
+
+/**
+ * What stands in few credentials, and in no writing of anything but itself or, quotes, of another of them. Behind a
+ * group of them no form goes on that has none of the group.
+ */
+const separators = [
+  [...Array.from({ length: 31 }, (_, at) => at + 1), 127].filter((byte) => byte !== 10 && byte !== 13),
+  ...[' ,<>()[]', `"'\``, ':!?*|~^@$'].map((group) => Array.from(group, (sign) => sign.charCodeAt(0))),
+  Array.from({ length: 128 }, (_, at) => 128 + at),
+]
+
+/** What a fingerprint is of. */
+export interface Mark {
+  /** The form begins no more than so many letters before. */
+  before: number
+  /** So many of its letters may come behind. */
+  behind: number
+  /** The form is not written in more bytes. */
+  reach: number
+  /** Whether the form may have come to its end; otherwise it has begun, and is too long to be known by its end alone. */
+  isEnd: boolean
+}
+
+/** Fingerprints of the same length, to be looked for. */
+class Prints implements LookedFor {
+  readonly length: number
+  readonly bits: Uint32Array
+  readonly shift: number
+  readonly marks: ReadonlyMap<number, readonly Mark[]>
+
+  constructor(length: number, marks: ReadonlyMap<number, readonly Mark[]>) {
+    this.length = length
+    this.marks = marks
+    const { bits, shift } = bitsFor(marks.keys(), marks.size, 256)
+    this.bits = bits
+    this.shift = shift
+  }
+}
+
+/** A bit for each of some fingerprints, among `sparse` times as many at least. */
+function bitsFor(
+  prints: Iterable<number>,
+  size: number,
+  sparse: number,
+): { bits: Uint32Array; shift: number } {
+  const log = Math.min(20, Math.max(10, Math.ceil(Math.log2(sparse * size + 1))))
+  const bits = new Uint32Array(2 ** (log - 5))
+  for (const print of prints) {
+    const bit = print >>> (32 - log)
+    bits[bit >>> 5] = (bits[bit >>> 5] ?? 0) | (1 << (bit & 31))
+  }
+  return { bits, shift: 32 - log }
+}
+
+/**
+ * By what some forms are known in a stream of letters: the last of their letters in a row. None of it can be tried
+ * letter by letter: whoever does not know all of these letters learns from no time that a search takes whether some of
+ * them are right.
+ */
+export class Fingerprints {
+  readonly writings: Writings
+  readonly prints: readonly Prints[]
+  /** What each byte is for these forms. */
+  readonly kinds: Uint8Array
+  /** No form is written in fewer bytes. */
+  readonly shortest: number
+  /** Whether there is a form with too few letters to be known by them. */
+  readonly lacks: boolean
+  readonly #begun: Uint32Array
+  readonly #begunShift: number
+
+  constructor(forms: readonly Form[], shortest: number, writings: Writings) {
+    this.writings = writings
+    this.shortest = shortest
+    this.kinds = kindsFor(forms)
+    const marks = new Map(lengths.map((length): [number, Marks] => [length, new Map()]))
+    const begun: number[] = []
+    const stream = new LetterStream(writings.root)
+    let lacks = false
+    for (const { bytes } of forms) {
+      const takers = takersOf(bytes, stream)
+      const ends = windowsIn(bytes, bytes.length, takers, stream)
+      lacks ||= ends.length === 0 || bytes.findIndex(isLetter) > mostOther
+      for (const window of ends) addWindow(marks, bytes, window, true, stream)
+      const begins = bytes.length > shortForm ? windowsIn(bytes, shortForm, takers, stream) : []
+      for (const window of begins) addWindow(marks, bytes, window, false, stream)
+      addBeginnings(bytes, begun, takers, stream)
+    }
+    this.lacks = lacks
+    this.prints = [...marks].flatMap(([length, each]) => (each.size > 0 ? [new Prints(length, each)] : []))
+    const filter = bitsFor(begun, begun.length, 16)
+    this.#begun = filter.bits
+    this.#begunShift = filter.shift
+  }
+
+  /** About how much memory they take. */
+  get bytes(): number {
+    const ofPrints = this.prints.map(({ bits, marks }) => bits.byteLength + markBytes * marks.size)
+    return ofPrints.reduce((sum, each) => sum + each, this.#begun.byteLength + 256)
+  }
+
+  /** What so many letters of this fingerprint are. */
+  marksOf(print: number, length: number): readonly Mark[] {
+    return this.prints.find((each) => each.length === length)?.marks.get(print) ?? []
+  }
+
+  /** Whether letters of this fingerprint, up to 32, may be the first of a form; some are taken for it that are not. */
+  mayBegin(print: number): boolean {
+    const bit = print >>> this.#begunShift
+    return (((this.#begun[bit >>> 5] ?? 0) >>> (bit & 31)) & 1) !== 0
+  }
+}
+
+type Marks = Map<number, Mark[]>
+
+function addWindow(
+  marks: ReadonlyMap<number, Marks>,
+  bytes: Buffer,
+  { to, length }: Window,
+  isEnd: boolean,
+  stream: LetterStream,
+): void {
+  const before = lettersIn(bytes, 0, to) + slack + 4 * bytes.subarray(0, to).filter(isBeyondAscii).length
+  const behind = lettersIn(bytes, to, bytes.length) + slack
+  const reach = bytes.length * widestWriting
+  let from = to
+  for (let missing = length; missing > 0; from -= 1) if (isLetter(bytes[from - 1] ?? 0)) missing -= 1
+  stream.separate(0)
+  stream.read(bytes, from, to)
+  const print = stream.print(length)
+  const known = marks.get(length)?.get(print) ?? []
+  const same = known.find((mark) => mark.isEnd === isEnd)
+  if (same === undefined) marks.get(length)?.set(print, [...known, { before, behind, reach, isEnd }])
+  else {
+    same.before = Math.max(same.before, before)
+    same.behind = Math.max(same.behind, behind)
+    same.reach = Math.max(same.reach, reach)
+  }
+}
+
+/** What a form's first letters are behind whatever may take some of them for its own. */
+function addBeginnings(bytes: Buffer, begun: number[], takers: readonly Taker[], stream: LetterStream): void {
+  for (const { before } of takers) {
+    stream.separate(0)
+    stream.read(before)
+    let base = stream.count
+    for (let at = 0; at < bytes.length && stream.count - base <= mostBegun; at += 1) {
+      if (stream.count > base) begun.push(stream.print(stream.count - base))
+      stream.read(bytes, at, at + 1)
+      base = Math.min(base, stream.count)
+    }
+  }
+}
+
+function isBeyondAscii(byte: number): boolean {
+  return byte >= 0x80
+}
+
+/** Bytes behind which none of these forms goes on, taken together so that a time tells nothing of single ones. */
+function kindsFor(forms: readonly Form[]): Uint8Array {
+  const kinds = kindsOfBytes()
+  for (const group of separators)
+    if (!forms.some(({ bytes }) => group.some((byte) => bytes.includes(byte))))
+      for (const byte of group) kinds[byte] = separator
+  return kinds
+}

@@ -1,0 +1,228 @@
+import { randomInt } from 'node:crypto'
+import { fj, softBreak } from './char-set.ts'
+import type { Step } from './writing-tree.ts'
+
+/** Of bytes: what is neither a letter nor a digit says nothing. */
+export const inert = 0
+export const letter = 1
+export const opener = 2
+export const separator = 3
+
+/** So many of the last letters are known by their place. */
+const remembered = 256
+const last = remembered - 1
+/** So many are read before it is looked for what they are, so that the others before them are still known. */
+const block = 128
+/** Writings within writings that are followed at once. */
+const deepest = 8
+
+const openers = Array.from('%&=\\', (sign) => sign.charCodeAt(0))
+
+/** What each byte is, unless a stream has reasons to take it for a separator. */
+export function kindsOfBytes(): Uint8Array {
+  const kinds = new Uint8Array(256)
+  for (const sign of '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz')
+    kinds[sign.charCodeAt(0)] = letter
+  for (const sign of openers) kinds[sign] = opener
+  return kinds
+}
+
+const ownKinds = kindsOfBytes()
+/** Room for one letter. */
+const one = new Uint8Array(1)
+
+/**
+ * Numbers of this process that make a fingerprint of letters in a row: that of some of them is as good as random to
+ * whoever does not know both these numbers and the letters (Karp and Rabin, "Efficient randomized pattern-matching
+ * algorithms", 1987).
+ */
+const base = 2 * randomInt(2 ** 30) + 1
+/** None of a letter's is 0; that of anything else is. */
+const ofByte = Int32Array.from(ownKinds, (kind) => (kind === letter ? randomInt(1, 2 ** 32) : 0))
+const powers = Int32Array.from({ length: remembered })
+powers[0] = 1
+for (let at = 1; at < remembered; at += 1) powers[at] = Math.imul(powers[at - 1] ?? 0, base)
+
+/** Fingerprints of so many letters in a row, some of which are looked for. */
+export interface LookedFor {
+  readonly length: number
+  /** A bit for all fingerprints whose first bits are alike, `32 - shift` of them. */
+  readonly bits: Uint32Array
+  readonly shift: number
+}
+
+/**
+ * The letters and digits of a text, one after the other, with everything in between left out and what is written in
+ * any of the known ways, also twice over, undone. Where that can be read in two ways it is undone as far as it can be.
+ * How long that takes depends on the text alone.
+ */
+export class LetterStream {
+  readonly #root: Step
+  /** How many letters there were so far. */
+  count = 0
+  /** How many of them stand before the last separator. */
+  since = 0
+  /** Where the bytes behind that begin. */
+  runAt = 0
+  readonly #places: Float64Array
+  readonly #hashes: Int32Array
+  readonly #lookedFor: readonly LookedFor[]
+  readonly #onSeen: (length: number, end: number) => void
+  // Writings that have begun, each of the next character of the one before.
+  readonly #steps: Step[] = []
+  readonly #counts: number[] = []
+  readonly #starts: number[] = []
+  #depth = 0
+
+  /** `onSeen` is told the length of what may be looked for, and with the how manyth letter it ends. */
+  constructor(
+    root: Step,
+    lookedFor: readonly LookedFor[] = [],
+    onSeen: (length: number, end: number) => void = () => undefined,
+  ) {
+    this.#root = root
+    this.#lookedFor = lookedFor
+    this.#onSeen = onSeen
+    const room = new ArrayBuffer(remembered * (Float64Array.BYTES_PER_ELEMENT + Int32Array.BYTES_PER_ELEMENT))
+    this.#places = new Float64Array(room, 0, remembered)
+    this.#hashes = new Int32Array(room, this.#places.byteLength, remembered)
+  }
+
+  /**
+   * Reads bytes from `from` up to the next separator by `kinds`, or to `to`; returns where it stopped. The first of
+   * `bytes` stands at `offset`.
+   */
+  read(bytes: Uint8Array, from = 0, to = bytes.length, offset = 0, kinds = ownKinds): number {
+    for (let at = from; at < to; at += 1) {
+      if (this.#depth === 0) {
+        at = this.#readPlain(bytes, at, to, offset, kinds)
+        if (at === to) break
+      }
+      const byte = bytes[at] ?? 0
+      if (kinds[byte] === separator) return at
+      this.#accept(byte, offset + at)
+    }
+    return to
+  }
+
+  /** As long as nothing but letters and what is inert comes, which is nearly everything. */
+  #readPlain(bytes: Uint8Array, from: number, to: number, offset: number, kinds: Uint8Array): number {
+    const [places, hashes] = [this.#places, this.#hashes]
+    let at = from
+    for (let isPlain = true; isPlain && at < to; ) {
+      const { count } = this
+      let next = count
+      let hash = hashes[count & last] ?? 0
+      for (const most = count + block; at < to && next < most; at += 1) {
+        const byte = bytes[at] ?? 0
+        const value = ofByte[byte] ?? 0
+        if (value === 0) {
+          if (kinds[byte] === inert) continue
+          isPlain = false
+          break
+        }
+        places[next & last] = offset + at
+        next += 1
+        hash = (Math.imul(hash, base) + value) | 0
+        hashes[next & last] = hash
+      }
+      this.count = next
+      for (const each of this.#lookedFor) this.#look(each, count, next)
+    }
+    return at
+  }
+
+  /** Looks for these in what ends with one of the letters behind the `from`th. */
+  #look({ length, bits, shift }: LookedFor, from: number, to: number): void {
+    const hashes = this.#hashes
+    const power = powers[length] ?? 0
+    for (let end = from + 1; end <= to; end += 1) {
+      const bit = ((hashes[end & last] ?? 0) - Math.imul(hashes[(end - length) & last] ?? 0, power)) >>> shift
+      if ((((bits[bit >>> 5] ?? 0) >>> (bit & 31)) & 1) !== 0) this.#onSeen(length, end)
+    }
+  }
+
+  /** A separator stands before `at`: nothing that is looked for goes on behind it. */
+  separate(at: number): void {
+    this.since = this.count
+    this.runAt = at
+    this.#depth = 0
+  }
+
+  /** Fingerprint of the last `length` letters before the `end`th; with fewer than 256 behind the first of them. */
+  print(length: number, end = this.count): number {
+    const hashes = this.#hashes
+    return (
+      ((hashes[end & last] ?? 0) - Math.imul(hashes[(end - length) & last] ?? 0, powers[length] ?? 0)) | 0
+    )
+  }
+
+  /** Where the writing of the `index`th letter begins, one of the last 256; not before the last separator. */
+  placeOf(index: number): number {
+    return index < this.since ? this.runAt : Math.max(this.runAt, this.#places[index & last] ?? 0)
+  }
+
+  /** Where the first of the writings begins that have begun. */
+  get writingAt(): number | undefined {
+    return this.#depth === 0 ? undefined : this.#starts[0]
+  }
+
+  /** How many letters there are without those that may be of a writing that has begun: at each of them. */
+  get ends(): readonly number[] {
+    return [this.count, ...this.#counts.slice(0, this.#depth).reverse()]
+  }
+
+  #say(char: number, at: number): void {
+    one[0] = char
+    this.#readPlain(one, 0, 1, at, ownKinds)
+  }
+
+  #open(char: number, at: number): void {
+    const step = this.#root.next.get(char)
+    if (step === undefined) return
+    if (this.#depth === deepest) {
+      for (const list of [this.#steps, this.#counts, this.#starts]) list.shift()
+      this.#depth -= 1
+    }
+    this.#steps[this.#depth] = step
+    this.#counts[this.#depth] = this.count
+    this.#starts[this.#depth] = at
+    this.#depth += 1
+  }
+
+  /** A character that is written from `from` on: of the last writing that has begun, or beginning one within. */
+  #accept(said: number, from: number): void {
+    let char = said
+    let at = from
+    while (this.#depth > 0) {
+      const top = this.#depth - 1
+      const step = this.#steps[top] ?? this.#root
+      const next = step.next.get(char)
+      if (next === undefined) {
+        const [whole] = step.says
+        // An octal number of three digits that could have a fourth has none that is written itself.
+        const isWhole = whole !== undefined && this.count - (this.#counts[top] ?? 0) > 2
+        if (ownKinds[char] === opener && !isWhole) break
+        this.#depth = whole === undefined ? 0 : top
+        if (whole === undefined) break
+        // It could have gone on.
+        this.count = this.#counts[top] ?? 0
+        this.#accept(whole, this.#starts[top] ?? 0)
+        continue
+      }
+      if (next.says.length === 0 || next.next.size > 0) {
+        this.#steps[top] = next
+        if (ownKinds[char] === letter) this.#say(char, at)
+        return
+      }
+      this.#depth = top
+      this.count = this.#counts[top] ?? 0
+      at = this.#starts[top] ?? 0
+      char = next.says[0] ?? 0
+      if (char === softBreak) return
+    }
+    if (char === fj) for (const each of 'fj') this.#say(each.charCodeAt(0), at)
+    else if (ownKinds[char] === letter) this.#say(char, at)
+    else if (ownKinds[char] === opener) this.#open(char, at)
+  }
+}

@@ -1,0 +1,122 @@
+import { type Fingerprints, type Mark, mostBegun, shortForm, slack } from './fingerprints.ts'
+import { LetterStream, separator } from './letter-stream.ts'
+
+/** A stretch of a stream. */
+export interface Stretch {
+  from: number
+  to: number
+}
+
+/**
+ * Finds out in a stream of bytes where forms may stand, by the fingerprints of their letters. Each of them is found,
+ * and little else; how long it takes depends on the bytes alone, unless they have all letters of a fingerprint.
+ */
+export class LetterWatch {
+  readonly #of: Fingerprints
+  readonly #stream: LetterStream
+  /** Of long forms that have begun: where, and with which letter and byte at the latest they will have ended. */
+  #begun: { from: number; until: number; within: number }[] = []
+  #found: Stretch | undefined
+  #end = 0
+  /** Whether the last byte was a separator. */
+  #isSeparate = true
+
+  constructor(of: Fingerprints) {
+    this.#of = of
+    this.#stream = new LetterStream(of.writings.root, of.prints, (length, end) => this.#look(length, end))
+  }
+
+  /**
+   * Reads on: the first of `bytes` stands at `offset`. Returns from where on to look, and up to where at least, when
+   * forms may have come to their end.
+   */
+  read(bytes: Buffer, offset: number): Stretch | undefined {
+    const { kinds } = this.#of
+    this.#found = undefined
+    for (let at = 0; at < bytes.length; at += 1) {
+      if (this.#isSeparate) {
+        at = this.#nextStretch(bytes, at)
+        this.#separate(offset + at)
+      }
+      at = this.#stream.read(bytes, at, bytes.length, offset, kinds)
+      this.#isSeparate = at < bytes.length
+    }
+    this.#end = offset + bytes.length
+    return this.#found
+  }
+
+  /** No form goes on behind `at`. */
+  close(at: number): void {
+    this.#separate(at)
+    this.#isSeparate = true
+  }
+
+  /** Where a long form has begun that may not have ended. */
+  get heldFrom(): number | undefined {
+    return this.#begunBefore(this.#stream.count, this.#end)
+  }
+
+  /** Where what may be the beginning of a form begins; with a few more, for letters are not all of it. */
+  get begunAt(): number | undefined {
+    const places = [
+      this.heldFrom,
+      this.#stream.writingAt,
+      ...this.#stream.ends.map((end) => this.#beginningAt(end)),
+    ]
+    return places.reduce((least, place) => (least === undefined || (place ?? least) < least ? place : least))
+  }
+
+  #beginningAt(end: number): number | undefined {
+    const stream = this.#stream
+    for (let length = Math.min(end - stream.since, shortForm); length > 0; length -= 1) {
+      const first = Math.min(length, mostBegun)
+      if (this.#of.mayBegin(stream.print(first, end - length + first)))
+        return stream.placeOf(end - length - 1)
+    }
+    return undefined
+  }
+
+  /** The first place from `from` on behind which no separator stands, as far as the shortest form reaches. */
+  #nextStretch(bytes: Buffer, from: number): number {
+    const { kinds, shortest } = this.#of
+    for (let at = from; ; ) {
+      let gap = Math.min(at + shortest, bytes.length) - 1
+      while (gap >= at && kinds[bytes[gap] ?? 0] !== separator) gap -= 1
+      if (gap < at) return at
+      at = gap + 1
+    }
+  }
+
+  /** Where the first of the long forms has begun that may go on up to the `end`th letter, and to `at`. */
+  #begunBefore(end: number, at: number): number | undefined {
+    const alive = this.#begun.findIndex(({ until, within }) => until >= end && within >= at)
+    if (alive !== 0) this.#begun = alive === -1 ? [] : this.#begun.slice(alive)
+    return this.#begun[0]?.from
+  }
+
+  #separate(at: number): void {
+    this.#stream.separate(at)
+    this.#begun.length = 0
+  }
+
+  #look(length: number, end: number): void {
+    const stream = this.#stream
+    if (end - stream.since < length) return
+    for (const mark of this.#of.marksOf(stream.print(length, end), length)) this.#mark(mark, end)
+  }
+
+  #mark({ before, behind, reach, isEnd }: Mark, end: number): void {
+    const stream = this.#stream
+    const from = before <= shortForm + slack ? stream.placeOf(end - before) : stream.runAt
+    if (!isEnd) this.#begun.push({ from, until: end + behind, within: from + reach })
+    else
+      this.#found = {
+        from: Math.min(
+          from,
+          this.#begunBefore(end, stream.placeOf(end - 1)) ?? from,
+          this.#found?.from ?? from,
+        ),
+        to: stream.placeOf(end - 1),
+      }
+  }
+}
