@@ -14,6 +14,8 @@ export const maxStreams = 100
 export class Session implements Channel {
   readonly #session: ClientHttp2Session
   readonly #idleTimeoutMs: number
+  /** Says goodbye to the upstream; not while a stream is under way. */
+  readonly #close: () => void
   /** Settles when the upstream has said how many streams it takes, or has gone; rejects when it keeps silent. */
   readonly settled: Promise<void>
   #isSettled = false
@@ -21,6 +23,7 @@ export class Session implements Channel {
   #isSilent = false
   /** The highest stream that the upstream may have begun with, once it says goodbye (RFC 9113 section 6.8). */
   #lastTaken: number | undefined
+  #retired = false
   /** One is promised to whoever dialled: it need not wait for the settings. */
   #streams = 1
   #idle: NodeJS.Timeout | undefined
@@ -33,6 +36,21 @@ export class Session implements Channel {
     this.settled.catch(() => undefined)
     // Node tells of it before it tells the streams that end with it.
     session.on('goaway', (_code, last) => (this.#lastTaken = last))
+    // Node answers a goodbye with its own. Having said that it tells nobody of bytes that are no frames, behind which it
+    // reads no more and does not see the connection end: what is under way would wait until its time is over.
+    this.#close = session.close.bind(session)
+    session.close = () => this.retire()
+  }
+
+  /** Takes no more requests, and goes with the last that is under way. */
+  retire(): void {
+    this.#retired = true
+    if (this.#streams === 0) this.#close()
+  }
+
+  /** Ends it, and all that is under way. */
+  destroy(): void {
+    this.#session.destroy()
   }
 
   #settle(): Promise<void> {
@@ -66,7 +84,7 @@ export class Session implements Channel {
 
   #hasRoom(): boolean {
     const { closed, destroyed, remoteSettings } = this.#session
-    if (closed || destroyed || this.#isSilent || !this.#isSettled) return false
+    if (closed || destroyed || this.#retired || this.#isSilent || !this.#isSettled) return false
     return this.#streams < Math.min(maxStreams, remoteSettings.maxConcurrentStreams ?? maxStreams)
   }
 
@@ -75,7 +93,8 @@ export class Session implements Channel {
     if (this.#streams > 0) return
     // Whoever is silent would not answer a farewell.
     if (this.#isSilent) this.#session.destroy()
-    else this.#idle = setTimeout(() => this.#session.close(), idleMs).unref()
+    else if (this.#retired) this.#close()
+    else this.#idle = setTimeout(this.#close, idleMs).unref()
   }
 
   open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest {

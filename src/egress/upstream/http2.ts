@@ -1,4 +1,4 @@
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
+import { connect as connectHttp2 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import { createBreakWatch } from '../bounds/broken-writes.ts'
 import { maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
@@ -23,7 +23,7 @@ export interface Http2 {
 /** Sessions by the name of their place. What a certificate names besides opens nothing. */
 export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: number }): Http2 {
   const pooled = new Map<string, Session[]>()
-  const all = new Set<ClientHttp2Session>()
+  const all = new Set<Session>()
   const breaks = createBreakWatch()
   return {
     free: (name) => pooled.get(name)?.find((session) => session.take()),
@@ -47,7 +47,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
       })
       breaks.watch(socket, () => inner.destroy())
       const session = new Session(inner, options.idleTimeoutMs)
-      all.add(inner)
+      all.add(session)
       pooled.set(name, [...(pooled.get(name) ?? []), session])
       const leave = () => {
         const rest = (pooled.get(name) ?? []).filter((other) => other !== session)
@@ -58,13 +58,13 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
       inner.on('goaway', leave)
       inner.on('close', () => {
         leave()
-        all.delete(inner)
+        all.delete(session)
       })
       return session
     },
     drop() {
       pooled.clear()
-      for (const session of all) session.close()
+      for (const session of all) session.retire()
     },
     close() {
       breaks.close()
