@@ -14,6 +14,7 @@ export const maxStreams = 100
 export class Session implements Channel {
   readonly #session: ClientHttp2Session
   readonly #idleTimeoutMs: number
+  readonly #maxHeaderSize: number
   /** Says goodbye to the upstream; not while a stream is under way. */
   readonly #close: () => void
   /** Settles when the upstream has said how many streams it takes, or has gone; rejects when it keeps silent. */
@@ -28,9 +29,10 @@ export class Session implements Channel {
   #streams = 1
   #idle: NodeJS.Timeout | undefined
 
-  constructor(session: ClientHttp2Session, idleTimeoutMs: number) {
+  constructor(session: ClientHttp2Session, options: { idleTimeoutMs: number; maxHeaderSize: number }) {
     this.#session = session
-    this.#idleTimeoutMs = idleTimeoutMs
+    this.#idleTimeoutMs = options.idleTimeoutMs
+    this.#maxHeaderSize = options.maxHeaderSize
     this.settled = this.#settle()
     // It matters to those who wait for it, if anybody does.
     this.settled.catch(() => undefined)
@@ -104,7 +106,10 @@ export class Session implements Channel {
       waitForTrailers: hasBody,
     })
     stream.once('close', () => this.release())
-    const request = new Http2Request(stream, events, () => this.#lastTaken)
+    const request = new Http2Request(stream, events, {
+      lastTaken: () => this.#lastTaken,
+      maxHeaderSize: this.#maxHeaderSize,
+    })
     stream.setTimeout(this.#idleTimeoutMs, () => {
       // The connection may be dead, which nobody would hear of: it gets no more requests.
       this.#isSilent = true

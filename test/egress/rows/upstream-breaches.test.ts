@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { makeWorld, request, rule, sayAndRead, type World } from '../support/egress-world.ts'
-import { frame, frameFlag, frameType, headerBlock } from '../support/http2.ts'
-import { type RawRequest, startRawHttp2 } from '../support/raw-http2.ts'
+import { makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
+import { frame, frameFlag, frameType, headerBlock } from '../../support/http2.ts'
+import { type RawRequest, startRawHttp2 } from '../../support/raw-http2.ts'
 
 /** Upstreams that break the rules of HTTP/2: what becomes of the request that they break, and of those beside it. */
 
@@ -43,7 +43,7 @@ function gather(count: number) {
 test.each([
   ['a goodbye', (_: World, socket: RawRequest['socket']) => void socket.write(goodbye)],
   ['a change of rules', (world: World, socket: RawRequest['socket']) => changeRules(world, socket.localPort)],
-])('what is under way behind %s ends when its upstream says what is no frame', async (_, leave) => {
+])('row 19: what is under way behind %s ends when its upstream says what is no frame', async (_, leave) => {
   await using world = await makeWorld({ limits: { idleTimeoutMs: 5_000 } })
   const { requests, tell } = gather(2)
   using up = await startRawHttp2(world, tell)
@@ -60,7 +60,7 @@ async function changeRules(world: World, port: number | undefined): Promise<void
   await world.setRules([rule(host, port ?? 0)])
 }
 
-test('what is under way behind a goodbye is answered, and its connection closed behind the last of it', async () => {
+test('row 19: what is under way behind a goodbye is answered, and its connection closed behind the last of it', async () => {
   await using world = await makeWorld()
   const { requests, tell } = gather(2)
   using up = await startRawHttp2(world, ({ socket, connection, stream }) =>
@@ -79,3 +79,53 @@ test('what is under way behind a goodbye is answered, and its connection closed 
   expect(await Promise.all(asking)).toEqual(['whole', 'whole'])
   await expect.poll(() => up.sockets[0]?.destroyed).toBe(true)
 })
+
+const headers = (stream: number, block: Buffer, flags = 0) =>
+  frame(frameType.headers, frameFlag.endHeaders | flags, stream, block)
+const ok = headerBlock([[':status', '200']])
+
+/** A field of 4,000 bytes, and the one byte that stands for it a hundred times more (RFC 7541 sections 6.2.1 and 6.1). */
+const swelling = Buffer.concat([
+  Buffer.from([0x40, 3]),
+  Buffer.from('x-a'),
+  Buffer.from([127, 0xa1, 30]),
+  Buffer.alloc(4_000, 'y'),
+  Buffer.alloc(100, 0x80 | 62),
+])
+
+test.each([
+  ['a head', 'upstream_failed', (stream: number) => headers(stream, Buffer.concat([ok, swelling]), 1)],
+  [
+    'an interim head',
+    'upstream_failed',
+    (stream: number) =>
+      Buffer.concat([
+        headers(stream, Buffer.concat([headerBlock([[':status', '103']]), swelling])),
+        whole(stream),
+      ]),
+  ],
+  [
+    'trailers',
+    'cut',
+    (stream: number) =>
+      Buffer.concat([
+        headers(stream, ok),
+        frame(frameType.data, 0, stream, Buffer.from('who')),
+        headers(stream, swelling, frameFlag.endStream),
+      ]),
+  ],
+])(
+  'row 19: %s by HTTP/2 beyond the bytes of a head, out of a few on the wire, come to nothing',
+  async (_, come, answer) => {
+    await using world = await makeWorld()
+    using up = await startRawHttp2(
+      world,
+      ({ socket, stream }) => void socket.write(stream === 1 ? answer(stream) : whole(stream)),
+    )
+    await world.setRules([rule(host, up.port)])
+    expect(await ask(world, up.port)).toBe(come)
+    expect(await world.outcome()).toMatchObject({ failure: 'upstream_failed' })
+    expect(await ask(world, up.port)).toBe('whole')
+    expect(up.asked).toEqual([2])
+  },
+)
