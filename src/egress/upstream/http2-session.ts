@@ -76,18 +76,18 @@ export class Session implements Channel {
     })
   }
 
-  /** Promises one more stream, where there is room for it. */
-  take(): boolean {
-    if (!this.#hasRoom()) return false
+  /** Promises one more stream, where that makes `most` at once and the upstream has room for it. */
+  take(most: number): boolean {
+    if (!this.#hasRoom(most)) return false
     clearTimeout(this.#idle)
     this.#streams += 1
     return true
   }
 
-  #hasRoom(): boolean {
+  #hasRoom(most: number): boolean {
     const { closed, destroyed, remoteSettings } = this.#session
     if (closed || destroyed || this.#retired || this.#isSilent || !this.#isSettled) return false
-    return this.#streams < Math.min(maxStreams, remoteSettings.maxConcurrentStreams ?? maxStreams)
+    return this.#streams < Math.min(most, remoteSettings.maxConcurrentStreams ?? most)
   }
 
   release(): void {

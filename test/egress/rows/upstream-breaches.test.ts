@@ -12,7 +12,10 @@ const number32 = (value: number) => {
   bytes.writeUInt32BE(value)
   return bytes
 }
-const goodbye = frame(frameType.goaway, 0, 0, Buffer.concat([number32(2 ** 31 - 1), Buffer.alloc(4)]))
+/** The highest stream that there may be. */
+const most = 2 ** 31 - 1
+const goodbye = (last: number) =>
+  frame(frameType.goaway, 0, 0, Buffer.concat([number32(last), Buffer.alloc(4)]))
 const notFrames = Buffer.from('HTTP/1.1 200 OK\r\n\r\n')
 const whole = (stream: number) =>
   Buffer.concat([
@@ -41,7 +44,7 @@ function gather(count: number) {
 }
 
 test.each([
-  ['a goodbye', (_: World, socket: RawRequest['socket']) => void socket.write(goodbye)],
+  ['a goodbye', (_: World, socket: RawRequest['socket']) => void socket.write(goodbye(most))],
   ['a change of rules', (world: World, socket: RawRequest['socket']) => changeRules(world, socket.localPort)],
 ])('row 19: what is under way behind %s ends when its upstream says what is no frame', async (_, leave) => {
   await using world = await makeWorld({ limits: { idleTimeoutMs: 5_000 } })
@@ -69,7 +72,7 @@ test('row 19: what is under way behind a goodbye is answered, and its connection
   await world.setRules([rule(host, up.port)])
   const asking = [ask(world, up.port), ask(world, up.port)]
   const [first, second] = await requests
-  first?.socket.write(goodbye)
+  first?.socket.write(goodbye(most))
   expect(await ask(world, up.port)).toBe('whole')
   expect(up.asked).toEqual([2, 1])
   first?.socket.write(whole(first.stream))
@@ -127,5 +130,104 @@ test.each([
     expect(await world.outcome()).toMatchObject({ failure: 'upstream_failed' })
     expect(await ask(world, up.port)).toBe('whole')
     expect(up.asked).toEqual([2])
+  },
+)
+
+test('row 19: once an answer has broken the connection of others, the next one like it breaks its own alone', async () => {
+  await using world = await makeWorld()
+  let { requests, tell } = gather(2)
+  using up = await startRawHttp2(world, (one) => tell(one))
+  await world.setRules([rule(host, up.port)])
+  const askTwo = async () => {
+    const asking = [ask(world, up.port), ask(world, up.port)]
+    const [first, second] = await requests
+    // Node takes an answer beyond its length for the end of all of its connection.
+    const length: [string, string][] = [
+      [':status', '200'],
+      ['content-length', '3'],
+    ]
+    first?.socket.write(headers(first.stream, headerBlock(length)))
+    first?.socket.write(frame(frameType.data, frameFlag.endStream, first.stream, Buffer.from('more')))
+    await Promise.race(asking)
+    second?.socket.write(whole(second.stream))
+    return (await Promise.all(asking)).toSorted()
+  }
+  expect(await askTwo()).toEqual(['cut', 'upstream_failed'])
+  expect(up.asked).toEqual([2])
+  ;({ requests, tell } = gather(2))
+  expect(await askTwo()).toEqual(['cut', 'whole'])
+  expect(up.asked).toEqual([2, 1, 1])
+})
+
+const setting = (id: number, value: number) =>
+  frame(frameType.settings, 0, 0, Buffer.concat([Buffer.from([0, id]), number32(value)]))
+const promise = (stream: number) =>
+  frame(5, frameFlag.endHeaders, stream, Buffer.concat([number32(2), headerBlock([[':method', 'GET']])]))
+/** What an upstream says in place of an answer, what comes of that request, and of another on its connection. */
+const breaches: Record<string, [string, string, (stream: number) => Buffer[]]> = {
+  'no more streams': ['whole', 'whole', (stream) => [setting(3, 0), whole(stream)]],
+  'a promise': ['whole', 'whole', (stream) => [promise(stream), whole(stream)]],
+  'interim answers, as many as may be': [
+    'whole',
+    'whole',
+    (stream) => [...Array(16).fill(headers(stream, headerBlock([[':status', '103']]))), whole(stream)],
+  ],
+  'too many interim answers': [
+    'upstream_failed',
+    'whole',
+    (stream) => [...Array(17).fill(headers(stream, headerBlock([[':status', '100']]))), whole(stream)],
+  ],
+  'a head without a status': [
+    'upstream_failed',
+    'whole',
+    (stream) => [headers(stream, headerBlock([['x-a', '1']]), frameFlag.endStream)],
+  ],
+  'trailers with a status': [
+    'cut',
+    'whole',
+    (stream) => [
+      headers(stream, ok),
+      frame(frameType.data, 0, stream, Buffer.from('who')),
+      headers(stream, ok, frameFlag.endStream),
+    ],
+  ],
+  'a body without a head': broken((stream) => [frame(frameType.data, 0, stream, Buffer.from('whole'))]),
+  'a head that does not end': broken((stream) => [
+    frame(frameType.headers, 0, stream, ok),
+    ...Array(100).fill(frame(frameType.continuation, 0, stream, headerBlock([['x-a', '1']]))),
+  ]),
+  'a window that overflows': broken(() => [frame(frameType.windowUpdate, 0, 0, number32(most))]),
+  'a window that overflows, of a stream': broken((stream) => [
+    frame(frameType.windowUpdate, 0, stream, number32(most)),
+  ]),
+  'a reset of what nobody asked for': broken(() => [frame(frameType.reset, 0, 99, number32(8))]),
+  'an answer that nobody asked for': broken(() => [headers(2, ok, frameFlag.endStream)]),
+  'a goodbye that takes back another': broken((stream) => [
+    goodbye(stream + 2),
+    goodbye(most),
+    whole(stream),
+  ]),
+  'a flood of pings': broken(() => Array(20_000).fill(frame(frameType.ping, 0, 0, Buffer.alloc(8)))),
+  'a flood of settings': broken(() => Array(20_000).fill(frame(frameType.settings, 0, 0))),
+}
+
+function broken(says: (stream: number) => Buffer[]): [string, string, (stream: number) => Buffer[]] {
+  return ['upstream_failed', 'upstream_failed', says]
+}
+
+test.each(Object.entries(breaches))(
+  'row 19: %s by HTTP/2 ends what it breaks, at once',
+  async (_, breach) => {
+    const [come, beside, says] = breach
+    await using world = await makeWorld()
+    const { requests, tell } = gather(2)
+    using up = await startRawHttp2(world, tell)
+    await world.setRules([rule(host, up.port)])
+    const asking = [ask(world, up.port), ask(world, up.port)]
+    const [first, second] = await requests
+    first?.socket.write(Buffer.concat(says(first.stream)))
+    await Promise.race(asking)
+    second?.socket.write(whole(second.stream))
+    expect((await Promise.all(asking)).toSorted()).toEqual([come, beside].toSorted())
   },
 )
