@@ -1,6 +1,6 @@
 import { constants, createSecureServer } from 'node:http2'
 import { connect, createServer, type Socket } from 'node:net'
-import { createServer as createTls, type TLSSocket } from 'node:tls'
+import { createServer as createTls } from 'node:tls'
 import { expect, test } from 'vitest'
 import { makeWorld, request, rule, sayAndRead, type World } from '../support/egress-world.ts'
 import {
@@ -10,10 +10,10 @@ import {
   headerBlock,
   http2Client,
   pseudoHeaders,
-  readFrames,
   startHttp2Upstream,
 } from '../support/http2.ts'
 import { byServerName, listenLocally } from '../support/listening.ts'
+import { startRawHttp2 } from '../support/raw-http2.ts'
 
 const host = 'orders.example.com'
 
@@ -157,41 +157,16 @@ test('an upstream that agrees on HTTP/2 and never speaks it holds nobody up for 
 })
 
 /**
- * On its first connection it says goodbye to whatever it is asked, begun with nothing of it; on others it answers. Where
- * it lies: it reads no head. `goodbye` is awaited before it is said.
+ * On its first connection it says goodbye to whatever it is asked, begun with nothing of it; on others it answers.
+ * `goodbye` is awaited before it is said.
  */
-async function startLeaving(world: World, reason: number, goodbye?: () => Promise<void>) {
-  const context = await world.upstreamContext(host)
-  const sockets = new Set<TLSSocket>()
-  /** How many requests came on each connection. */
-  const asked: number[] = []
-  const server = createTls({ ...byServerName(async () => context), ALPNProtocols: ['h2'] }, (socket) => {
-    sockets.add(socket)
-    socket.on('error', () => undefined)
-    socket.write(frame(frameType.settings, 0, 0))
-    const frames = readFrames(socket)
-    const connection = asked.push(0) - 1
-    let read = 0
-    const say = async (stream: number) => {
-      asked[connection]! += 1
-      await goodbye?.()
-      const leave = frame(frameType.goaway, 0, 0, Buffer.from([0, 0, 0, 0, 0, 0, 0, reason]))
-      const answer = frame(frameType.headers, 5, stream, headerBlock([[':status', '204']]))
-      socket.write(connection === 0 ? leave : answer)
-    }
-    socket.on('data', () => {
-      for (const { type, stream } of frames.slice(read)) if (type === frameType.headers) void say(stream)
-      read = frames.length
-    })
+function startLeaving(world: World, reason: number, goodbye?: () => Promise<void>) {
+  return startRawHttp2(world, async ({ socket, connection, stream }) => {
+    await goodbye?.()
+    const leave = frame(frameType.goaway, 0, 0, Buffer.from([0, 0, 0, 0, 0, 0, 0, reason]))
+    const answer = frame(frameType.headers, 5, stream, headerBlock([[':status', '204']]))
+    socket.write(connection === 0 ? leave : answer)
   })
-  return {
-    port: await listenLocally(server),
-    asked,
-    [Symbol.dispose]() {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-    },
-  }
 }
 
 test.each([constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_ENHANCE_YOUR_CALM])(

@@ -125,6 +125,11 @@ export const oneHop: ReadonlySet<string> = new Set([
  */
 export const maxSendHeaderBlockLength = 1024 * 1024
 
+/** The size of a head or of trailers as RFC 9113 section 6.5.2 counts it. */
+export function headerListSize(flat: readonly string[]): number {
+  return flat.reduce((size, text) => size + text.length, (flat.length / 2) * 32)
+}
+
 /**
  * How many fields a head by HTTP/2 may have: as many as fit into its bytes as HTTP/2 counts them, 32 more each. Node's
  * own limit of 128 would refuse heads that HTTP/1.1 lets through.

@@ -2,7 +2,7 @@ import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:
 import type { TLSSocket } from 'node:tls'
 import type { BreakWatch } from '../bounds/broken-writes.ts'
 import { Http2Inbound } from '../inbound/http2.ts'
-import { maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
+import { headerListSize, maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
 import type { EgressLimits } from '../types.ts'
 import { contained } from './contained.ts'
@@ -99,7 +99,7 @@ function serveStream(
   { flags, raw }: { flags: number; raw: string[] },
 ): Http2Inbound | undefined {
   // Until the client has acknowledged the setting, Node takes twice as much.
-  if (listSize(raw) > deps.limits.headerBytes) {
+  if (headerListSize(raw) > deps.limits.headerBytes) {
     const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
     deps.denier.deny(tunnel.identity, asked, 'parse_error', 'request')
     stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
@@ -110,11 +110,6 @@ function serveStream(
   const inbound = new Http2Inbound(stream, fields, hasBody)
   serveRequest(deps, tunnel, { inbound, canonical: http2Target(fields, tunnel.destination, hasBody) })
   return inbound
-}
-
-/** As RFC 9113 section 6.5.2 counts it. */
-function listSize(fields: readonly string[]): number {
-  return fields.reduce((size, text) => size + text.length, (fields.length / 2) * 32)
 }
 
 /** Whether one more may be: `size` at once, `perSecond` over time. */

@@ -1,6 +1,6 @@
 import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2'
 import type { Readable } from 'node:stream'
-import { http2Headers } from '../request/fields.ts'
+import { headerListSize, http2Headers } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import { onceEnded } from './body-end.ts'
 import { maxInterim } from './bounds.ts'
@@ -20,12 +20,24 @@ export class Http2Request implements UpstreamRequest {
   /** It has failed or nobody wants the answer any more: nothing else is told. */
   #over = false
 
-  /** `lastTaken` is what the goodbye of its connection said, where that came. */
-  constructor(stream: ClientHttp2Stream, events: UpstreamEvents, lastTaken: () => number | undefined) {
+  /** `lastTaken` is what the goodbye of its connection said, where that came; no head may be longer than `maxHeaderSize`. */
+  constructor(
+    stream: ClientHttp2Stream,
+    events: UpstreamEvents,
+    { lastTaken, maxHeaderSize }: { lastTaken: () => number | undefined; maxHeaderSize: number },
+  ) {
     this.#stream = stream
     this.#events = events
     this.#lastTaken = lastTaken
     const isWhole = watchEnd(stream)
+    // Until an upstream has acknowledged our settings, which it may never do, Node takes any size: a few bytes of HPACK
+    // can stand for megabytes.
+    const hold = (...[, , raw]: [unknown, unknown, string[]?]) => {
+      if (headerListSize(raw ?? []) > maxHeaderSize) stream.destroy(new Error('a head that is too long'))
+    }
+    stream.on('headers', hold)
+    stream.on('response', hold)
+    stream.on('trailers', hold)
     stream.on('error', (err) => this.#failed(this.#asRefusal(err) ?? err))
     stream.on('close', () => {
       if (this.#answer !== undefined) return
@@ -37,7 +49,7 @@ export class Http2Request implements UpstreamRequest {
       if (this.#interim > maxInterim) stream.destroy(new Error('too many interim answers'))
     })
     stream.on('response', (...[headers, flags, raw]: [{ ':status'?: number }, number, string[]?]) => {
-      if (this.#over) return
+      if (this.#over || stream.destroyed) return
       const headOnly = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
       const head = { status: headers[':status'] ?? 502, rawHeaders: withoutPseudo(raw ?? []), headOnly }
       this.#answer = new Http2UpstreamAnswer(stream, head, isWhole)

@@ -14,6 +14,9 @@ export const maxStreams = 100
 export class Session implements Channel {
   readonly #session: ClientHttp2Session
   readonly #idleTimeoutMs: number
+  readonly #maxHeaderSize: number
+  /** Says goodbye to the upstream; not while a stream is under way. */
+  readonly #close: () => void
   /** Settles when the upstream has said how many streams it takes, or has gone; rejects when it keeps silent. */
   readonly settled: Promise<void>
   #isSettled = false
@@ -21,18 +24,35 @@ export class Session implements Channel {
   #isSilent = false
   /** The highest stream that the upstream may have begun with, once it says goodbye (RFC 9113 section 6.8). */
   #lastTaken: number | undefined
+  #retired = false
   /** One is promised to whoever dialled: it need not wait for the settings. */
   #streams = 1
   #idle: NodeJS.Timeout | undefined
 
-  constructor(session: ClientHttp2Session, idleTimeoutMs: number) {
+  constructor(session: ClientHttp2Session, options: { idleTimeoutMs: number; maxHeaderSize: number }) {
     this.#session = session
-    this.#idleTimeoutMs = idleTimeoutMs
+    this.#idleTimeoutMs = options.idleTimeoutMs
+    this.#maxHeaderSize = options.maxHeaderSize
     this.settled = this.#settle()
     // It matters to those who wait for it, if anybody does.
     this.settled.catch(() => undefined)
     // Node tells of it before it tells the streams that end with it.
     session.on('goaway', (_code, last) => (this.#lastTaken = last))
+    // Node answers a goodbye with its own. Having said that it tells nobody of bytes that are no frames, behind which it
+    // reads no more and does not see the connection end: what is under way would wait until its time is over.
+    this.#close = session.close.bind(session)
+    session.close = () => this.retire()
+  }
+
+  /** Takes no more requests, and goes with the last that is under way. */
+  retire(): void {
+    this.#retired = true
+    if (this.#streams === 0) this.#close()
+  }
+
+  /** Ends it, and all that is under way. */
+  destroy(): void {
+    this.#session.destroy()
   }
 
   #settle(): Promise<void> {
@@ -56,18 +76,18 @@ export class Session implements Channel {
     })
   }
 
-  /** Promises one more stream, where there is room for it. */
-  take(): boolean {
-    if (!this.#hasRoom()) return false
+  /** Promises one more stream, where that makes `most` at once and the upstream has room for it. */
+  take(most: number): boolean {
+    if (!this.#hasRoom(most)) return false
     clearTimeout(this.#idle)
     this.#streams += 1
     return true
   }
 
-  #hasRoom(): boolean {
+  #hasRoom(most: number): boolean {
     const { closed, destroyed, remoteSettings } = this.#session
-    if (closed || destroyed || this.#isSilent || !this.#isSettled) return false
-    return this.#streams < Math.min(maxStreams, remoteSettings.maxConcurrentStreams ?? maxStreams)
+    if (closed || destroyed || this.#retired || this.#isSilent || !this.#isSettled) return false
+    return this.#streams < Math.min(most, remoteSettings.maxConcurrentStreams ?? most)
   }
 
   release(): void {
@@ -75,7 +95,8 @@ export class Session implements Channel {
     if (this.#streams > 0) return
     // Whoever is silent would not answer a farewell.
     if (this.#isSilent) this.#session.destroy()
-    else this.#idle = setTimeout(() => this.#session.close(), idleMs).unref()
+    else if (this.#retired) this.#close()
+    else this.#idle = setTimeout(this.#close, idleMs).unref()
   }
 
   open(outgoing: Outgoing, events: UpstreamEvents): UpstreamRequest {
@@ -85,7 +106,10 @@ export class Session implements Channel {
       waitForTrailers: hasBody,
     })
     stream.once('close', () => this.release())
-    const request = new Http2Request(stream, events, () => this.#lastTaken)
+    const request = new Http2Request(stream, events, {
+      lastTaken: () => this.#lastTaken,
+      maxHeaderSize: this.#maxHeaderSize,
+    })
     stream.setTimeout(this.#idleTimeoutMs, () => {
       // The connection may be dead, which nobody would hear of: it gets no more requests.
       this.#isSilent = true

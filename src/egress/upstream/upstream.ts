@@ -56,6 +56,7 @@ export function createUpstream(options: {
     for (;;) {
       if (byHttp1 || onlyHttp1.has(placeName(place)))
         return http1.adopt(name, await connect(place, ['http/1.1']))
+      if (http2.isApart(name)) return (await agree(place, name)).channel
       const others = agreeing.get(name)
       if (others === undefined) break
       await others

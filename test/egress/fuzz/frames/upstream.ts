@@ -171,8 +171,6 @@ class Connection {
       stopped: () => current.done || this.#peer.closed,
       breaks: () => {
         this.#broken = true
-        // Node tells nobody of frames that are none behind a goodbye, and what is under way waits until its time is over.
-        if (this.#saidGoodbye) this.#peer.socket.destroy()
         for (const other of this.#streams.values()) if (other !== current) other.seen.doubtful = true
       },
       refuses: () => {
