@@ -83,8 +83,9 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       if (waited && inbound.answer.gone()) return
       const { tuple } = canonical
       const finding = deps.stubs.find(tuple, identity)
-      const stub = finding === undefined ? undefined : await finding
-      if (stub !== undefined) return await deps.stubs.answer(inbound, stub, tuple, identity)
+      const minted = finding === undefined ? undefined : await finding
+      if (minted !== undefined && minted.length > 0)
+        return await deps.stubs.answer(inbound, minted, tuple, identity)
       const verdict = await judge(tuple, identity, waited)
       if (!verdict.allow) return await refuse(verdict.reason, verdict.rule)
       const holding = holdForOutgoing(deps.hold, deps.bodyLimit, verdict, inbound, tuple, identity)
