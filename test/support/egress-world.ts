@@ -83,6 +83,8 @@ export interface World extends AsyncDisposable {
   /** What an upstream shows for this name; the proxy trusts it. */
   upstreamContext: (host: string) => Promise<SecureContext>
   setRules(rules: Record<string, unknown>[], source?: string, more?: object): Promise<void>
+  /** The same without a notice: a proxy finds out when it looks by itself. */
+  setRulesUnheard: World['setRules']
   /** Another proxy of the same deployment. */
   replica(): Promise<Egress>
   addLease(options: {
@@ -223,7 +225,7 @@ export async function makeWorld(
       .execute()
     return { lease, principalId }
   }
-  const setRules: World['setRules'] = async (rules, source = 'orders', more = {}) => {
+  const setRulesUnheard: World['setRules'] = async (rules, source = 'orders', more = {}) => {
     const spec = JSON.stringify({ kind: 'stdio', command: 'true', egress: rules, ...more })
     await store.db
       .insertInto('sources')
@@ -231,6 +233,9 @@ export async function makeWorld(
       .onConflict((conflict) => conflict.column('id').doUpdateSet({ spec }))
       .execute()
     await store.db.updateTable('catalog_state').set({ version: sql<number>`version + 1` }).execute()
+  }
+  const setRules: World['setRules'] = async (rules, source, more) => {
+    await setRulesUnheard(rules, source, more)
     // A notice travels on a connection of the proxy's own; what no notice reaches looks again by itself.
     const enough = heard + living.size
     const deadline = performance.now() + unheardMs
@@ -268,6 +273,7 @@ export async function makeWorld(
     names,
     log,
     setRules,
+    setRulesUnheard,
     addLease,
     connect,
     upstreamContext: (host) => upstreamLeaves.contextFor(host),
