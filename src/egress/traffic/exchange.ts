@@ -51,9 +51,9 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
     for (let round = 1; ; round += 1) {
       const current = old ? await deps.leases.current(identity.secretSha256) : identity
       if (current === undefined) return { allow: false, reason: 'revoked', rule: 'lease' }
-      const began = performance.now()
+      const began = deps.elapsed()
       const verdict = await deps.judge(tuple, current)
-      old = performance.now() - began > verdictMs
+      old = deps.elapsed() - began > verdictMs
       if (!verdict.allow || !old || round === mostVerdicts) return verdict
     }
   }
