@@ -2,10 +2,11 @@ import { constants } from 'node:fs'
 import { access, statfs } from 'node:fs/promises'
 import { bad, type Check, check, good } from './app-doctor-check.ts'
 import { keyChecks } from './app-doctor-keys.ts'
-import type { CatalogKeeper } from './catalog/index.ts'
+import { type CatalogKeeper, mintUrl } from './catalog/index.ts'
 import type { Config } from './config.ts'
 import { detectIsolation, type RunnerDriver } from './runners/index.ts'
 import {
+  clockFoundOff,
   egressKeys,
   findRunner,
   liveReplicas,
@@ -107,15 +108,37 @@ export function doctorChecks(parts: {
       const gib = (bavail * bsize) / 2 ** 30
       return gib > 1 ? good(`${gib.toFixed(0)} GiB free`) : bad(`${gib.toFixed(1)} GiB free`)
     }),
-    check('clock', 'let NTP set the clock of this machine or of the database', async () => {
+    check('clock', 'let NTP set the clock of this machine, of the database and of the proxies', async () => {
       const before = Date.now()
       const { rows } = await store.pool.query<{ now: Date }>('SELECT now()')
       const off = Math.abs((rows[0]?.now.getTime() ?? 0) - (before + Date.now()) / 2)
-      return off < 5_000
-        ? good(`${Math.round(off)} ms from the database's`)
-        : bad(`${Math.round(off / 1000)} s from the database's`)
+      const found = await foundByEndpoints(store, catalog)
+      if (off < 5_000 && found.length === 0) return good(`${Math.round(off)} ms from the database's`)
+      const own = off < 5_000 ? [] : [`${Math.round(off / 1000)} s from the database's`]
+      return bad([...own, ...found].join('; '))
     }),
   ]
+}
+
+/** What the endpoints of GitHub Apps' tokens said of a proxy's clock when they were last asked. */
+async function foundByEndpoints(
+  { db }: Pick<Store, 'db'>,
+  catalog: Pick<CatalogKeeper, 'latest'>,
+): Promise<string[]> {
+  const specs = [...(await catalog.latest()).sources.values()].flatMap(({ enabled, spec }) =>
+    enabled ? Object.values(spec.minted) : [],
+  )
+  const hosts = new Set(
+    specs.filter(({ kind }) => kind === 'github_app').map((spec) => mintUrl(spec).hostname),
+  )
+  const found: string[] = []
+  for (const host of hosts) {
+    const off = await clockFoundOff(db, host)
+    if (off === undefined) continue
+    const side = off < 0 ? 'behind' : 'ahead of'
+    found.push(`an egress proxy's is ${Math.abs(off)} s ${side} that of ${host}`)
+  }
+  return found
 }
 
 /** What keeps sources from being looked at: they run in a sandbox that is nobody's person. */

@@ -44,3 +44,28 @@ test('a value for what is minted is refused with what it is made from, unless so
   await set('ORDERS_TOKEN')
   expect((await credentials.list()).map(({ name }) => name)).toEqual(['ORDERS_REFRESH', 'ORDERS_TOKEN'])
 })
+
+test('a look at a name says which enabled sources read it, or what comes close, and refuses as setting it would', async () => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  const credentials = adminCredentials({ catalog, vault: createVault({ store, log: silentLog }) })
+  const look = (name: string, scopeId = '') =>
+    credentials.lookAt({ name, scope: scopeId === '' ? 'global' : 'principal', scopeId })
+  await catalog.apply(
+    { sources: { orders: spec({ minted }), other: spec() }, toolkits: {}, rules: [] },
+    'test',
+  )
+
+  await expect(look('ORDERS_SECRET')).rejects.toMatchObject({ code: 'unavailable' })
+  const key = await generateSealingKey()
+  await publishEgressKey(store.db, { id: key.id, publicKey: key.publicKey })
+  expect(await look('ORDERS_SECRET')).toEqual({ readBy: ['orders'], near: [] })
+  expect(await look('ORDERS_TOKEN')).toEqual({ readBy: ['other'], near: [] })
+  expect(await look('ORDER_SECRET')).toEqual({ readBy: [], near: ['ORDERS_SECRET'] })
+  await expect(look('ORDERS_SECRET', 'prn_nobody')).rejects.toMatchObject({ code: 'not_found' })
+  await catalog.apply({ sources: { orders: spec({ minted }) }, toolkits: {}, rules: [] }, 'test')
+  await expect(look('ORDERS_TOKEN')).rejects.toMatchObject({ code: 'invalid_input' })
+  // Nor does a source that is gone read anything.
+  await catalog.apply({ sources: {}, toolkits: {}, rules: [] }, 'test')
+  expect(await look('ORDERS_SECRET')).toEqual({ readBy: [], near: [] })
+})

@@ -9,6 +9,7 @@ import { newId, Secret, silentLog } from '../src/core/index.ts'
 import { generateEgressKeys } from '../src/egress/index.ts'
 import { generateAuthority } from '../src/egress/keys/authority.ts'
 import {
+  appendEvents,
   beat,
   ensureRunner,
   ensureSystemPrincipal,
@@ -205,5 +206,49 @@ test('the doctor names sources of which no tool was ever found, and what their s
   })
   const inputSchema = { type: 'object' as const }
   await catalog.discover('orders', async () => [{ name: 'list', inputSchema }])
+  expect(await ask()).toMatchObject({ ok: true })
+})
+
+test('the doctor tells of a proxy whose clock an endpoint found wrong, until the next token of a right one', async () => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  const { sources } = parseConfig(
+    JSON.stringify({
+      sources: {
+        code: {
+          kind: 'stdio',
+          command: 'node',
+          minted: { T: { kind: 'github_app', app_id: '1', installation_id: '2', private_key: 'K' } },
+          egress: [
+            {
+              host: 'api.github.com',
+              methods: ['GET'],
+              paths: ['/'],
+              inject: [{ credential: 'T', into: 'header:authorization' }],
+            },
+          ],
+        },
+      },
+    }),
+    { environment: {}, baseDir: '/nowhere', name: 'toolcrib.yaml' },
+  ).file
+  await catalog.apply({ sources, toolkits: {}, rules: [] }, 'test')
+  const driver = new ScriptedMachine().driver()
+  const ask = async () => {
+    const checks = doctorChecks({ store, config: configOf(), driver, catalog })
+    return (await Promise.all(checks.map((check) => check()))).find(({ name }) => name === 'clock')
+  }
+  const minted = (clock: { clockOffSeconds?: number }) => {
+    const facts = { credential: 'T', from: ['K'], kind: 'github_app', host: 'api.github.com', port: 443 }
+    const data = { ...facts, expiresInSeconds: 3_600, rotated: false, ...clock }
+    return appendEvents(store.db, [{ kind: 'credential.minted', data }])
+  }
+  expect(await ask()).toMatchObject({ ok: true })
+  await minted({ clockOffSeconds: -300 })
+  expect(await ask()).toMatchObject({
+    ok: false,
+    detail: "an egress proxy's is 300 s behind that of api.github.com",
+  })
+  await minted({})
   expect(await ask()).toMatchObject({ ok: true })
 })

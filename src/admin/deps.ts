@@ -18,6 +18,14 @@ export interface CredentialFacts extends CredentialPlace {
   updatedBy: string
 }
 
+/** Who would read a credential, by the enabled sources as they are applied. */
+export interface CredentialProspect {
+  /** Ids of the sources that read a credential of this name. */
+  readBy: string[]
+  /** Names that sources read and that come close; empty where one reads this very name. */
+  near: string[]
+}
+
 /** One thing that a person would check by hand. */
 export interface Check {
   name: string
@@ -52,6 +60,8 @@ export interface AdminDeps {
     setToolEnabled(alias: string, enabled: boolean, by: string): Promise<void>
   }
   credentials: {
+    /** What is known of such a credential before its value; throws what `seal` would throw whatever the value is. */
+    lookAt(place: CredentialPlace): Promise<CredentialProspect>
     /** Seals and stores; nobody on this side can read it back. */
     seal(
       name: string,

@@ -1,4 +1,4 @@
-import { AppError } from '../core/index.ts'
+import { AppError, nearest } from '../core/index.ts'
 import { measureArguments } from './arguments.ts'
 import type { CallDeps } from './deps.ts'
 import { type Ending, refused } from './ending.ts'
@@ -6,7 +6,6 @@ import { type Execution, execute, undecided } from './execute.ts'
 import { type CallFacts, endOf, openFacts } from './facts.ts'
 import { visibleTools } from './list.ts'
 import { demandAllowed, resolve } from './resolve.ts'
-import { nearest } from './suggest.ts'
 import type { CallHooks, CallRequest, CallResult } from './types.ts'
 import { whoami, whoamiResult } from './whoami.ts'
 

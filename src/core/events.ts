@@ -95,6 +95,11 @@ interface MintFacts {
   kind: string
   host: string
   port: number
+  /**
+   * By how much the proxy's clock is ahead of the endpoint's, which refused because of it and was asked again by its
+   * own; negative where it is behind.
+   */
+  clockOffSeconds?: number
 }
 
 interface EgressFacts {

@@ -33,6 +33,7 @@ export {
 } from './ids.ts'
 export { isRecord, parseJson } from './json.ts'
 export { createLog, type Log, silentLog } from './log.ts'
+export { nearest } from './nearest.ts'
 export { http } from './node-http.ts'
 export { isCertificatePem, isKeyPem } from './pem.ts'
 export { freePort } from './ports.ts'

@@ -6,6 +6,7 @@ import { createSearchShare } from './bounds/search-share.ts'
 import type { Guard } from './decision/guard.ts'
 import { createJudge } from './decision/judge.ts'
 import type { RulesAt } from './decision/rules.ts'
+import type { Elapsed } from './elapsed.ts'
 import type { Leaves } from './keys/certificates.ts'
 import type { Leases } from './leases/leases.ts'
 import { createLive, type Live } from './leases/live.ts'
@@ -38,6 +39,7 @@ export interface Parts {
   /** Tells running calls why something of theirs was refused. */
   tell: Parameters<typeof createDenier>[0]['tell']
   limits: EgressLimits
+  elapsed: Elapsed
   now: () => number
   log: Log
 }

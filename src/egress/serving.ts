@@ -3,6 +3,7 @@ import { notify } from '../store/index.ts'
 import { type Assembled, assemble } from './assemble.ts'
 import { createGuard, type Guard, systemResolve } from './decision/guard.ts'
 import { createRuleLoader } from './decision/rules.ts'
+import { createElapsed } from './elapsed.ts'
 import type { Leaves } from './keys/certificates.ts'
 import { createInFlight } from './leases/in-flight.ts'
 import { createLeases, type Leases } from './leases/leases.ts'
@@ -52,7 +53,15 @@ export function createServing(
         .catch((err: unknown) => log.warn({ err }, 'certificates could not be prepared'))
     },
   })
-  const leases = createLeases({ store, maxAgeMs, log })
+  const elapsed = createElapsed({
+    wall: now,
+    slept(ms) {
+      log.info({ ms }, 'the machine slept, or its clock was set: what was looked at before is looked at anew')
+      credentials.invalidate()
+      credentials.changed()
+    },
+  })
+  const leases = createLeases({ store, maxAgeMs, elapsed, log })
   const metrics = createMetrics()
   const recorder = createRecorder({
     store,
@@ -109,6 +118,7 @@ export function createServing(
         log.debug({ err }, 'a refusal could not be told to its call'),
       ),
     limits,
+    elapsed,
     now,
     log,
   })

@@ -122,6 +122,19 @@ export async function listEvents(db: Executor, filter: EventFilter): Promise<Sto
   return await query.execute()
 }
 
+/**
+ * By how much the clock of the proxy that asked this host for a GitHub App's token last was ahead of the host's, in
+ * seconds, negative where it was behind; undefined where it was right, or nobody has asked.
+ */
+export async function clockFoundOff(db: Executor, host: string): Promise<number | undefined> {
+  const { rows } = await sql<{ off: number | null }>`
+    SELECT (data->>'clockOffSeconds')::float8 AS off FROM events
+    WHERE kind IN ('credential.minted', 'credential.mint_failed')
+      AND data->>'kind' = 'github_app' AND data->>'host' = ${host}
+    ORDER BY id DESC LIMIT 1`.execute(db)
+  return rows[0]?.off ?? undefined
+}
+
 /** What a source asked for that no rule named, and how often. */
 export interface UnnamedRequests {
   scheme: string

@@ -74,6 +74,7 @@ export {
 export { type EmbeddedPostgres, removeEmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 export {
   appendEvents,
+  clockFoundOff,
   copyEvents,
   type EventFilter,
   listEvents,

@@ -13,4 +13,4 @@ export {
   sealingKeyId,
   sealTo,
 } from './seal.ts'
-export { createVault, type Vault } from './vault.ts'
+export { type CredentialTarget, createVault, type Vault } from './vault.ts'

@@ -48,6 +48,8 @@ export interface Vault {
    * `not_found` for an unknown principal, `unavailable` while no egress proxy has published a key.
    */
   setCredential(target: CredentialTarget & { value: Secret; by: string }): Promise<void>
+  /** Throws what `setCredential` would throw of such a target whatever the value is. */
+  checkTarget(target: CredentialTarget): Promise<void>
   /** Names and dates, never values. */
   listCredentials(): Promise<StoredCredential[]>
   /** Throws `not_found` when there is none; from then on requests that need it are refused. */
@@ -61,6 +63,20 @@ const minLength = 4
 const minDigits = 8
 
 export function createVault({ store, log }: { store: Store; log: Log }): Vault {
+  async function newestKey() {
+    const [key] = await egressKeys(store.db)
+    if (key !== undefined) return key
+    throw new AppError(
+      'unavailable',
+      'no egress proxy has published its key yet; start `toolcrib egress` once, then set the credential again',
+    )
+  }
+
+  async function demandOwner({ scope, scopeId }: CredentialTarget): Promise<void> {
+    if (scope === 'principal' && !(await principalExists(store.db, scopeId)))
+      throw new AppError('not_found', `there is no principal ${JSON.stringify(scopeId)}`)
+  }
+
   /** The key may be retired between the look and the write; the database then refuses, and the newest is taken. */
   async function sealAndStore(set: CredentialTarget & { value: Secret; by: string }): Promise<string> {
     for (let attempt = 1; ; attempt++) {
@@ -78,13 +94,7 @@ export function createVault({ store, log }: { store: Store; log: Log }): Vault {
     ...target
   }: CredentialTarget & { value: Secret; by: string }): Promise<string> {
     const { name, scope } = target
-    const [key] = await egressKeys(store.db)
-    if (key === undefined) {
-      throw new AppError(
-        'unavailable',
-        'no egress proxy has published its key yet; start `toolcrib egress` once, then set the credential again',
-      )
-    }
+    const key = await newestKey()
     const sealed = await sealTo(key.publicKey, value, { keyId: key.id, ...target })
     await store.db.transaction().execute(async (tx) => {
       await putCredential(tx, { id: newId('crd'), ...target, keyId: key.id, sealed, by })
@@ -102,19 +112,23 @@ export function createVault({ store, log }: { store: Store; log: Log }): Vault {
 
   return {
     async setCredential({ name, scope, scopeId, value, by }) {
-      checkTarget({ name, scope, scopeId })
+      checkSpelling({ name, scope, scopeId })
       const stored = storable(name, value)
-      if (scope === 'principal' && !(await principalExists(store.db, scopeId))) {
-        throw new AppError('not_found', `there is no principal ${JSON.stringify(scopeId)}`)
-      }
+      await demandOwner({ name, scope, scopeId })
       const keyId = await sealAndStore({ name, scope, scopeId, value: stored, by })
       log.info({ credential: name, scope, keyId, by }, 'credential set')
+    },
+
+    async checkTarget(target) {
+      checkSpelling(target)
+      await demandOwner(target)
+      await newestKey()
     },
 
     listCredentials: () => listCredentialNames(store.db),
 
     async removeCredential({ name, scope, scopeId, by }) {
-      checkTarget({ name, scope, scopeId })
+      checkSpelling({ name, scope, scopeId })
       await store.db.transaction().execute(async (tx) => {
         if (!(await deleteCredential(tx, { name, scope, scopeId }))) {
           throw new AppError('not_found', `there is no ${scope} credential ${name}`)
@@ -137,7 +151,7 @@ function principalOf(target: { scope: string; scopeId: string }): { principalId?
   return target.scope === 'principal' ? { principalId: target.scopeId as PrincipalId } : {}
 }
 
-function checkTarget({ name, scope, scopeId }: CredentialTarget): void {
+function checkSpelling({ name, scope, scopeId }: CredentialTarget): void {
   if (!/^[A-Z][A-Z0-9_]{0,99}$/.test(name)) {
     throw new AppError(
       'invalid_input',

@@ -158,6 +158,19 @@ test('a tool is accepted as it was seen, or not at all', async () => {
   expect(await admin.ask('POST', '/tools/nope/enable')).toMatchObject({ status: 404 })
 })
 
+test('who would read a credential is told before its value is there', async () => {
+  await using admin = await startAdmin()
+  expect(await admin.ask('GET', '/credentials/ORDERS_KEY?for=alice')).toMatchObject({
+    status: 200,
+    body: { name: 'ORDERS_KEY', scope: 'principal', scopeId: admin.alice.id, readBy: ['orders'], near: [] },
+  })
+  expect(await admin.ask('GET', '/credentials/ORDER_KEY')).toMatchObject({
+    body: { scope: 'global', readBy: [], near: ['ORDERS_KEY'] },
+  })
+  expect(await admin.ask('GET', '/credentials/orders')).toMatchObject({ status: 400 })
+  expect(await admin.ask('GET', '/credentials/ORDERS_KEY?for=nobody')).toMatchObject({ status: 404 })
+})
+
 test('invariant 1: a credential goes in and never comes out, not even in a refusal', async () => {
   await using admin = await startAdmin()
   const value = 'sk-live-0123456789'
@@ -167,12 +180,13 @@ test('invariant 1: a credential goes in and never comes out, not even in a refus
     await admin.ask('PUT', '/credentials/ORDERS_KEY', { value, profile: 'SALES' }),
     // The in-memory list hands the value over on purpose; the route must cut it off.
     await admin.ask('GET', '/credentials'),
+    await admin.ask('GET', '/credentials/ORDERS_KEY?for=alice'),
     await admin.ask('PUT', '/credentials/ORDERS_KEY', { value: `${value}\n` }),
     await admin.ask('PUT', '/credentials/orders', { value }),
     await admin.ask('PUT', '/credentials/ORDERS_KEY', { value, for: 'alice', profile: 'SALES' }),
     await admin.ask('PUT', '/credentials/ORDERS_KEY', { value: [value] }),
   ]
-  expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 400, 400, 400, 400])
+  expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 400, 400, 400, 400])
   expect(JSON.stringify(answers.map(({ body }) => body))).not.toContain(value)
   expect([...admin.sealed.keys()]).toEqual([
     'ORDERS_KEY global ',

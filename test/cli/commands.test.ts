@@ -202,6 +202,34 @@ test('at a terminal the value is asked for without echo; Ctrl-C sets nothing', a
   expect(t.sealed.get('ORDERS_KEY global ')?.value.reveal()).toBe('sk-live-2')
 })
 
+test('what is wrong with a name or a person is told before the value is asked for', async () => {
+  await using t = await setUp()
+  const atTerminal = (line: string) => {
+    const stdin = Readable.from([Buffer.from('sk-live-1\r')]) as CliIo['stdin']
+    return t.run(line, { stdin: Object.assign(stdin, { isTTY: true, setRawMode: () => undefined }) })
+  }
+  for (const [line, said] of [
+    ['credentials set orders_key', 'use capitals, digits and underscores'],
+    ['credentials set ORDERS_KEY --for alise', 'Did you mean "Alice"?'],
+  ] as const) {
+    const { code, err } = await atTerminal(line)
+    expect([line, code === 0, err]).toEqual([line, false, expect.stringContaining(said)])
+    expect(err).not.toContain('Value of')
+  }
+  expect(t.sealed.size).toBe(0)
+  // A source may be applied later: the value is stored, and stored under the name that was given.
+  expect(await atTerminal('credentials set ORDER_KEY')).toEqual({
+    code: 0,
+    out: 'ORDER_KEY for everybody is set.\n',
+    err: expect.stringMatching(
+      /^No source that is applied reads ORDER_KEY\. Did you mean ORDERS_KEY\? It can .*\nValue of ORDER_KEY /,
+    ),
+  })
+  expect((await t.run('credentials set MAIL_PASSWORD', { input: 'sk-live-1' })).err).toBe(
+    'No source that is applied reads MAIL_PASSWORD. It can be set all the same, for one that is applied later.\n',
+  )
+})
+
 test('audit filters and pages', async () => {
   await using t = await setUp()
   await t.run('tokens issue --for alice')

@@ -4,6 +4,8 @@ import { createLeases } from '../../src/egress/leases/leases.ts'
 import { createLive, type LiveEntry } from '../../src/egress/leases/live.ts'
 import { makeWorld } from '../support/egress-world.ts'
 
+const elapsed = () => performance.now()
+
 /** A look has been sent to the database by then, and nothing has come back. */
 async function untilAsked(): Promise<void> {
   for (let turns = 0; turns < 3; turns += 1) await Promise.resolve()
@@ -11,7 +13,7 @@ async function untilAsked(): Promise<void> {
 
 test('what a look found that began before a notice is not kept after it', async () => {
   await using world = await makeWorld()
-  const leases = createLeases({ store: world.store, maxAgeMs: 60_000, log: silentLog })
+  const leases = createLeases({ store: world.store, maxAgeMs: 60_000, elapsed, log: silentLog })
   const digest = sha256(world.lease)
   const looking = leases.look(digest)
   await untilAsked()
@@ -25,7 +27,7 @@ test('what a look found that began before a notice is not kept after it', async 
 
 test('whoever waits for a look as a proxy ends is told so', async () => {
   await using world = await makeWorld()
-  const leases = createLeases({ store: world.store, maxAgeMs: 60_000, log: silentLog })
+  const leases = createLeases({ store: world.store, maxAgeMs: 60_000, elapsed, log: silentLog })
   const underWay = leases.look(sha256(world.lease))
   await untilAsked()
   const waiting = leases.look(sha256('another'))
@@ -33,6 +35,35 @@ test('whoever waits for a look as a proxy ends is told so', async () => {
   await expect(waiting).rejects.toThrow('the proxy is closing')
   await expect(leases.look(sha256(world.lease))).rejects.toThrow('the proxy is closing')
   expect(await underWay).toMatchObject({ sourceId: 'orders' })
+})
+
+test('an answer that lay about while the machine slept is asked for again', async () => {
+  await using world = await makeWorld()
+  let asleep = 0
+  let looks = 0
+  // The real pool; the machine sleeps once the first answer is there, and the lease ends meanwhile.
+  const pool = Object.create(world.store.pool) as typeof world.store.pool
+  const query = world.store.pool.query.bind(world.store.pool) as (asked: unknown) => Promise<unknown>
+  Object.assign(pool, {
+    async query(asked: unknown) {
+      const answer = await query(asked)
+      looks += 1
+      if (looks === 1) {
+        await world.store.db.updateTable('leases').set({ ended_at: new Date() }).execute()
+        asleep = 60_000
+      }
+      return answer
+    },
+  })
+  const leases = createLeases({
+    store: { ...world.store, pool },
+    maxAgeMs: 500,
+    elapsed: () => performance.now() + asleep,
+    log: silentLog,
+  })
+  expect(await leases.look(sha256(world.lease))).toBeUndefined()
+  expect(looks).toBe(2)
+  leases.close()
 })
 
 test('a proxy that ends ends what is under way, and what only comes then as soon as it does', async () => {

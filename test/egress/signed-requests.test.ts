@@ -304,6 +304,39 @@ test.each([
   const answer = await ask()
   expect(answer).toContain(`"reason":"${reason}"`)
   expect(answer).toContain(reason === 'mint_unavailable' ? 'try again in a moment' : 'ask an admin')
+  expect(server.asked).toHaveLength(1)
+})
+
+test.each([
+  ['ahead of', 20],
+  ['behind', -5],
+])(
+  'a GitHub whose clock is %s this one by minutes is asked again by its own, and that is told',
+  async (_where, minutes) => {
+    await using github = await githubWorld()
+    const { ask, server, bearers, world } = github.minting
+    server.aheadMs = minutes * 60_000
+    expect(await ask()).toContain('you sent Bearer ****')
+    expect(bearers()).toEqual(server.issued)
+    expect(server.asked).toHaveLength(2)
+    const [minted] = await world.events('credential.minted')
+    // A Date has whole seconds, and both clocks go on.
+    expect(Math.abs(Number(minted?.data['clockOffSeconds']) + minutes * 60)).toBeLessThan(20)
+    expect(world.logged()).toContain('the clock of this machine is wrong')
+  },
+)
+
+test('a GitHub that refuses by its own clock too is asked twice and no more, and the clock stands in the record', async () => {
+  await using github = await githubWorld()
+  const { ask, server, world } = github.minting
+  const date = new Date(Date.now() + 1_200_000).toUTCString()
+  const refused = { kind: 'status', status: 401, body: '{}', headers: { date } } as const
+  server.next.push(refused, refused)
+  expect(await ask()).toContain('"reason":"mint_refused"')
+  expect(server.asked).toHaveLength(2)
+  const [failed] = await world.events('credential.mint_failed')
+  expect(failed?.data).toMatchObject({ code: 'http_401', clockOffSeconds: expect.any(Number) })
+  expect(world.logged()).toMatch(/mint_refused: http_401; the clock here is off by -1\d{3} s/)
 })
 
 test('what looks like a private key and is none is refused when it is set', async () => {

@@ -1,5 +1,6 @@
 import { constants, createSecureServer } from 'node:http2'
 import { connect, createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer as createTls } from 'node:tls'
 import { expect, test } from 'vitest'
 import { makeWorld, request, rule, sayAndRead, type World } from '../support/egress-world.ts'
@@ -187,14 +188,21 @@ test.each([constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_ENHANCE_YOUR_CALM])(
 )
 
 test('what was not begun is not sent again once its rule is gone', async () => {
-  await using world = await makeWorld()
-  using up = await startLeaving(world, constants.NGHTTP2_NO_ERROR, () => world.setRules([]))
+  // Neither a notice nor a look that comes by itself ends it before: it is the second decision that refuses.
+  await using world = await makeWorld({ watchMs: 600_000 })
+  using up = await startLeaving(world, constants.NGHTTP2_NO_ERROR, async () => {
+    await world.setRulesUnheard([])
+    // By then no look is new enough to decide by.
+    await sleep(600)
+  })
   await world.setRules([rule(host, up.port)])
-  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
-  const answer = await ask(client, Object.fromEntries(pseudoHeaders(host, up.port)))
-  expect(answer.status).not.toBe(204)
+  const socket = await world.tunnel(host, up.port)
+  const answer = await sayAndRead(socket, request(host, up.port, '/'))
+  expect(answer).toMatch(/^HTTP\/1\.1 403 [^]*x-toolcrib-denied: host_not_allowed/)
   expect(up.asked).toEqual([1])
-  client.destroy()
+  expect(await world.outcome()).toMatchObject({ status: null, failure: 'upstream_refused' })
+  const [refused] = await world.events('egress.denied')
+  expect(refused?.data).toMatchObject({ reason: 'host_not_allowed', host, method: 'GET', path: '/' })
 })
 
 test('what was not begun, and has a body that streams, is told by HTTP/2 as refused, recorded and sent once', async () => {

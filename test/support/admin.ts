@@ -8,7 +8,7 @@ import {
   registerAdmin,
 } from '../../src/admin/index.ts'
 import type { Tool, ToolReview } from '../../src/catalog/index.ts'
-import { AppError, newId, type PrincipalId, type Secret, silentLog } from '../../src/core/index.ts'
+import { AppError, nearest, newId, type PrincipalId, type Secret, silentLog } from '../../src/core/index.ts'
 import { createHttpServer } from '../../src/http/index.ts'
 import type { RunnerView } from '../../src/runners/index.ts'
 import { listEvents } from '../../src/store/index.ts'
@@ -18,7 +18,8 @@ import { testStore } from './database.ts'
 /**
  * The admin API on a loopback port, with the real access room and a database of its own. Runners, tools and
  * credentials are lists in memory. Where they lie: a runner stops at once and has one state only, tools are not
- * discovered, and a credential is kept in clear so that a test can see what arrived.
+ * discovered, ORDERS_KEY is the one credential that a source reads, and a value is kept in clear so that a test can
+ * see what arrived.
  */
 export async function startAdmin(overrides: Partial<AdminDeps> = {}) {
   const store = await testStore()
@@ -60,6 +61,10 @@ export async function startAdmin(overrides: Partial<AdminDeps> = {}) {
       },
     },
     credentials: {
+      lookAt: async ({ name }) => {
+        const isRead = name === 'ORDERS_KEY'
+        return { readBy: isRead ? ['orders'] : [], near: isRead ? [] : nearest(name, ['ORDERS_KEY']) }
+      },
       seal: async (name, scope, scopeId, value, updatedBy) => {
         const facts = { name, scope, scopeId, keyId: 'k1', updatedAt: new Date(), updatedBy }
         sealed.set(`${name} ${scope} ${scopeId}`, { value, facts })

@@ -15,6 +15,7 @@ import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:
 import { sql } from 'kysely'
 import {
   type CallId,
+  type Clock,
   createLog,
   type Log,
   newId,
@@ -65,12 +66,17 @@ export const injectBearer = [
   { credential: 'ORDERS_KEY', into: 'header:authorization', format: 'Bearer {value}' },
 ]
 
+/** Where a proxy listens, in whatever process it is. */
+export type Door = Pick<Egress, 'socketPath'>
+
 export interface World extends AsyncDisposable {
   store: Store
   egress: Egress
   vault: Vault
   principalId: PrincipalId
   lease: string
+  /** The folder of the proxies' keys. */
+  keyFolder: string
   /** The CA that sandboxes trust. */
   ca: string
   /** The CA of the upstreams. */
@@ -83,6 +89,8 @@ export interface World extends AsyncDisposable {
   /** What an upstream shows for this name; the proxy trusts it. */
   upstreamContext: (host: string) => Promise<SecureContext>
   setRules(rules: Record<string, unknown>[], source?: string, more?: object): Promise<void>
+  /** The same without a notice: a proxy finds out when it looks by itself. */
+  setRulesUnheard: World['setRules']
   /** Another proxy of the same deployment. */
   replica(): Promise<Egress>
   addLease(options: {
@@ -92,7 +100,7 @@ export interface World extends AsyncDisposable {
     from?: string
   }): Promise<{ lease: string; principalId: PrincipalId }>
   addCall(source?: string): Promise<CallId>
-  connect(egress?: Egress): Promise<Socket>
+  connect(egress?: Door): Promise<Socket>
   tunnel(
     host: string,
     port: number,
@@ -101,7 +109,7 @@ export interface World extends AsyncDisposable {
       source?: string
       servername?: string
       protocols?: string[]
-      egress?: Egress | undefined
+      egress?: Door | undefined
     },
   ): Promise<TLSSocket>
   events(
@@ -124,6 +132,8 @@ export async function makeWorld(
     refusedRanges?: string[]
     /** Instead of an empty database of its own; the caller's to close. */
     store?: Store
+    /** Instead of this machine's. */
+    clock?: Clock
     /** Instead of the table of names. */
     resolve?: (host: string) => Promise<string[]>
   } = {},
@@ -149,7 +159,8 @@ export async function makeWorld(
   })
   const names = new Map<string, string[]>()
   const dialled: World['dialled'] = []
-  const keys = await generateEgressKeys(join(folder, 'keys'), Date.now())
+  const keyFolder = join(folder, 'keys')
+  const keys = await generateEgressKeys(keyFolder, Date.now())
   const living = new Set<Egress>()
   const startProxy = async (socketDir: string) => {
     const made = await createEgress({
@@ -168,6 +179,7 @@ export async function makeWorld(
       limits: options.limits,
       metrics: options.metrics,
       watchMs: options.watchMs,
+      clock: options.clock,
     })
     living.add(made)
     const end = made[Symbol.asyncDispose].bind(made)
@@ -223,7 +235,7 @@ export async function makeWorld(
       .execute()
     return { lease, principalId }
   }
-  const setRules: World['setRules'] = async (rules, source = 'orders', more = {}) => {
+  const setRulesUnheard: World['setRules'] = async (rules, source = 'orders', more = {}) => {
     const spec = JSON.stringify({ kind: 'stdio', command: 'true', egress: rules, ...more })
     await store.db
       .insertInto('sources')
@@ -231,6 +243,9 @@ export async function makeWorld(
       .onConflict((conflict) => conflict.column('id').doUpdateSet({ spec }))
       .execute()
     await store.db.updateTable('catalog_state').set({ version: sql<number>`version + 1` }).execute()
+  }
+  const setRules: World['setRules'] = async (rules, source, more) => {
+    await setRulesUnheard(rules, source, more)
     // A notice travels on a connection of the proxy's own; what no notice reaches looks again by itself.
     const enough = heard + living.size
     const deadline = performance.now() + unheardMs
@@ -261,6 +276,7 @@ export async function makeWorld(
     vault,
     principalId: first.principalId,
     lease: first.lease,
+    keyFolder,
     ca: keys.newest().caCertificate,
     upstreamCa: upstreamCa.certificatePem,
     dialled,
@@ -268,6 +284,7 @@ export async function makeWorld(
     names,
     log,
     setRules,
+    setRulesUnheard,
     addLease,
     connect,
     upstreamContext: (host) => upstreamLeaves.contextFor(host),

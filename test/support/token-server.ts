@@ -23,6 +23,8 @@ export class TokenServer {
   delayMs = 0
   rotates = true
   githubKey: KeyObject | undefined
+  /** How far GitHub's clock is ahead of ours. */
+  aheadMs = 0
   next: Behaviour[] = []
   /** Every form that arrived. */
   readonly asked: {
@@ -55,6 +57,7 @@ export class TokenServer {
       res.end(behaviour.body)
       return
     }
+    res.setHeader('date', new Date(Date.now() + this.aheadMs).toUTCString())
     const { status, body } =
       req.url?.includes('/app/installations/') === true ? this.#github(req) : this.#grant(req, form)
     if (behaviour.kind === 'lose') {
@@ -108,7 +111,7 @@ export class TokenServer {
     const [, head = '', claims = '', signature = ''] = jwt ?? []
     const read = (part: string) =>
       JSON.parse(Buffer.from(part, 'base64url').toString() || '{}') as Record<string, unknown>
-    const now = Date.now() / 1_000
+    const now = (Date.now() + this.aheadMs) / 1_000
     const { iss, iat, exp } = read(claims) as { iss?: string; iat?: number; exp?: number }
     const good =
       this.githubKey !== undefined &&
@@ -116,10 +119,10 @@ export class TokenServer {
       iss === 'Iv23app' &&
       (iat ?? now + 99) <= now &&
       (exp ?? 0) > now &&
-      (exp ?? 0) - (iat ?? 0) <= 600 &&
+      (exp ?? 0) - now <= 600 &&
       verify('sha256', Buffer.from(`${head}.${claims}`), this.githubKey, Buffer.from(signature, 'base64url'))
     if (!good) return { status: 401, body: '{"message":"A JSON web token could not be decoded"}' }
-    const ends = new Date(Date.now() + (this.expiresIn ?? 3_600) * 1_000).toISOString()
+    const ends = new Date(Date.now() + this.aheadMs + (this.expiresIn ?? 3_600) * 1_000).toISOString()
     return { status: 201, body: JSON.stringify({ token: this.#issue('ghs'), expires_at: ends }) }
   }
 

@@ -42,6 +42,22 @@ export const credentialRoutes: Route[] = [
     }),
   }),
   route({
+    method: 'GET',
+    path: '/credentials/:name',
+    operationId: 'lookAtCredential',
+    summary: 'Who would read a credential, to ask before its value is; refused where setting it would be.',
+    params: one,
+    query: z.strictObject(owner).refine(notBoth.check, notBoth.message),
+    response: place.extend({
+      readBy: z.array(z.string()).describe('Sources that are enabled and read a credential of this name.'),
+      near: z.array(z.string()).describe('Where none does: names that come close and that one reads.'),
+    }),
+    async handle(deps, { params, query }) {
+      const where = await whose(deps, params.name, query)
+      return { ...where, ...(await deps.credentials.lookAt(where)) }
+    },
+  }),
+  route({
     method: 'PUT',
     path: '/credentials/:name',
     operationId: 'setCredential',

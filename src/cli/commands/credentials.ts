@@ -10,6 +10,8 @@ const credentials = z.looseObject({
   credentials: z.array(place.extend({ keyId: z.string(), updatedAt: z.string(), updatedBy: z.string() })),
 })
 
+const prospect = place.extend({ readBy: z.array(z.string()), near: z.array(z.string()) })
+
 /** Below this many characters a value is met in texts that know nothing of it. */
 const easilyMet = 8
 
@@ -23,9 +25,13 @@ export function addCredentials(program: Command, io: CliIo): void {
     .option('--for <person>', 'only for this person')
   remote(set, io, 'credentials set ORDERS_KEY < key.txt', async (session) => {
     const [name = ''] = session.args
+    const owner = text(session.options.for)
+    // Whatever is wrong with the name or the person is told before anybody has pasted a secret.
+    const { readBy, near } = await session.get(at`/credentials/${name}` + query({ for: owner }), prospect)
+    if (readBy.length === 0) session.say(plainText(unread(name, near)))
     const { value, stripped } = await readValue(plainText(name), io)
     if (stripped) session.say('One line break at the end of the value was stripped.')
-    const body = { value: value.reveal(), for: text(session.options.for) }
+    const body = { value: value.reveal(), for: owner }
     const answer = await session.put(at`/credentials/${name}`, body, place)
     if (body.value.length < easilyMet)
       session.say(
@@ -63,6 +69,11 @@ export function addCredentials(program: Command, io: CliIo): void {
     const answer = await session.remove(at`/credentials/${session.args[0]}` + filter, place)
     session.show(answer, () => `${describe(answer)} is removed.\n`)
   })
+}
+
+function unread(name: string, near: readonly string[]): string {
+  const hint = near.length === 0 ? '' : ` Did you mean ${near.join(' or ')}?`
+  return `No source that is applied reads ${name}.${hint} It can be set all the same, for one that is applied later.`
 }
 
 function describe({ name, scope, scopeId }: z.output<typeof place>): string {

@@ -15,6 +15,7 @@ export type DecisionReason =
   | (typeof notAllowed)[number]
   | 'injection_needs_https'
   | 'path_ambiguous'
+  | 'override_forbidden'
 
 /** `rule` names what decided: `egress[2]` of the source, or `default` when nothing named the destination. */
 export type Decision =
@@ -45,7 +46,8 @@ export function underPrefix(path: string, prefix: string): boolean {
 /**
  * Whether a source with these rules may send this request. Nothing is allowed but what a rule names with scheme,
  * host, port, method and path; of several that do, the longest path decides, then the first. Where it would be another
- * rule if an encoded slash were taken for a slash, it is refused: which one it is for would be the server's to say.
+ * rule if an encoded slash were taken for a slash, or a method that the query names for the request's own, it is refused:
+ * which one it is for would be the server's to say.
  */
 export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decision {
   let best: { rule: EgressRule; index: number; length: number } | undefined
@@ -79,6 +81,12 @@ export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decisi
     // Cleartext never carries a credential; the rule as a whole is unusable rather than half obeyed.
     if (best.rule.scheme !== 'https' && best.rule.inject.length > 0) {
       return { allow: false, reason: 'injection_needs_https', rule: name }
+    }
+    for (const method of tuple.perhaps ?? []) {
+      const { perhaps: _, ...asked } = tuple
+      const instead = decideEgress({ ...asked, method }, rules)
+      if (!instead.allow || instead.matched !== best.rule)
+        return { allow: false, reason: 'override_forbidden', rule: name }
     }
     return { allow: true, reason: 'allowed', rule: name, matched: best.rule }
   }

@@ -132,7 +132,7 @@ const requestHelp: Record<TupleRefusal | 'injection_needs_https', string> = {
   framing_forbidden: 'frame the body by one Content-Length or by chunked alone',
   body_forbidden: 'send no body with GET or HEAD',
   override_forbidden:
-    'send the method and path that are meant; headers that change them are refused, and `_method` and its like in the query',
+    'send the method and path that are meant; headers that change them are refused, and `_method` and its like in the query; a method that `method` names there must be among those of the same rule',
   upgrade_unsupported:
     'only WebSockets are let through, opened by HTTP/1.1 at an https address; use plain HTTPS requests or wss',
   websocket_malformed:

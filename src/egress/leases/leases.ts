@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import { AppError, createTrouble, type Log, sha256 } from '../../core/index.ts'
 import { type LeaseFacts, liveLeases, type Store } from '../../store/index.ts'
+import type { Elapsed } from '../elapsed.ts'
 
 /** Who is asking: a lease that was good when last looked at, with the calls that were running then. */
 export type Identity = LeaseFacts
@@ -24,7 +25,13 @@ export interface Leases {
 const secretForm = /^[\x21-\x7e]{16,512}$/
 
 /** Those of `store`; while it cannot be asked, that is told in the log, once and as long as it lasts. */
-export function createLeases(options: { store: Store; maxAgeMs: number; log: Log }): Leases {
+export function createLeases(options: {
+  store: Store
+  maxAgeMs: number
+  elapsed: Elapsed
+  log: Log
+}): Leases {
+  const { elapsed, maxAgeMs } = options
   const known = new LRUCache<string, { at: number; facts: Identity }>({ max: 10_000 })
   let epoch = 0
   let waiting: Map<string, PromiseWithResolvers<LeaseFacts | undefined>> | undefined
@@ -35,6 +42,16 @@ export function createLeases(options: { store: Store; maxAgeMs: number; log: Log
     over: 'leases can be checked again',
   })
 
+  /** What was answered too long ago, as before this machine slept, is asked once more; `at` is when it was asked. */
+  const read = async (digests: string[]) => {
+    for (let isLast = false; ; isLast = true) {
+      const at = elapsed()
+      const asked = epoch
+      const rows = await liveLeases(options.store.pool, digests)
+      if (isLast || elapsed() - at <= maxAgeMs) return { rows, at, asked }
+    }
+  }
+
   // One statement under way at a time; who asks meanwhile shares the next one.
   const run = async () => {
     while (waiting !== undefined && !closed) {
@@ -42,12 +59,10 @@ export function createLeases(options: { store: Store; maxAgeMs: number; log: Log
       await Promise.resolve()
       const batch = waiting
       waiting = new Map()
-      const asked = epoch
       try {
-        const rows = await liveLeases(options.store.pool, [...batch.keys()])
+        const { rows, at, asked } = await read([...batch.keys()])
         trouble.over('leases')
         const found = new Map(rows.map((row) => [row.secretSha256, row]))
-        const at = performance.now()
         for (const [digest, promise] of batch) {
           const facts = found.get(digest)
           // What was read before a notice came must not be kept after it.
@@ -79,7 +94,7 @@ export function createLeases(options: { store: Store; maxAgeMs: number; log: Log
 
   const current = (digest: string): Identity | Promise<Identity | undefined> => {
     const kept = known.get(digest)
-    return kept !== undefined && performance.now() - kept.at <= options.maxAgeMs ? kept.facts : look(digest)
+    return kept !== undefined && elapsed() - kept.at <= maxAgeMs ? kept.facts : look(digest)
   }
 
   return {

@@ -21,7 +21,16 @@ export type HeadRefusal =
   | 'expectation_unknown'
   | 'websocket_malformed'
 
-const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT'])
+/** What may be asked for, but for a tunnel. */
+export const requestMethods: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'PATCH',
+  'DELETE',
+  'OPTIONS',
+])
 
 /** Every value of a header, in order; `name` in lower case. */
 export function headerValues(rawHeaders: readonly string[], name: string): string[] {
@@ -39,7 +48,7 @@ export function headerValues(rawHeaders: readonly string[], name: string): strin
  */
 export function refuseHead(head: Head, upgrades = false): HeadRefusal | undefined {
   const { method, httpVersion } = head
-  if (!methods.has(method)) return 'method_forbidden'
+  if (!requestMethods.has(method) && method !== 'CONNECT') return 'method_forbidden'
   const { hosts, encodings, lengths, expects, isUpgrade, isOverride } = readFields(head.rawHeaders)
   if (hosts > 1) return 'host_duplicate'
   // Older Python opens its tunnels with HTTP/1.0 and no Host; nothing else has a reason to.

@@ -1,32 +1,52 @@
+import { requestMethods } from './head.ts'
 import { isParameter, nameOf } from './parameter-name.ts'
 import { percentOctets } from './percent-octets.ts'
 
 /**
  * Parameters by which some server takes another method for the request's own: Laravel, Symfony, WordPress and others;
- * Salesforce; Google; Struts; ServiceStack. As `queryKey` spells them.
+ * Salesforce; Google; Struts; ServiceStack; IBM's rule server. As `queryKey` spells them.
  */
-const methodNames = ['_method', '_httpmethod', '$httpmethod', '_http_method', 'x-http-method-override']
+const methodNames = [
+  '_method',
+  '_httpmethod',
+  '$httpmethod',
+  '_http_method',
+  'x-http-method-override',
+  'x-method-override',
+]
+/** Facebook's, and a word of data to most others. */
+const plainName = 'method'
 /** Google's: fields of the head, in the place of those that were sent. */
 const headersName = '$httpheaders'
 
-/**
- * Whether a query (with its `?`, or empty) names another method than the request's own in a parameter that some server
- * acts by, or fields of the head. In every spelling that some server takes for the name.
- */
-export function overridesMethod(query: string, method: string): boolean {
+/** Methods other than the request's own that its query names in a parameter by which some server acts. */
+export interface QueryMethods {
+  /** It names one where nothing else is meant, or fields of the head. */
+  overrides: boolean
+  /** Those that it names in `method`, which is data to most servers: each a method that a rule can have, and once. */
+  perhaps: readonly string[]
+}
+
+const none: QueryMethods = { overrides: false, perhaps: [] }
+
+/** What the query (with its `?`, or empty) names, in every spelling that some server takes for the name. */
+export function queryMethods(query: string, method: string): QueryMethods {
   // Whatever it is written like, it has these letters or an escape.
-  if (!/method|httpheaders|%/i.test(query)) return false
-  return query
-    .slice(1)
-    .split(/[&;]/)
-    .some((pair) => {
-      if (isParameter(pair, headersName)) return true
-      if (!methodNames.some((name) => isParameter(pair, name))) return false
+  if (!/method|httpheaders|%/i.test(query)) return none
+  let overrides = false
+  const perhaps = new Set<string>()
+  for (const pair of query.slice(1).split(/[&;]/)) {
+    const isPlain = isParameter(pair, plainName)
+    if (isPlain || methodNames.some((name) => isParameter(pair, name))) {
       const named = read(pair.slice(nameOf(pair).length + 1))
         .trim()
         .toUpperCase()
-      return named !== '' && named !== method
-    })
+      if (named === '' || named === method) continue
+      if (!isPlain) overrides = true
+      else if (requestMethods.has(named)) perhaps.add(named)
+    } else if (isParameter(pair, headersName)) overrides = true
+  }
+  return { overrides, perhaps: [...perhaps] }
 }
 
 /** As a lenient server reads it, a character for each octet, and cut at a NUL. */

@@ -1,7 +1,7 @@
 import { type PathRefusal, requestPath } from '../../catalog/index.ts'
 import { type Head, type HeadRefusal, headerValues, refuseHead } from './head.ts'
 import { formatAuthority, parseAuthority } from './host.ts'
-import { overridesMethod } from './query-override.ts'
+import { queryMethods } from './query-override.ts'
 
 /** Where a tunnel goes. */
 export interface Destination {
@@ -14,8 +14,10 @@ export interface Tuple extends Destination {
   scheme: 'http' | 'https'
   method: string
   path: string
-  /** Sent on with the path; never matched and never recorded. */
+  /** Sent on with the path; never matched but for `perhaps`, and never recorded. */
   query: string
+  /** Methods that its query names too, by which some server may act in place of its own; left out where there are none. */
+  perhaps?: readonly string[]
 }
 
 export type TupleRefusal =
@@ -98,9 +100,8 @@ function complete(
   }
   const path = requestPath(target.startsWith('/') ? target : `/${target}`)
   if (!path.ok) return refuse(path.reason)
-  if (overridesMethod(path.query, head.method)) return refuse('override_forbidden')
-  return {
-    ok: true,
-    tuple: { scheme, ...destination, method: head.method, path: path.path, query: path.query },
-  }
+  const { overrides, perhaps } = queryMethods(path.query, head.method)
+  if (overrides) return refuse('override_forbidden')
+  const tuple = { scheme, ...destination, method: head.method, path: path.path, query: path.query }
+  return { ok: true, tuple: perhaps.length === 0 ? tuple : { ...tuple, perhaps } }
 }

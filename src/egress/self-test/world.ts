@@ -116,6 +116,7 @@ export async function startProxy(
     metrics: countsNothing,
     tell: async () => undefined,
     limits: defaultLimits,
+    elapsed: () => performance.now(),
     now: Date.now,
     log: silentLog,
   })

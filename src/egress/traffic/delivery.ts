@@ -9,6 +9,7 @@ import { type RulesAt, rulesOf } from '../decision/rules.ts'
 import { decideRequest } from '../decision/warn.ts'
 import { underWay } from '../economy/busy.ts'
 import { spent } from '../economy/spent-buffers.ts'
+import type { Elapsed } from '../elapsed.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { EndedBy, Live } from '../leases/live.ts'
@@ -53,6 +54,7 @@ export interface DeliveryDeps {
   share: SearchShare
   /** How long a WebSocket may pass nothing either way, in milliseconds. */
   webSocketIdleMs: number
+  elapsed: Elapsed
   now: () => number
   log: Log
 }
@@ -134,9 +136,10 @@ export class Delivery implements UpstreamEvents {
       poolKey: `${identity.principalId} ${identity.leaseId} ${verdict.version} ${verdict.rule}`,
     }
     const channel = this.#deps.upstream.channel(place, inbound.webSocket !== undefined)
-    if (channel instanceof Promise)
-      channel.then((opened) => this.#openDialled(opened)).catch((err: unknown) => this.failed(err))
-    else this.#open(channel)
+    if (channel instanceof Promise) {
+      const since = this.#deps.elapsed()
+      channel.then((opened) => this.#openDialled(opened, since)).catch((err: unknown) => this.failed(err))
+    } else this.#open(channel)
     return this.#done.promise
   }
 
@@ -144,8 +147,8 @@ export class Delivery implements UpstreamEvents {
    * What is withdrawn ends a request that is under way. But a proxy that stood still while it dialled has not heard of
    * it yet, and the connection may stand before it does.
    */
-  async #openDialled(channel: Channel): Promise<void> {
-    if (performance.now() - this.#began > verdictMs) {
+  async #openDialled(channel: Channel, since: number): Promise<void> {
+    if (this.#deps.elapsed() - since > verdictMs) {
       const allowed = await this.#isAllowedNow().catch(() => undefined)
       if (allowed === undefined) this.#fail('leases_unavailable')
       else if (!allowed) this.#fail('revoked')

@@ -51,9 +51,9 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
     for (let round = 1; ; round += 1) {
       const current = old ? await deps.leases.current(identity.secretSha256) : identity
       if (current === undefined) return { allow: false, reason: 'revoked', rule: 'lease' }
-      const began = performance.now()
+      const began = deps.elapsed()
       const verdict = await deps.judge(tuple, current)
-      old = performance.now() - began > verdictMs
+      old = deps.elapsed() - began > verdictMs
       if (!verdict.allow || !old || round === mostVerdicts) return verdict
     }
   }
@@ -83,8 +83,9 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       if (waited && inbound.answer.gone()) return
       const { tuple } = canonical
       const finding = deps.stubs.find(tuple, identity)
-      const stub = finding === undefined ? undefined : await finding
-      if (stub !== undefined) return await deps.stubs.answer(inbound, stub, tuple, identity)
+      const minted = finding === undefined ? undefined : await finding
+      if (minted !== undefined && minted.length > 0)
+        return await deps.stubs.answer(inbound, minted, tuple, identity)
       const verdict = await judge(tuple, identity, waited)
       if (!verdict.allow) return await refuse(verdict.reason, verdict.rule)
       const holding = holdForOutgoing(deps.hold, deps.bodyLimit, verdict, inbound, tuple, identity)

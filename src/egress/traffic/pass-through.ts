@@ -6,6 +6,7 @@ import type { DenialReason } from '../decision/denial.ts'
 import type { Guard } from '../decision/guard.ts'
 import { type RulesAt, rulesOf } from '../decision/rules.ts'
 import { decideConnect, type SourceRules } from '../decision/warn.ts'
+import type { Elapsed } from '../elapsed.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { EndedBy, Live } from '../leases/live.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
@@ -29,6 +30,7 @@ export interface PassThroughDeps {
   denier: Denier
   handshakeTimeoutMs: number
   idleMs: number
+  elapsed: Elapsed
   now: () => number
   log: Log
 }
@@ -128,7 +130,7 @@ async function passBytes(
     end: (by) => end(by),
   })
   let upstream: Socket
-  const began = performance.now()
+  const began = deps.elapsed()
   try {
     upstream = await deps.connect({ ...destination, secure: false, addresses, poolKey: '' }, [])
   } catch (err) {
@@ -136,7 +138,7 @@ async function passBytes(
     return end(upstreamFailure(err))
   }
   // As with a request: who stood still meanwhile has not heard what was withdrawn.
-  if (performance.now() - began > verdictMs) {
+  if (deps.elapsed() - began > verdictMs) {
     upstream.on('error', () => undefined)
     const may = await mayPass(deps, identity, destination).catch(() => undefined)
     if (may !== true) {

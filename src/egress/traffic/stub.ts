@@ -3,15 +3,16 @@ import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
 import type { Tuple } from '../request/tuple.ts'
-import { type TokenStub, tokenStub } from '../secrets/mint/stub.ts'
+import type { Minted } from '../secrets/mint/meant.ts'
+import { mintedAt, tokenStub } from '../secrets/mint/stub.ts'
 import { factsOf } from './asked.ts'
 import type { BodyHold } from './held.ts'
 
 export interface Stubs {
-  /** The stub for this request, if it asks for a token that the proxy mints itself. */
-  find(tuple: Tuple, identity: Identity): undefined | Promise<TokenStub | undefined>
-  /** Answers with it and records that nothing was sent. */
-  answer(inbound: Inbound, stub: TokenStub, tuple: Tuple, identity: Identity): Promise<void>
+  /** The credentials one of which this request asks for a token of, if the proxy mints it itself. */
+  find(tuple: Tuple, identity: Identity): undefined | Promise<Minted[]>
+  /** Answers with the stub of the one that is meant, and records that nothing was sent. */
+  answer(inbound: Inbound, minted: readonly Minted[], tuple: Tuple, identity: Identity): Promise<void>
 }
 
 const maxRequestBytes = 64 * 1024
@@ -24,15 +25,21 @@ export function createStubs(options: {
 }): Stubs {
   const find = async (tuple: Tuple, identity: Identity) => {
     const book = await options.rulesAt(identity.catalogVersion)
-    return tokenStub(book.minted.get(identity.sourceId) ?? {}, tuple, options.now())
+    return mintedAt(book.minted.get(identity.sourceId) ?? {}, tuple)
   }
 
   return {
     find: (tuple, identity) => (tuple.method === 'POST' ? find(tuple, identity) : undefined),
-    async answer(inbound, stub, tuple, identity) {
+    async answer(inbound, minted, tuple, identity) {
+      // A client that still writes would lose the answer with the connection, and the body says which token is meant.
+      const held = await options.hold.hold(inbound, maxRequestBytes, identity.principalId)
+      const isHeld = typeof held === 'object'
+      const asked = { rawHeaders: inbound.rawHeaders, body: isHeld ? held.bytes : undefined }
+      const stub = tokenStub(minted, asked, options.now())
+      if (isHeld) held.release()
       const body = Buffer.from(stub.body)
       const data = {
-        ...factsOf(identity, tuple, `minted ${stub.credential}`),
+        ...factsOf(identity, tuple, `minted ${stub.credentials.join(' ')}`),
         addressClass: null,
         credentials: [],
         stubbed: true as const,
@@ -48,9 +55,6 @@ export function createStubs(options: {
           redactions: 0,
           failure,
         })
-      // A client that still writes would lose the answer with the connection; its body is read and forgotten.
-      const held = await options.hold.hold(inbound, maxRequestBytes, identity.principalId)
-      if (typeof held === 'object') held.release()
       const { answer } = inbound
       if (answer.gone()) return finish('client_closed')
       const headers = ['content-type', 'application/json', 'cache-control', 'no-store', 'pragma', 'no-cache']

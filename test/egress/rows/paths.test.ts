@@ -220,6 +220,7 @@ test('row 34: a query by which a framework takes another method for the one that
     '%24httpMethod=DELETE',
     '_http_method=DELETE',
     'X-Http-Method-Override=DELETE',
+    'x-method-override=DELETE',
     '$httpHeaders=X-HTTP-Method-Override:DELETE',
     'a=b&%24HttpHeaders=Authorization%3ABearer%20mine',
   ]
@@ -232,12 +233,52 @@ test('row 34: a query by which a framework takes another method for the one that
     '_method=get',
     '_method=',
     '_method',
-    'method=DELETE',
+    'method=GET',
     'a[_method]=DELETE',
     'q=_method%3DDELETE',
   ])
     expect([query, await say(`/?${query}`)]).toEqual([query, expect.stringContaining('200 OK')])
   expect(up.seen).toHaveLength(7)
+})
+
+test('row 34: a method in the query, which Facebook obeys and most take for data, must be one of the same rule’s', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([
+    rule(host, up.port, { methods: ['GET'], inject: injectBearer }),
+    rule(host, up.port, { methods: ['GET', 'POST'], paths: ['/search'] }),
+    rule(host, up.port, { methods: ['DELETE'], paths: ['/search/kept'] }),
+  ])
+  const say = async (path: string, method = 'GET') =>
+    await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, path, [], method))
+  for (const path of [
+    '/me/feed?method=post',
+    '/me?method=delete',
+    '/me?METHOD=DELETE',
+    '/me?%6dethod=%44elete',
+    '/me?method[]=DELETE',
+    '/me?method=get&method=delete',
+    '/me?a=b;method=PUT',
+    '/search?method=DELETE',
+    // Another rule allows it, with another credential perhaps.
+    '/search/kept?method=DELETE',
+  ])
+    expect([path, deniedAs(await say(path))]).toEqual([path, 'override_forbidden'])
+  expect(up.seen).toEqual([])
+  const [event] = await world.events('egress.denied')
+  expect(event?.data).toMatchObject({ reason: 'override_forbidden', rule: 'egress[0]' })
+  const passing = [
+    '/me?method=get',
+    '/me?method=flickr.photos.search',
+    '/me?a[method]=DELETE',
+    '/me?methods=DELETE',
+    '/search?method=POST',
+    '/search/kept?method=post',
+  ]
+  for (const path of passing)
+    expect([path, await say(path)]).toEqual([path, expect.stringContaining('200 OK')])
+  expect(await say('/search?method=get', 'POST')).toContain('200 OK')
+  expect(up.seen.map(({ url }) => url)).toEqual([...passing, '/search?method=get'])
 })
 
 test('row 35: an allowed host that relays for others is held to the method and path that its rule names', async () => {

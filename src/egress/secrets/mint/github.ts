@@ -39,6 +39,21 @@ export function appJwt(appId: string, privateKey: Secret, nowMs: number): string
   return `${signed}.${sign('sha256', Buffer.from(signed), key).toString('base64url')}`
 }
 
+/** A JWT is good a minute before its own time, and it takes a moment to ask. */
+const clockLeewayMs = 30_000
+/** A machine that is further off has no clock; nothing is signed for a time that far away. */
+const clockMostMs = 24 * hourMs
+
+/**
+ * How far GitHub's clock is ahead of ours by the `Date` of its answer, where it refused a JWT that far out of its time;
+ * undefined for any other answer.
+ */
+export function clockRefused({ status, headers }: TokenReply, nowMs: number): number | undefined {
+  const aheadMs = Date.parse(String(headers['date'])) - nowMs
+  const isOff = Math.abs(aheadMs) > clockLeewayMs && Math.abs(aheadMs) <= clockMostMs
+  return status === 401 && isOff ? aheadMs : undefined
+}
+
 export function readGithubAnswer({ status, headers, body }: TokenReply, nowMs: number): TokenAnswer {
   // By either limit it says 429 or 403, and with one of these fields that it was not about the key.
   const waits = headers['retry-after'] !== undefined || headers['x-ratelimit-remaining'] === '0'

@@ -9,11 +9,13 @@ import {
   takeMintClaim,
 } from '../../../store/index.ts'
 import { type OpeningKey, openCredential } from '../../../vault/index.ts'
-import { askEndpoint, type EndpointDeps } from './endpoint.ts'
+import { askEndpoint, type EndpointDeps, type EndpointReply } from './endpoint.ts'
+import type { TokenRequest } from './oauth.ts'
 import {
   claimId,
   type MintOrder,
   readTokenAnswer,
+  refusedByClock,
   repeatable,
   type Sought,
   soughtBy,
@@ -104,7 +106,9 @@ export function createMint(options: MintOptions): Mint {
     return bad(reason)
   }
   const endClaim = async (order: MintOrder, claim: MintClaim, failure: MintFailed): Promise<Minted> => {
-    const minted = failedBy(order, failure.reason, failure.code)
+    const { reason, code, clockOffSeconds } = failure
+    const clock = clockOffSeconds === undefined ? '' : `; the clock here is off by ${clockOffSeconds} s`
+    const minted = failedBy(order, reason, code + clock)
     await settle.failed(order, claim, failure)
     return minted
   }
@@ -158,26 +162,44 @@ export function createMint(options: MintOptions): Mint {
       const { reason, code } = prepared
       return await endClaim(order, claim, { reason, code, after: 'release' })
     }
-    const asked = await askEndpoint(endpoint, order.spec, prepared.request, order.principalId)
+    const { asked, clockOffSeconds } = await ask(order, prepared.requestAt)
     const after = repeatable(order.spec) ? 'release' : 'uncertain'
     if (asked.kind !== 'answered') {
       const unsent = asked.kind === 'unsent'
       const reason = unsent || after === 'release' ? 'mint_unavailable' : 'mint_uncertain'
-      return await endClaim(order, claim, { reason, code: asked.code, after: unsent ? 'release' : after })
+      const end = unsent ? 'release' : after
+      return await endClaim(order, claim, { reason, code: asked.code, after: end, clockOffSeconds })
     }
     const answer = readTokenAnswer(order.spec, asked, options.now())
     if (answer.kind === 'unclear') {
       const reason = after === 'release' ? 'mint_unavailable' : 'mint_uncertain'
-      return await endClaim(order, claim, { reason, code: `http_${asked.status}`, after })
+      return await endClaim(order, claim, { reason, code: `http_${asked.status}`, after, clockOffSeconds })
     }
     if (answer.kind === 'refused') {
       const end = answer.final ? 'refused' : 'release'
       const reason = answer.code === 'too_many_requests' ? 'mint_unavailable' : 'mint_refused'
       const { code, refreshToken } = answer
-      return await endClaim(order, claim, { reason, code, after: end, refreshToken })
+      return await endClaim(order, claim, { reason, code, after: end, refreshToken, clockOffSeconds })
     }
-    const kept = await settle.minted(sought, order, claim, answer)
+    const kept = await settle.minted(sought, order, claim, { ...answer, clockOffSeconds })
     return kept === undefined ? failedBy(order, 'mint_unavailable', 'not_kept') : good(kept.fresh, kept.all)
+  }
+
+  /** Asks, and once more by the endpoint's own clock where it refused because of ours; `clockOffSeconds` then says so. */
+  const ask = async (
+    order: MintOrder,
+    requestAt: (nowMs: number) => TokenRequest,
+  ): Promise<{ asked: EndpointReply; clockOffSeconds?: number | undefined }> => {
+    const askAt = (nowMs: number) => askEndpoint(endpoint, order.spec, requestAt(nowMs), order.principalId)
+    const asked = await askAt(options.now())
+    const aheadMs = asked.kind === 'answered' ? refusedByClock(order.spec, asked, options.now()) : undefined
+    if (aheadMs === undefined) return { asked }
+    const clockOffSeconds = Math.round(-aheadMs / 1_000)
+    log.warn(
+      { credential: order.name, clockOffSeconds },
+      'the clock of this machine is wrong: a token is asked for by that of its endpoint',
+    )
+    return { asked: await askAt(options.now() + aheadMs), clockOffSeconds }
   }
 
   /** Opens what the token is made from, as it stands now: a refresh token may have been rotated a moment ago. */
@@ -191,7 +213,10 @@ export function createMint(options: MintOptions): Mint {
     }
     try {
       const secrets = await Promise.all(rows.map(async (row) => await openCredential(options.opening, row)))
-      return { ok: true, request: tokenRequest(order.spec, secrets, options.now()) } as const
+      const requestAt = (nowMs: number) => tokenRequest(order.spec, secrets, nowMs)
+      // A key of no use is found out here.
+      requestAt(options.now())
+      return { ok: true, requestAt } as const
     } catch (err) {
       // The message of a key's parser is constant, and that of the vault names the row.
       trouble.happened(order, err)

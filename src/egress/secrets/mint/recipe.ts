@@ -2,7 +2,7 @@ import { type MintedSpec, mintInputs } from '../../../catalog/index.ts'
 import { digestJson, type PrincipalId, type Secret } from '../../../core/index.ts'
 import type { CredentialRow } from '../../../store/index.ts'
 import { chooseCredential } from '../../../vault/index.ts'
-import { githubRequest, readGithubAnswer } from './github.ts'
+import { clockRefused, githubRequest, readGithubAnswer } from './github.ts'
 import {
   oauthRequest,
   readOAuthAnswer,
@@ -100,4 +100,9 @@ export function tokenRequest(spec: MintedSpec, secrets: readonly Secret[], nowMs
 
 export function readTokenAnswer(spec: MintedSpec, reply: TokenReply, nowMs: number): TokenAnswer {
   return spec.kind === 'github_app' ? readGithubAnswer(reply, nowMs) : readOAuthAnswer(reply)
+}
+
+/** How far the endpoint's clock is ahead of ours, if it refused what was signed by ours and may take what is by its own. */
+export function refusedByClock(spec: MintedSpec, reply: TokenReply, nowMs: number): number | undefined {
+  return spec.kind === 'github_app' ? clockRefused(reply, nowMs) : undefined
 }

@@ -26,6 +26,7 @@ export interface MintFailed {
   after: 'release' | 'uncertain' | 'refused'
   /** The one to ask with from now on; it is kept, as `minted` keeps it, when the claim is released. */
   refreshToken?: Secret | undefined
+  clockOffSeconds?: number | undefined
 }
 
 /** Writes down what came of a claim. Each tries for `patienceMs` while the database cannot be asked; none rejects. */
@@ -38,7 +39,12 @@ export interface Settlement {
     sought: Sought,
     order: MintOrder,
     claim: MintClaim,
-    answer: { token: Secret; lifetime: Lifetime; refreshToken: Secret | undefined },
+    answer: {
+      token: Secret
+      lifetime: Lifetime
+      refreshToken: Secret | undefined
+      clockOffSeconds?: number | undefined
+    },
   ): Promise<ReturnType<MintedTokens['hold']> | undefined>
   failed(order: MintOrder, claim: MintClaim, failure: MintFailed): Promise<void>
   release(claim: MintClaim): Promise<void>
@@ -104,6 +110,7 @@ export function createSettlement(options: {
                 ...factsOf(order),
                 expiresInSeconds: Math.round(usedMs / 1_000),
                 rotated: rotated !== undefined,
+                ...clockOf(answer),
               },
             },
           ])
@@ -119,7 +126,7 @@ export function createSettlement(options: {
       return options.tokens.hold({ id: sought.id, secret: answer.token, sealed, ...times })
     },
 
-    async failed(order, claim, { reason, code, after, refreshToken }) {
+    async failed(order, claim, { reason, code, after, refreshToken, ...clock }) {
       const write = async () => {
         const rotated = after === 'release' ? await sealRotated(order, refreshToken) : undefined
         await store.db.transaction().execute(async (tx) => {
@@ -128,7 +135,11 @@ export function createSettlement(options: {
             if (ours && rotated !== undefined) await rotateCredential(tx, rotated)
           } else await closeMintClaim(tx, claim, after)
           await appendEvents(tx, [
-            { kind: 'credential.mint_failed', ...whose(order), data: { ...factsOf(order), reason, code } },
+            {
+              kind: 'credential.mint_failed',
+              ...whose(order),
+              data: { ...factsOf(order), reason, code, ...clockOf(clock) },
+            },
           ])
         })
       }
@@ -149,4 +160,8 @@ function factsOf({ name, spec, rows }: MintOrder) {
 function whose(order: MintOrder): { principalId?: PrincipalId } {
   const principalId = ownerOf(order)
   return principalId === undefined ? {} : { principalId }
+}
+
+function clockOf({ clockOffSeconds }: { clockOffSeconds?: number | undefined }) {
+  return clockOffSeconds === undefined ? {} : { clockOffSeconds }
 }

@@ -2,10 +2,12 @@ import type { EgressRule, MintedSpec, MintedSpecs } from '../../../catalog/index
 import { percentOctets } from '../../request/percent-octets.ts'
 import type { Tuple } from '../../request/tuple.ts'
 import { tokenEndpoint } from './endpoint.ts'
+import { type Minted, meantBy, type TokenAsked } from './meant.ts'
 
 /** What a program gets that asks for the token itself: an answer that it understands, and nothing of worth. */
 export interface TokenStub {
-  credential: string
+  /** Whose token was asked for: one, or all that it may have been. */
+  credentials: string[]
   status: number
   body: string
 }
@@ -13,17 +15,33 @@ export interface TokenStub {
 const lifetimeSeconds = 3_600
 
 /**
- * The stub for a request to the token endpoint of a minted credential; undefined for any other request. It comes
- * before every rule, so that no rule lets a source fetch a real token.
+ * The minted credentials whose token endpoint this request is for; none for any other request. It comes before every
+ * rule, so that no rule lets a source fetch a real token.
  */
-export function tokenStub(minted: MintedSpecs, tuple: Tuple, nowMs: number): TokenStub | undefined {
-  for (const [credential, spec] of Object.entries(minted)) {
+export function mintedAt(minted: MintedSpecs, tuple: Tuple): Minted[] {
+  if (tuple.method !== 'POST') return []
+  return Object.entries(minted).flatMap(([credential, spec]) => {
     const { scheme, host, port, path } = tokenEndpoint(spec)
     const same =
       tuple.scheme === scheme && tuple.host === host && tuple.port === port && samePath(tuple.path, path)
-    if (same && tuple.method === 'POST') return { credential, ...stubAnswer(credential, spec, nowMs) }
-  }
-  return undefined
+    return same ? [{ credential, spec }] : []
+  })
+}
+
+/**
+ * The stub for the one of `minted`, of which there is one at least, that the request means. Where it may mean several,
+ * the answer names them all and says nothing in which they differ: the rules say which of them is sent, not this token.
+ */
+export function tokenStub(minted: readonly Minted[], asked: TokenAsked, nowMs: number): TokenStub {
+  const meant = meantBy(asked, minted)
+  const credentials = meant.map(({ credential }) => credential)
+  const token = `toolcrib-placeholder-for-${credentials.join('-or-')}`
+  const answers = meant.map(({ spec }) => stubAnswer(token, spec, nowMs))
+  const [first = { status: 404, members: {} }] = answers
+  const common = Object.entries(first.members).filter(([name, value]) =>
+    answers.every(({ members }) => JSON.stringify(members[name]) === JSON.stringify(value)),
+  )
+  return { credentials, status: first.status, body: JSON.stringify(Object.fromEntries(common)) }
 }
 
 /** Rules that open a tunnel to each token endpoint and let nothing through it: the stub is answered inside. */
@@ -40,19 +58,19 @@ function samePath(a: string, b: string): boolean {
   return plain(a) === plain(b)
 }
 
-function stubAnswer(credential: string, spec: MintedSpec, nowMs: number): { status: number; body: string } {
-  const token = `toolcrib-placeholder-for-${credential}`
+interface Answer {
+  status: number
+  members: Record<string, unknown>
+}
+
+function stubAnswer(token: string, spec: MintedSpec, nowMs: number): Answer {
   if (spec.kind === 'github_app') {
     const expires_at = new Date(nowMs + lifetimeSeconds * 1_000).toISOString().replace(/\.\d{3}/, '')
-    return { status: 201, body: JSON.stringify({ token, expires_at, permissions: spec.permissions }) }
+    return { status: 201, members: { token, expires_at, permissions: spec.permissions } }
   }
+  const scope = spec.scopes.length === 0 ? undefined : spec.scopes.join(' ')
   return {
     status: 200,
-    body: JSON.stringify({
-      access_token: token,
-      token_type: 'Bearer',
-      expires_in: lifetimeSeconds,
-      ...(spec.scopes.length === 0 ? {} : { scope: spec.scopes.join(' ') }),
-    }),
+    members: { access_token: token, token_type: 'Bearer', expires_in: lifetimeSeconds, scope },
   }
 }
