@@ -45,7 +45,7 @@ export interface InboundAnswer {
    * Writes a head; fields that belong to one hop of HTTP/1.1 must not be among `headers`. `headOnly` says that
    * nothing will follow but `end([])`.
    */
-  head(status: number, headers: readonly string[], headOnly?: boolean): void
+  head(status: number, headers: readonly string[], how?: { headOnly?: boolean }): void
   /** Lets a head go out before the first byte of the body. */
   flush(): void
   /** The body is whole, with `last` as its end. What the client still sends of its own is not read. */

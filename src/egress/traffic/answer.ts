@@ -194,7 +194,7 @@ export function passAnswer(options: {
     const clean = cleanHead(empty ? withoutLength(headers) : headers, scrubber, options.vouched)
     count()
     try {
-      to.head(from.status, clean, from.headOnly || empty)
+      to.head(from.status, clean, { headOnly: from.headOnly || empty })
     } catch {
       // HTTP/2 has no room for such a head; or the client has gone, and whoever heard that ends this.
       if (!to.gone()) end('upstream_failed')
