@@ -328,3 +328,24 @@ test(
     await expect(client.run(process.execPath, ['-e', script, elsewhere])).rejects.toThrow(/403/)
   },
 )
+
+test('what to ask an admin is said by programs that show no body: npm, and Python of a refused tunnel', {
+  ...needing('python'),
+  timeout: 60_000,
+}, async () => {
+  await using client = await makeClient(() => hello)
+  await writeFile(join(client.folder, 'package.json'), '{"name":"@crib/demo","version":"1.0.0"}')
+  const publish = client.run('npm', [
+    'publish',
+    '--registry',
+    client.url,
+    `--${client.url.slice(6)}/:_authToken=none`,
+  ])
+  await expect(publish).rejects.toThrow(
+    `403 method_not_allowed: ask an admin: toolcrib egress allow orders PUT ${client.url}/@crib%2Fdemo`,
+  )
+  const urllib = 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1])'
+  await expect(client.run('python3', ['-c', urllib, 'https://elsewhere.example/v1'])).rejects.toThrow(
+    '403 host_not_allowed: ask an admin: toolcrib egress allow orders GET https://elsewhere.example',
+  )
+})

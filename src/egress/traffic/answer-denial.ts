@@ -1,4 +1,4 @@
-import { type Denial, denialBody } from '../decision/denial.ts'
+import { type Denial, denialBody, denialPhrase } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import { type Asked, toldAs } from './asked.ts'
 
@@ -21,7 +21,7 @@ export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, las
   // Nor does a stranger keep a connection that others may need.
   if (last) answer.beLast()
   if (last || !inbound.complete() || denial.status === 407) headers.push('connection', 'close')
-  answer.head(denial.status, headers)
+  answer.head(denial.status, headers, { phrase: denialPhrase(denial, toldAs(asked)) })
   if (inbound.method !== 'HEAD') answer.sink.write(body)
   answer.end([])
 }
@@ -31,7 +31,8 @@ export function connectDenial(denial: Denial, asked: Asked): string {
   const body = denialBody(denial, toldAs(asked))
   const headers = { ...denialHeaders(denial), connection: 'close', 'content-length': Buffer.byteLength(body) }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${denial.status} ${denial.reason}\r\n${lines.join('')}\r\n${body}`
+  const phrase = denialPhrase(denial, toldAs(asked))
+  return `HTTP/1.1 ${denial.status} ${phrase}\r\n${lines.join('')}\r\n${body}`
 }
 
 function denialHeaders(denial: Denial): Record<string, string> {
