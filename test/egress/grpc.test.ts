@@ -173,6 +173,10 @@ test('a gRPC method that no rule names is refused, and the client is told so', a
   const client = ordersClient(world, lease, orders.port)
   const failed = await new Promise<ServiceError | null>((resolve) => client.Fail('x', resolve))
   expect(failed?.code).toBe(status.PERMISSION_DENIED)
+  const asked = `https://${host}:${orders.port}/orders.Orders/Fail`
+  expect(failed?.details).toBe(
+    `The egress proxy refused POST ${asked} (path_not_allowed): ask an admin: toolcrib egress allow orders POST ${asked}`,
+  )
   expect(orders.seen).toEqual([])
   client.close()
 })

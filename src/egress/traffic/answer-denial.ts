@@ -1,6 +1,7 @@
 import { type Denial, denialBody, denialPhrase } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import { type Asked, toldAs } from './asked.ts'
+import { asksByGrpc, grpcFields } from './grpc-denial.ts'
 
 /**
  * Answers a refusal. A body that was not read closes the connection, for it may be endless; so does `last`, for
@@ -12,14 +13,20 @@ export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, las
     answer.abort()
     return
   }
+  // Nor does a stranger keep a connection that others may need.
+  if (last) answer.beLast()
+  if (asksByGrpc(inbound)) {
+    const fields = { ...denialHeaders(denial), ...grpcFields(denial, asked) }
+    answer.head(200, Object.entries(fields).flat(), { headOnly: true })
+    answer.end([])
+    return
+  }
   const body = denialBody(denial, toldAs(asked))
   const headers = [
     ...Object.entries(denialHeaders(denial)).flat(),
     'content-length',
     String(Buffer.byteLength(body)),
   ]
-  // Nor does a stranger keep a connection that others may need.
-  if (last) answer.beLast()
   if (last || !inbound.complete() || denial.status === 407) headers.push('connection', 'close')
   answer.head(denial.status, headers, { phrase: denialPhrase(denial, toldAs(asked)) })
   if (inbound.method !== 'HEAD') answer.sink.write(body)
