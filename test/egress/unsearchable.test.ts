@@ -56,6 +56,7 @@ async function passBroken() {
       onClosed: () => undefined,
     },
     forms: broken,
+    part: undefined,
     vouched: true,
     turns: () => (step) => step(),
     passed,
