@@ -1,6 +1,7 @@
 import { type Denial, denialBody, denialPhrase } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import { type Asked, toldAs } from './asked.ts'
+import { awsError } from './aws-denial.ts'
 import { asksByGrpc, grpcFields } from './grpc-denial.ts'
 
 /**
@@ -21,12 +22,14 @@ export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, las
     answer.end([])
     return
   }
-  const body = denialBody(denial, toldAs(asked))
-  const headers = [
-    ...Object.entries(denialHeaders(denial)).flat(),
-    'content-length',
-    String(Buffer.byteLength(body)),
-  ]
+  const xml = awsError(inbound, denial, asked)
+  const body = xml ?? denialBody(denial, toldAs(asked))
+  const fields = {
+    ...denialHeaders(denial),
+    ...(xml !== undefined && { 'content-type': 'application/xml' }),
+    'content-length': String(Buffer.byteLength(body)),
+  }
+  const headers = Object.entries(fields).flat()
   if (last || !inbound.complete() || denial.status === 407) headers.push('connection', 'close')
   answer.head(denial.status, headers, { phrase: denialPhrase(denial, toldAs(asked)) })
   if (inbound.method !== 'HEAD') answer.sink.write(body)
