@@ -88,6 +88,16 @@ test('behind a part nothing is waited for, and the upstream is let go', async ()
   expect(await world.outcome()).toMatchObject({ status: 200, bytesIn: 199_901, failure: null })
 })
 
+test('a part that nobody asked for is refused, with the word that to ask again is of no use', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) =>
+    res.writeHead(206, { 'content-range': 'bytes 0-1/9' }).end('00'),
+  )
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const answer = await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/'))
+  expect(answer).toMatch(/^HTTP\/1\.1 502 answer_partial: [^]*\r\nx-should-retry: false\r\n/)
+})
+
 test('by HTTP/2 a part is a part, too', async () => {
   await using made = await files()
   const { world, up } = made

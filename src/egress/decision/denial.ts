@@ -177,6 +177,14 @@ export function denialStatus(reason: DenialReason): number {
 }
 
 /**
+ * Whether the same would come of the same request, where its status alone has programs try again: an upstream has acted
+ * on it by then, or is trusted as little.
+ */
+export function helpsNothingAgain(reason: DenialReason): boolean {
+  return reason.startsWith('answer_') || reason === 'upstream_untrusted'
+}
+
+/**
  * The body that a program in the sandbox reads: machine-readable, with the way out, without addresses. `message` is the
  * name by which the clients of many services look for what they show, and they show nothing else.
  */

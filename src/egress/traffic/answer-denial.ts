@@ -1,4 +1,4 @@
-import { type Denial, denialBody, denialPhrase } from '../decision/denial.ts'
+import { type Denial, denialBody, denialPhrase, helpsNothingAgain } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import { type Asked, toldAs } from './asked.ts'
 import { awsError } from './aws-denial.ts'
@@ -54,5 +54,6 @@ function denialHeaders(denial: Denial): Record<string, string> {
     ...(denial.status === 429 || denial.status === 503
       ? { 'retry-after': String(denial.retryAfterSeconds ?? 1) }
       : {}),
+    ...(helpsNothingAgain(denial.reason) ? { 'x-should-retry': 'false' } : {}),
   }
 }
