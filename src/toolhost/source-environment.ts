@@ -65,6 +65,9 @@ function proxyVariables(launch: SourceLaunch, way: WayOut): Record<string, strin
     // Python looks for the proxy of a WebSocket under its own scheme, aiohttp there alone.
     WSS_PROXY: proxy,
     wss_proxy: proxy,
+    // Since its version 2 Yarn looks under names of its own alone.
+    YARN_HTTP_PROXY: proxy,
+    YARN_HTTPS_PROXY: proxy,
     NO_PROXY: '',
     no_proxy: '',
     NODE_USE_ENV_PROXY: '1',

@@ -288,6 +288,20 @@ test('npm installs a package of a scope, whose name has a slash in it, from a re
   expect(said).toBe('from npm\n')
 })
 
+test('Yarn installs from a registry', { ...needing('yarn'), timeout: 60_000 }, async () => {
+  await using client = await makeClient((url) => npmRegistry(url))
+  await writeFile(join(client.folder, 'package.json'), '{"name":"uses"}')
+  await writeFile(join(client.folder, 'yarn.lock'), '')
+  const settings = {
+    YARN_NPM_REGISTRY_SERVER: client.url,
+    YARN_NPM_MINIMAL_AGE_GATE: '0',
+    YARN_NODE_LINKER: 'node-modules',
+  }
+  await client.run('yarn', ['add', '@crib/demo@1.0.0'], { ...settings, YARN_ENABLE_TELEMETRY: '0' })
+  const said = await client.run(process.execPath, ['-p', "require('@crib/demo')"])
+  expect(said).toBe('from npm\n')
+})
+
 test('pip installs from an index', { ...needing('pip'), timeout: 60_000 }, async () => {
   let folder = ''
   let serve: RequestListener | undefined
@@ -328,3 +342,24 @@ test(
     await expect(client.run(process.execPath, ['-e', script, elsewhere])).rejects.toThrow(/403/)
   },
 )
+
+test('what to ask an admin is said by programs that show no body: npm, and Python of a refused tunnel', {
+  ...needing('python'),
+  timeout: 60_000,
+}, async () => {
+  await using client = await makeClient(() => hello)
+  await writeFile(join(client.folder, 'package.json'), '{"name":"@crib/demo","version":"1.0.0"}')
+  const publish = client.run('npm', [
+    'publish',
+    '--registry',
+    client.url,
+    `--${client.url.slice(6)}/:_authToken=none`,
+  ])
+  await expect(publish).rejects.toThrow(
+    `403 method_not_allowed: ask an admin: toolcrib egress allow orders PUT ${client.url}/@crib%2Fdemo`,
+  )
+  const urllib = 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1])'
+  await expect(client.run('python3', ['-c', urllib, 'https://elsewhere.example/v1'])).rejects.toThrow(
+    '403 host_not_allowed: ask an admin: toolcrib egress allow orders GET https://elsewhere.example',
+  )
+})

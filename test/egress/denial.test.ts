@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type Denial, denialBody, denialSentence } from '../../src/egress/decision/denial.ts'
+import { type Denial, denialBody, denialPhrase, denialSentence } from '../../src/egress/decision/denial.ts'
 
 const asked = { method: 'GET', url: 'https://api.example.com/v1' }
 
@@ -12,10 +12,12 @@ function help(denial: Partial<Denial>, of = asked): string {
     source: 'orders',
     ...denial,
   } as const
-  const { help } = JSON.parse(denialBody(whole, of)) as { help: string }
+  const { help, message } = JSON.parse(denialBody(whole, of)) as { help: string; message: string }
   expect(denialSentence(whole, of)).toBe(
     `The egress proxy refused ${of.method} ${of.url} (${whole.reason}): ${help}`,
   )
+  expect(message).toBe(denialSentence(whole, of))
+  expect(denialPhrase(whole, of)).toBe(`${whole.reason}: ${help}`.replaceAll('’', "'"))
   return help
 }
 
@@ -48,6 +50,19 @@ test('a refused tunnel names a command that would open it, for a method that is 
   expect(help({}, { method: 'CONNECT', url: 'https://api.example.com' })).toBe(
     'ask an admin: toolcrib egress allow orders GET https://api.example.com',
   )
+})
+
+test('behind the status stands no part of a command: what is too long for one line is the reason alone', () => {
+  const url = `https://api.example.com/${'a'.repeat(900)}`
+  const denial = {
+    status: 403,
+    reason: 'host_not_allowed',
+    rule: 'default',
+    host: 'api.example.com:443',
+    source: 'orders',
+  } as const
+  expect(denialPhrase(denial, { method: 'GET', url })).toMatch(/aaa$/)
+  expect(denialPhrase(denial, { method: 'GET', url: url.repeat(2) })).toBe('host_not_allowed')
 })
 
 test('an address that a rule may name is told with the way to name it, and any other as what no rule can allow', () => {

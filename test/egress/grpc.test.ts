@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { createServer as createTls } from 'node:tls'
 import {
@@ -30,11 +31,19 @@ const method = (name: string, stream: boolean) => ({
   responseStream: stream,
   ...text,
 })
-const service = { Get: method('Get', false), Fail: method('Fail', false), Chat: method('Chat', true) }
+const service = {
+  Get: method('Get', false),
+  Fail: method('Fail', false),
+  Wait: method('Wait', false),
+  Chat: method('Chat', true),
+}
+/** A status with details, as bytes: not all of them are text. */
+const richDetails = Buffer.from([8, 5, 18, 3, 0, 0xff, 0xfe, ...Buffer.from('no such order: é'.repeat(50))])
 
 /** A real gRPC server; TLS is ended before it, for it takes no certificate by name. */
 async function startOrders(world: World, options: ServerOptions = {}) {
   const seen: Metadata[] = []
+  const waiting = new EventEmitter()
   const server = new Server(options)
   server.addService(service, {
     Get(call: ServerUnaryCall<string, string>, done: sendUnaryData<string>) {
@@ -44,7 +53,13 @@ async function startOrders(world: World, options: ServerOptions = {}) {
       done(null, `${call.request}: ${String(call.metadata.get('authorization')[0])}`, trailers)
     },
     Fail(_call: ServerUnaryCall<string, string>, done: sendUnaryData<string>) {
-      done({ code: status.NOT_FOUND, details: 'no such order' })
+      const metadata = new Metadata()
+      metadata.set('grpc-status-details-bin', richDetails)
+      done({ code: status.NOT_FOUND, details: 'no such order: é ☃ 100%', metadata })
+    },
+    Wait(call: ServerUnaryCall<string, string>) {
+      waiting.emit('asked')
+      call.on('cancelled', () => waiting.emit('cancelled'))
     },
     Chat(call: ServerDuplexStream<string, string>) {
       call.on('data', (line: string) => call.write(`heard ${line}`))
@@ -80,6 +95,8 @@ async function startOrders(world: World, options: ServerOptions = {}) {
   return {
     port: (tls.address() as AddressInfo).port,
     seen,
+    /** Says when a call that is never answered was asked and cancelled. */
+    waiting,
     async [Symbol.asyncDispose]() {
       server.forceShutdown()
       for (const socket of sockets) socket.destroy()
@@ -91,6 +108,7 @@ async function startOrders(world: World, options: ServerOptions = {}) {
 type Calls = Client & {
   Get(request: string, done: (err: ServiceError | null, answer?: string) => void): NodeJS.EventEmitter
   Fail(request: string, done: (err: ServiceError | null) => void): void
+  Wait(request: string, done: (err: ServiceError | null) => void): { cancel(): void }
   Chat(): NodeJS.ReadWriteStream
 }
 
@@ -130,7 +148,8 @@ test('gRPC works through the proxy: unary, with trailers, errors, and both ways 
   expect(trailers?.get('x-cost')).toEqual(['7'])
 
   const failed = await new Promise<ServiceError | null>((resolve) => client.Fail('x', resolve))
-  expect(failed).toMatchObject({ code: status.NOT_FOUND, details: 'no such order' })
+  expect(failed).toMatchObject({ code: status.NOT_FOUND, details: 'no such order: é ☃ 100%' })
+  expect(failed?.metadata.get('grpc-status-details-bin')).toEqual([richDetails])
 
   const chat = client.Chat()
   const heard: string[] = []
@@ -154,7 +173,28 @@ test('a gRPC method that no rule names is refused, and the client is told so', a
   const client = ordersClient(world, lease, orders.port)
   const failed = await new Promise<ServiceError | null>((resolve) => client.Fail('x', resolve))
   expect(failed?.code).toBe(status.PERMISSION_DENIED)
+  const asked = `https://${host}:${orders.port}/orders.Orders/Fail`
+  expect(failed?.details).toBe(
+    `The egress proxy refused POST ${asked} (path_not_allowed): ask an admin: toolcrib egress allow orders POST ${asked}`,
+  )
   expect(orders.seen).toEqual([])
+  client.close()
+})
+
+test('a gRPC call that its client gives up is given up at the server', async () => {
+  await using world = await makeWorld()
+  await using orders = await startOrders(world)
+  await world.setRules([rule(host, orders.port, { methods: ['POST'], inject: injectBearer })])
+  const { lease } = await world.addLease({ from: '127.0.0.1' })
+  const client = ordersClient(world, lease, orders.port)
+  const heard = (what: string) => once(orders.waiting, what, { signal: AbortSignal.timeout(20_000) })
+  const [asked, cancelled] = [heard('asked'), heard('cancelled')]
+  const { promise, resolve } = Promise.withResolvers<ServiceError | null>()
+  const call = client.Wait('x', resolve)
+  await asked
+  call.cancel()
+  expect((await promise)?.code).toBe(status.CANCELLED)
+  await cancelled
   client.close()
 })
 

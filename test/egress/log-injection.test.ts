@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createLog } from '../../src/core/index.ts'
-import { denialBody, denialSentence, printable } from '../../src/egress/decision/denial.ts'
+import { denialBody, denialPhrase, denialSentence, printable } from '../../src/egress/decision/denial.ts'
 import { logEnded, logRefusal } from '../../src/egress/records/line.ts'
 import { askedRaw } from '../../src/egress/traffic/asked.ts'
 
@@ -31,6 +31,7 @@ test('row 41: nothing that a request says puts a line, a terminal’s command or
       } as const
       const url = `https://${asked.host}${asked.path}`
       expect(denialSentence(denial, { method: asked.method, url }).replaceAll('’', "'")).toMatch(oneLine)
+      expect(denialPhrase(denial, { method: asked.method, url })).toMatch(oneLine)
       const body = denialBody(denial, { method: asked.method, url })
       expect(body.replaceAll('’', "'").slice(0, -1)).toMatch(oneLine)
       expect(JSON.parse(body)).toMatchObject({ host: asked.host })

@@ -61,6 +61,24 @@ async function s3World(sign: object = aws(), expected = keys) {
   return { world, up, ask, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() }
 }
 
+test('a refusal is an error of S3 to whoever signs for it, and of AWS to whoever signs a form', async () => {
+  await using s3 = await s3World()
+  const { up, ask } = s3
+  const told = (method: string, path: string) =>
+    `The egress proxy refused ${method} https://${host}:${up.port}${path} (signing_refused): the request asks`
+  const refused = await ask("/a&b'c", [placeholder('eu-west-9/s3')])
+  expect(refused).toMatch(/^HTTP\/1\.1 403 signing_refused: [^]*content-type: application\/xml\r\n/i)
+  expect(refused).toContain(`<Error><Code>signing_refused</Code><Message>${told('GET', "/a&amp;b'c")}`)
+  const form = 'Content-Type: application/x-www-form-urlencoded; charset=utf-8'
+  expect(await ask('/', [placeholder('eu-west-9/sts'), form], 'POST', 'Action=GetCallerIdentity')).toContain(
+    `<ErrorResponse><Error><Code>signing_refused</Code><Message>${told('POST', '/')}`,
+  )
+  const json = 'Content-Type: application/x-amz-json-1.0'
+  expect(await ask('/', [placeholder('eu-west-9/dynamodb'), json], 'POST', '{}')).toContain(
+    `"message":"${told('POST', '/')}`,
+  )
+})
+
 test('a request signed with a placeholder, or not at all, arrives signed by the real key, which is nowhere else', async () => {
   await using s3 = await s3World()
   const { world, up, ask } = s3
@@ -150,7 +168,7 @@ test('another region, another service, a presigned address, a second signature a
     ask('/?GoogleAccessId=a&Signature=b&Expires=1893456000'),
     ask('/', [placeholder(), pieces], 'PUT', 'body'),
   ])
-    expect(await refused).toMatch(/403[^]*"reason":"signing_refused"/)
+    expect(await refused).toMatch(/403[^]*x-toolcrib-denied: signing_refused/)
   expect(up.seen).toEqual([])
   expect(world.dialled).toEqual([])
 })

@@ -42,6 +42,7 @@ async function passBroken() {
       onClosed: () => undefined,
     },
     forms,
+    part: undefined,
     vouched: true,
     turns: () => (step) => step(),
     passed,

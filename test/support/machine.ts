@@ -33,6 +33,8 @@ export type Need =
   | 'java'
   | 'cargo'
   | 'deno'
+  /** Since its version 2, which is another program than the first. */
+  | 'yarn'
   | 'pip'
   | 'python'
   /** A Python with requests and aiohttp. */
@@ -110,6 +112,12 @@ export async function lookAtMachine(): Promise<Lacking> {
       findProgram('deno') === undefined
         ? { why: 'deno is not installed.', cure: 'Run: npm install --global deno.' }
         : undefined,
+    yarn: runs('sh', '-c', 'yarn --version | grep -q "^[2-9]"')
+      ? undefined
+      : {
+          why: 'No Yarn since version 2 is installed.',
+          cure: 'Run: npm install --global @yarnpkg/cli-dist.',
+        },
     pip: program('pip', 'python3-pip', findPython('pip')),
     python: program('python3', 'python3'),
     'python clients':

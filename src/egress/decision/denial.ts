@@ -176,10 +176,34 @@ export function denialStatus(reason: DenialReason): number {
     : 400
 }
 
-/** The body that a program in the sandbox reads: machine-readable, with the way out, without addresses. */
+/**
+ * Whether the same would come of the same request, where its status alone has programs try again: an upstream has acted
+ * on it by then, or is trusted as little.
+ */
+export function helpsNothingAgain(reason: DenialReason): boolean {
+  return reason.startsWith('answer_') || reason === 'upstream_untrusted'
+}
+
+/**
+ * The body that a program in the sandbox reads: machine-readable, with the way out, without addresses. `message` is the
+ * name by which the clients of many services look for what they show, and they show nothing else.
+ */
 export function denialBody(denial: Denial, asked: { method: string; url: string }): string {
   const { reason, rule, host, source } = denial
-  return `${JSON.stringify({ reason, rule, host, source, help: helpFor(denial, asked) })}\n`
+  const help = helpFor(denial, asked)
+  return `${JSON.stringify({ reason, rule, host, source, help, message: denialSentence(denial, asked) })}\n`
+}
+
+/** No program need take a longer line, and part of a command is none. */
+const longestPhrase = 1_000
+
+/**
+ * What stands behind the status in HTTP/1.1, in printable ASCII: of a refused tunnel programs show nothing else, and of
+ * other refusals package managers do not.
+ */
+export function denialPhrase(denial: Denial, asked: { method: string; url: string }): string {
+  const phrase = `${denial.reason}: ${helpFor(denial, asked)}`.replaceAll('’', "'")
+  return phrase.length > longestPhrase ? denial.reason : printable(phrase, longestPhrase)
 }
 
 /**

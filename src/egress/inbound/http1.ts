@@ -55,8 +55,9 @@ export class ResponseAnswer {
     this.sink = sink
   }
 
-  head(status: number, headers: readonly string[]): void {
-    this.sink.writeHead(status, headers as string[])
+  head(status: number, headers: readonly string[], how?: { phrase?: string }): void {
+    if (how?.phrase === undefined) this.sink.writeHead(status, headers as string[])
+    else this.sink.writeHead(status, how.phrase, headers as string[])
   }
 
   flush(): void {

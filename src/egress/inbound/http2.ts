@@ -89,10 +89,10 @@ class Http2Answer implements InboundAnswer {
     return this.sink.destroyed || this.sink.closed
   }
 
-  head(status: number, headers: readonly string[], headOnly = false): void {
+  head(status: number, headers: readonly string[], how?: { headOnly?: boolean }): void {
     this.sink.respond(
       { ...http2Headers(headers), ':status': status },
-      headOnly ? { endStream: true } : { waitForTrailers: true },
+      how?.headOnly === true ? { endStream: true } : { waitForTrailers: true },
     )
   }
 

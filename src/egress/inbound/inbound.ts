@@ -43,9 +43,9 @@ export interface InboundAnswer {
   gone(): boolean
   /**
    * Writes a head; fields that belong to one hop of HTTP/1.1 must not be among `headers`. `headOnly` says that
-   * nothing will follow but `end([])`.
+   * nothing will follow but `end([])`. `phrase`, in printable ASCII, is said where HTTP/1.1 has room for it.
    */
-  head(status: number, headers: readonly string[], headOnly?: boolean): void
+  head(status: number, headers: readonly string[], how?: { headOnly?: boolean; phrase?: string }): void
   /** Lets a head go out before the first byte of the body. */
   flush(): void
   /** The body is whole, with `last` as its end. What the client still sends of its own is not read. */

@@ -1,6 +1,8 @@
-import { type Denial, denialBody } from '../decision/denial.ts'
+import { type Denial, denialBody, denialPhrase, helpsNothingAgain } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import { type Asked, toldAs } from './asked.ts'
+import { awsError } from './aws-denial.ts'
+import { asksByGrpc, grpcFields } from './grpc-denial.ts'
 
 /**
  * Answers a refusal. A body that was not read closes the connection, for it may be endless; so does `last`, for
@@ -12,16 +14,24 @@ export function answerDenial(inbound: Inbound, denial: Denial, asked: Asked, las
     answer.abort()
     return
   }
-  const body = denialBody(denial, toldAs(asked))
-  const headers = [
-    ...Object.entries(denialHeaders(denial)).flat(),
-    'content-length',
-    String(Buffer.byteLength(body)),
-  ]
   // Nor does a stranger keep a connection that others may need.
   if (last) answer.beLast()
+  if (asksByGrpc(inbound)) {
+    const fields = { ...denialHeaders(denial), ...grpcFields(denial, asked) }
+    answer.head(200, Object.entries(fields).flat(), { headOnly: true })
+    answer.end([])
+    return
+  }
+  const xml = awsError(inbound, denial, asked)
+  const body = xml ?? denialBody(denial, toldAs(asked))
+  const fields = {
+    ...denialHeaders(denial),
+    ...(xml !== undefined && { 'content-type': 'application/xml' }),
+    'content-length': String(Buffer.byteLength(body)),
+  }
+  const headers = Object.entries(fields).flat()
   if (last || !inbound.complete() || denial.status === 407) headers.push('connection', 'close')
-  answer.head(denial.status, headers)
+  answer.head(denial.status, headers, { phrase: denialPhrase(denial, toldAs(asked)) })
   if (inbound.method !== 'HEAD') answer.sink.write(body)
   answer.end([])
 }
@@ -31,7 +41,8 @@ export function connectDenial(denial: Denial, asked: Asked): string {
   const body = denialBody(denial, toldAs(asked))
   const headers = { ...denialHeaders(denial), connection: 'close', 'content-length': Buffer.byteLength(body) }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${denial.status} ${denial.reason}\r\n${lines.join('')}\r\n${body}`
+  const phrase = denialPhrase(denial, toldAs(asked))
+  return `HTTP/1.1 ${denial.status} ${phrase}\r\n${lines.join('')}\r\n${body}`
 }
 
 function denialHeaders(denial: Denial): Record<string, string> {
@@ -43,5 +54,6 @@ function denialHeaders(denial: Denial): Record<string, string> {
     ...(denial.status === 429 || denial.status === 503
       ? { 'retry-after': String(denial.retryAfterSeconds ?? 1) }
       : {}),
+    ...(helpsNothingAgain(denial.reason) ? { 'x-should-retry': 'false' } : {}),
   }
 }

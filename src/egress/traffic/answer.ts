@@ -9,6 +9,7 @@ import { answeredHeaders } from '../secrets/inject.ts'
 import type { ScrubForms } from '../secrets/scrub.ts'
 import type { UpstreamAnswer } from '../upstream/channel.ts'
 import { codingOf, createDecoder } from './decode.ts'
+import { type Part, PartCutter, partHeaders } from './part.ts'
 
 /** Whether HTTP has such a status (RFC 9110 section 15). Node says no other by HTTP/2, so no client gets another. */
 export function hasMeaning(status: number): boolean {
@@ -46,6 +47,8 @@ export function passAnswer(options: {
   from: UpstreamAnswer
   to: InboundAnswer
   forms: ScrubForms | undefined
+  /** What alone of it goes on. */
+  part: Part | undefined
   /** As in `answeredHeaders`. */
   vouched: boolean
   /** The turns that its search takes with others. */
@@ -54,7 +57,7 @@ export function passAnswer(options: {
   ended: (failure: 'upstream_failed' | 'scrub_failed' | null) => void
   threw: (error: unknown) => void
 }): void {
-  const { from, to, forms, passed } = options
+  const { from, to, forms, part, passed } = options
   const empty = saysEmpty(from.status)
   const coding = forms === undefined || from.headOnly ? 'none' : codingOf(from.rawHeaders)
   const decoder = coding === 'none' || coding === 'unknown' ? undefined : createDecoder(coding)
@@ -62,6 +65,7 @@ export function passAnswer(options: {
   /** Bytes of the coding so far. */
   let coded = 0
   const scrubber = forms === undefined ? undefined : new EvenScrubber(forms)
+  const cutter = part && new PartCutter(part)
   let trailers: readonly string[] = []
   let over = false
   let lull: NodeJS.Timeout | undefined
@@ -115,7 +119,8 @@ export function passAnswer(options: {
     hold()
     to.sink.once('drain', letGo)
   }
-  const letThrough = (bytes: Buffer) => {
+  const letThrough = (searched: Buffer) => {
+    const bytes = cutter === undefined ? searched : cutter.take(searched)
     if (bytes.length === 0 || empty) return
     passed.bytes += bytes.length
     if (turn === 'now' && first === undefined) first = bytes
@@ -153,13 +158,19 @@ export function passAnswer(options: {
     to.sink.write(rest, cut)
     return true
   }
-  const search = (part: Buffer) =>
+  const search = (piece: Buffer) =>
     guarded(() => {
-      const clean = scrubber === undefined ? part : scrubber.push(part)
+      const clean = scrubber === undefined ? piece : scrubber.push(piece)
       count()
       letThrough(clean)
-      wait()
+      if (cutter?.isWhole === true) endPart()
+      else wait()
     })
+  /** Nothing that the upstream still sends is needed. */
+  const endPart = () => {
+    to.end([], first)
+    end(null)
+  }
   /** Of what waits whatever has waited for so long goes on, be it the end of a message or the middle of a text. */
   const wait = () => {
     if (scrubber === undefined || lull !== undefined || over || turn === 'now' || scrubber.waiting === 0)
@@ -172,7 +183,8 @@ export function passAnswer(options: {
     if (to.gone()) return
     // Made to wait, it has not paused: a client that does not read must not choose where it does.
     if (holds === 0) guarded(() => letThrough(by.takeMarked()))
-    if (holds > 0 || by.isMoving) wait()
+    if (cutter?.isWhole === true) guarded(endPart)
+    else if (holds > 0 || by.isMoving) wait()
   }
   const restart = () => {
     clearTimeout(lull)
@@ -190,11 +202,12 @@ export function passAnswer(options: {
     })
 
   guarded(() => {
-    const headers = decoder === undefined ? from.rawHeaders : asDecoded(from.rawHeaders)
+    const whole = decoder === undefined ? from.rawHeaders : asDecoded(from.rawHeaders)
+    const headers = part === undefined ? whole : partHeaders(whole, part)
     const clean = cleanHead(empty ? withoutLength(headers) : headers, scrubber, options.vouched)
     count()
     try {
-      to.head(from.status, clean, from.headOnly || empty)
+      to.head(part === undefined ? from.status : 206, clean, { headOnly: from.headOnly || empty })
     } catch {
       // HTTP/2 has no room for such a head; or the client has gone, and whoever heard that ends this.
       if (!to.gone()) end('upstream_failed')

@@ -36,6 +36,7 @@ import { answerDenial } from './answer-denial.ts'
 import { factsOf } from './asked.ts'
 import { codingOf } from './decode.ts'
 import type { ComposedRequest } from './outgoing.ts'
+import { askedPart } from './part.ts'
 import { passWebSocket } from './websocket.ts'
 
 /** What took longer to decide, or to dial, is decided again before anything goes out: a right may be gone meanwhile. */
@@ -223,10 +224,13 @@ export class Delivery implements UpstreamEvents {
       if (typeof place === 'string') return this.#fail(limitReason(place, 'too_many_requests'))
       this.#undecode = place
     }
+    const { inbound, tuple } = this.#asked
+    const asked = { method: tuple.method, rawHeaders: inbound.rawHeaders }
     passAnswer({
       from: answer,
-      to: this.#asked.inbound.answer,
+      to: inbound.answer,
       forms,
+      part: forms === undefined ? undefined : askedPart(asked, answer),
       vouched,
       turns: (source) => this.#turns(source),
       passed: this.#passed,
