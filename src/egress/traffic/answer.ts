@@ -9,6 +9,7 @@ import { answeredHeaders } from '../secrets/inject.ts'
 import type { ScrubForms } from '../secrets/scrub.ts'
 import type { UpstreamAnswer } from '../upstream/channel.ts'
 import { codingOf, createDecoder } from './decode.ts'
+import { Lull } from './lull.ts'
 import { type Part, PartCutter, partHeaders } from './part.ts'
 
 /** Whether HTTP has such a status (RFC 9110 section 15). Node says no other by HTTP/2, so no client gets another. */
@@ -25,9 +26,6 @@ export function unsearchable(answer: UpstreamAnswer): Extract<DenialReason, `ans
   const partial = answer.status === 206 || headerValues(answer.rawHeaders, 'content-range').length > 0
   return partial ? 'answer_partial' : undefined
 }
-
-/** A stream that brings nothing for so long has paused, and whoever reads it may have to answer first. */
-const lullMs = 50
 
 /** So long the last of an answer that is cut off may take to leave. */
 const lastWordsMs = 1_000
@@ -68,7 +66,6 @@ export function passAnswer(options: {
   const cutter = part && new PartCutter(part)
   let trailers: readonly string[] = []
   let over = false
-  let lull: NodeJS.Timeout | undefined
   // The body's first part waits for the end of this turn, so that a short answer leaves in one piece with its head.
   let first: Buffer | undefined
   let turn: 'now' | 'over' = 'now'
@@ -80,7 +77,7 @@ export function passAnswer(options: {
     if (over) return
     const said = failure !== null && !to.gone() && saySearched(failure)
     over = true
-    clearTimeout(lull)
+    lull?.end()
     if (failure !== null) {
       decoder?.destroy()
       if (!said) to.abort()
@@ -98,7 +95,7 @@ export function passAnswer(options: {
     holds -= 1
     if (holds > 0) return
     source.resume()
-    if (lull !== undefined) restart()
+    lull?.restart()
   }
   const turns = options.turns({ pause: hold, resume: letGo })
   const inTurn = (step: () => void) => {
@@ -133,7 +130,7 @@ export function passAnswer(options: {
     if (turn === 'over') return
     turn = 'over'
     if (over || to.gone()) return
-    wait()
+    lull?.wait()
     // A stream's head goes out before its first event.
     if (first === undefined) to.flush()
     else write(first)
@@ -164,33 +161,26 @@ export function passAnswer(options: {
       count()
       letThrough(clean)
       if (cutter?.isWhole === true) endPart()
-      else wait()
+      else if (turn === 'over') lull?.wait()
     })
   /** Nothing that the upstream still sends is needed. */
   const endPart = () => {
     to.end([], first)
     end(null)
   }
-  /** Of what waits whatever has waited for so long goes on, be it the end of a message or the middle of a text. */
-  const wait = () => {
-    if (scrubber === undefined || lull !== undefined || over || turn === 'now' || scrubber.waiting === 0)
-      return
-    scrubber.mark()
-    lull = setTimeout(inLull, lullMs, scrubber)
-  }
-  const inLull = (by: EvenScrubber) => {
-    lull = undefined
-    if (to.gone()) return
-    // Made to wait, it has not paused: a client that does not read must not choose where it does.
-    if (holds === 0) guarded(() => letThrough(by.takeMarked()))
-    if (cutter?.isWhole === true) guarded(endPart)
-    else if (holds > 0 || by.isMoving) wait()
-  }
-  const restart = () => {
-    clearTimeout(lull)
-    lull = undefined
-    wait()
-  }
+  const lull =
+    scrubber &&
+    new Lull({
+      search: scrubber,
+      isHeld: () => holds > 0 && !to.gone(),
+      letGo: () => {
+        if (to.gone()) return
+        guarded(() => {
+          letThrough(scrubber.takeMarked())
+          if (cutter?.isWhole === true) endPart()
+        })
+      },
+    })
   const finish = () =>
     guarded(() => {
       // It may have been cut off, by whoever is on the way, in the middle of a secret.
