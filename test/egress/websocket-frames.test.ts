@@ -2,8 +2,14 @@ import type { Writable } from 'node:stream'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import * as ws from 'ws'
-import { type Frame, FrameError, FrameReader, unmasked } from '../../src/egress/request/websocket-frames.ts'
-import { compileSecrets } from '../../src/egress/secrets/scrub.ts'
+import {
+  type Frame,
+  FrameError,
+  FrameReader,
+  frameHead,
+  unmasked,
+} from '../../src/egress/request/websocket-frames.ts'
+import { compileSecrets, Scrubber } from '../../src/egress/secrets/scrub.ts'
 import { MessageScrubber } from '../../src/egress/secrets/scrub-messages.ts'
 
 // The parts of the package that its types leave out.
@@ -82,6 +88,14 @@ test('frames are read alike however they are cut, and as another implementation 
   )
 })
 
+test('the head of a frame is written as another implementation writes it', () => {
+  for (const length of [0, 1, 125, 126, 65_535, 65_536, 100_000])
+    for (const fin of [true, false]) {
+      const theirs = written([{ data: Buffer.alloc(length), opcode: 2, fin }], false)
+      expect(frameHead(2, fin, length)).toEqual(theirs.subarray(0, theirs.length - length))
+    }
+})
+
 const text = Buffer.from([0x81, 0])
 const long = (length: number) => Buffer.concat([Buffer.from([0x89, 126, 0, length]), Buffer.alloc(length)])
 
@@ -107,17 +121,22 @@ test.each<[string, ...Buffer[]]>([
   expect(() => reader.push(Buffer.concat(bytes))).toThrow(FrameError)
 })
 
-/** What the receiver of the `ws` package makes of bytes: how many messages, and whether it refused them. */
-function asWsReads(bytes: Buffer, isServer: boolean): { messages: Buffer[]; failed: boolean } {
+/** What the receiver of the `ws` package makes of bytes: messages and pings, and whether it refused them. */
+function asWsReads(
+  bytes: Buffer,
+  isServer: boolean,
+): { messages: Buffer[]; pings: Buffer[]; failed: boolean } {
   const receiver = new Receiver({ isServer, allowSynchronousEvents: true, skipUTF8Validation: true })
   const seen: Buffer[] = []
+  const pings: Buffer[] = []
   let failed = false
   receiver.on('message', (got: Buffer) => void seen.push(Buffer.from(got)))
+  receiver.on('ping', (got: Buffer) => void pings.push(Buffer.from(got)))
   receiver.on('error', () => {
     failed = true
   })
   receiver.write(bytes)
-  return { messages: seen, failed }
+  return { messages: seen, pings, failed }
 }
 
 test('row 18: what is let through as frames another implementation reads as the same messages', () => {
@@ -163,39 +182,114 @@ test('row 18: what is let through as frames another implementation reads as the 
   expect(accepted).toBeGreaterThan(50)
 })
 
-test('row 7: no cutting of a message into frames, or of frames into pieces, lets a credential through', () => {
-  const secret = 'S3cr3t+Value/for="orders"-0123456789'
+const secret = 'S3cr3t+Value/for="orders"-0123456789'
+const forms = compileSecrets([secret])
+
+/** What is let through of pieces, in the order and the pieces in which it leaves; behind some of them is a pause. */
+function passed(bytes: Iterable<Buffer>, pauses: readonly boolean[] = []): Buffer[] {
+  const out: Buffer[] = []
+  const scrubber = new MessageScrubber(forms, (piece) => void out.push(piece))
+  const reader = new FrameReader('server', scrubber)
+  for (const [i, piece] of [...bytes].entries()) {
+    reader.push(piece)
+    scrubber.mark()
+    if (pauses[i % pauses.length] === true) scrubber.letMarkedGo()
+  }
+  return out
+}
+
+test('row 7: no cutting of a message into frames, or of frames into pieces, and no pause lets a credential through', () => {
   fc.assert(
     fc.property(
       fc.array(fc.constantFrom('{"a":', secret, JSON.stringify(secret), 'S3cr3t+Val', 'x', secret.slice(7)), {
         maxLength: 6,
       }),
+      fc.nat(40_000),
       fc.array(fc.nat(200), { maxLength: 5 }),
       cuts,
       fc.boolean(),
-      (texts, frameCuts, at, pinged) => {
-        const text = Buffer.from(texts.join(''))
-        const parts = [...pieces(text, frameCuts)]
+      fc.array(fc.boolean(), { minLength: 1, maxLength: 5 }),
+      (texts, before, frameCuts, at, pinged, pauses) => {
+        const text = Buffer.from(`${'~'.repeat(before)}${texts.join('')}`)
+        const parts = [
+          ...pieces(
+            text,
+            frameCuts.map((cut) => before + cut),
+          ),
+        ]
         const frames: Sent[] = parts.flatMap((part, i) => {
           const frame = { data: part, opcode: i === 0 ? 1 : 0, fin: i === parts.length - 1 }
           return pinged ? [frame, { data: Buffer.from(secret), opcode: 9, fin: true }] : [frame]
         })
-        const bytes = written(frames, false)
-        const out: Buffer[] = []
-        const scrubber = new MessageScrubber(
-          compileSecrets([secret]),
-          (piece) => void out.push(Buffer.from(piece)),
-        )
-        const reader = new FrameReader('server', scrubber)
-        for (const piece of pieces(bytes, at)) reader.push(piece)
-        const masked = Buffer.concat(out)
-        // Everything has left, and every frame has kept its place.
-        expect(masked.length).toBe(bytes.length)
-        expect(masked.includes(secret)).toBe(false)
-        const [read] = asWsReads(masked, false).messages
-        expect(read?.length).toBe(text.length)
-        expect(read?.includes(secret)).toBe(false)
-        expect(read?.includes(JSON.stringify(secret).slice(1, -1))).toBe(false)
+        const out = passed(pieces(written(frames, false), at), pauses)
+        let ends = 0
+        const nothing = () => undefined
+        const reader = new FrameReader('server', { head: nothing, payload: nothing, end: () => (ends += 1) })
+        for (const [i, frame] of out.entries()) {
+          reader.push(frame)
+          expect(ends).toBe(i + 1)
+        }
+        const read = asWsReads(Buffer.concat(out), false)
+        expect(read.failed).toBe(false)
+        expect(read.pings.map(String)).toEqual(pinged ? parts.map(() => '*'.repeat(secret.length)) : [])
+        const [got = Buffer.alloc(0)] = read.messages
+        const masked = Buffer.from(new Scrubber(forms).text(text.toString()))
+        expect(got.length).toBe(masked.length)
+        const shown = [...got.keys()].filter((i) => got[i] !== masked[i])
+        const tellsNothing = pauses.includes(true) ? secret.slice(0, 7) : ''
+        const begins = shown.filter((i) => !shown.includes(i - 1))
+        for (const begin of begins) {
+          const length = shown.filter((i) => i >= begin && i < begin + 8).length
+          expect(got.toString('latin1', begin, begin + length)).toBe(tellsNothing.slice(0, length))
+        }
+      },
+    ),
+    { numRuns: 500 },
+  )
+})
+
+test('a short message comes in one frame, however it was sent', () => {
+  for (const text of ['', 'short', '{"a":1}\n'])
+    for (const parts of [[text], [text.slice(0, 3), text.slice(3)], ['', '', text]]) {
+      const frames = parts.map((part, i) => ({
+        data: Buffer.from(part),
+        opcode: i === 0 ? 1 : 0,
+        fin: i === parts.length - 1,
+      }))
+      const [out, ...more] = passed([written(frames, false)])
+      expect([out, more]).toEqual([written([{ data: Buffer.from(text), opcode: 1, fin: true }], false), []])
+    }
+})
+
+test('row 7: what is let through of a message is cut alike whether it begins a credential or not, pings and pauses or none', () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record({
+          pad: fc.nat(20_000),
+          guess: fc.nat(secret.length - 1),
+          pinged: fc.boolean(),
+          pauses: fc.boolean(),
+        }),
+        { minLength: 1, maxLength: 8 },
+      ),
+      (fragments) => {
+        const sizes = (begin: (length: number) => string) => {
+          const sent = fragments.map(({ pad, guess, pinged, pauses }, i) => {
+            const data = Buffer.from(`${'~'.repeat(pad)}${begin(pauses ? Math.min(guess, 7) : guess)}`)
+            const frame = { data, opcode: i === 0 ? 1 : 0, fin: i === fragments.length - 1 }
+            return written(
+              pinged ? [frame, { data: Buffer.from('?'), opcode: 9, fin: true }] : [frame],
+              false,
+            )
+          })
+          const out = passed(
+            sent,
+            fragments.map(({ pauses }) => pauses),
+          )
+          return out.map((frame) => frame.length)
+        }
+        expect(sizes((length) => secret.slice(0, length))).toEqual(sizes((length) => '~'.repeat(length)))
       },
     ),
     { numRuns: 500 },

@@ -1,5 +1,6 @@
 /** The head of one frame of a WebSocket (RFC 6455 section 5.2), whose fields have been held against the rules. */
 export interface Frame {
+  opcode: number
   /** Close, ping or pong; may stand between the frames of a message. */
   control: boolean
   /** The last of its message. */
@@ -12,7 +13,7 @@ export interface Frame {
 
 /** What is told of frames, in the order of the wire. Bytes are as they stood there. */
 export interface FrameSink {
-  head(frame: Frame, bytes: Buffer): void
+  head(frame: Frame): void
   /** A piece of the payload that begins at its byte `at`. */
   payload(frame: Frame, bytes: Buffer, at: number): void
   end(frame: Frame): void
@@ -23,7 +24,8 @@ export class FrameError extends Error {
   override readonly name = 'FrameError'
 }
 
-const opcodes = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
+/** What a frame may be. */
+export const opcodes = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const
 const known: ReadonlySet<number> = new Set(Object.values(opcodes))
 const longestHead = 14
 
@@ -72,7 +74,7 @@ export class FrameReader {
     this.#headBytes = 0
     const frame = this.#judge(bytes)
     this.frames += 1
-    this.#sink.head(frame, bytes)
+    this.#sink.head(frame)
     if (frame.length === 0) return this.#sink.end(frame)
     this.#frame = frame
     this.#read = 0
@@ -94,7 +96,7 @@ export class FrameReader {
       throw new FrameError('a message within a message, or the end of none')
     if (!control) this.#inMessage = !fin
     if (opcode === opcodes.close) this.closed = true
-    return { control, fin, length, mask: masked ? bytes.subarray(-4) : undefined }
+    return { opcode, control, fin, length, mask: masked ? bytes.subarray(-4) : undefined }
   }
 
   #takePayload(frame: Frame, chunk: Buffer, from: number): number {
@@ -124,6 +126,22 @@ function payloadLength(head: Buffer): number {
   if (length < (short === 126 ? 126 : 65_536) || length > Number.MAX_SAFE_INTEGER)
     throw new FrameError('a length not in its one form')
   return length
+}
+
+/** The head of a server's frame. */
+export function frameHead(opcode: number, fin: boolean, length: number): Buffer {
+  const first = (fin ? 0x80 : 0) | opcode
+  if (length < 126) return Buffer.from([first, length])
+  const head = Buffer.alloc(length < 65_536 ? 4 : 10)
+  head[0] = first
+  if (length < 65_536) {
+    head[1] = 126
+    head.writeUInt16BE(length, 2)
+  } else {
+    head[1] = 127
+    head.writeBigUInt64BE(BigInt(length), 2)
+  }
+  return head
 }
 
 /** The payload as it was meant; `at` is where in it the bytes begin. */

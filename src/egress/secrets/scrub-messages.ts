@@ -1,27 +1,27 @@
-import type { Frame, FrameSink } from '../request/websocket-frames.ts'
+import { type Frame, type FrameSink, frameHead, opcodes } from '../request/websocket-frames.ts'
 import { EvenScrubber } from './even-scrubber.ts'
-import type { ScrubForms } from './scrub.ts'
-
-/** More that stands behind a held piece than any server has a reason to send before the piece goes on. */
-const maxBehind = 64 * 1024
+import { Scrubber, type ScrubForms } from './scrub.ts'
 
 /**
- * Masks credentials in the messages of a WebSocket as they pass, each message searched whole across its frames. A
- * mask is as long as what it hides, so every frame keeps its head; the last of a message that is not whole waits for its
- * next frame, whatever it is, and what follows waits behind it. Throws when too much does.
+ * Masks credentials in the messages of a WebSocket as they pass, each message searched whole across its frames. What may
+ * go of a message goes in a frame of its own, wherever its server cut it (RFC 6455 section 5.4: who stands between may
+ * do so where no extension was agreed on): so every frame that was begun is whole, whatever of its message still waits,
+ * and a ping, a pong or a close waits for none of it.
  */
 export class MessageScrubber implements FrameSink {
-  readonly #emit: (bytes: Buffer) => void
+  readonly #emit: (frame: Buffer) => void
   readonly #messages: EvenScrubber
-  readonly #controls: EvenScrubber
-  /** In the order of the wire: how many searched bytes are to come, or bytes that wait for those before them. */
-  readonly #queue: (number | Buffer)[] = []
-  #behind = 0
+  readonly #controls: Scrubber
+  /** Of the control frame that is coming. */
+  #control: Buffer[] = []
+  /** The kind of the message's next frame: its own, of the first one. */
+  #next: number = opcodes.continuation
 
-  constructor(forms: ScrubForms, emit: (bytes: Buffer) => void) {
+  /** `emit` takes whole frames. */
+  constructor(forms: ScrubForms, emit: (frame: Buffer) => void) {
     this.#emit = emit
     this.#messages = new EvenScrubber(forms)
-    this.#controls = new EvenScrubber(forms)
+    this.#controls = new Scrubber(forms)
   }
 
   /** Occurrences masked so far. */
@@ -29,44 +29,60 @@ export class MessageScrubber implements FrameSink {
     return this.#messages.hits + this.#controls.hits
   }
 
-  head(_frame: Frame, bytes: Buffer): void {
-    this.#inTurn(bytes)
+  /** How many bytes of a message wait. */
+  get waiting(): number {
+    return this.#messages.waiting
   }
 
-  payload(frame: Frame, bytes: Buffer): void {
-    if (frame.control) return this.#inTurn(this.#controls.push(bytes))
-    this.#queue.push(bytes.length)
-    this.#searched(this.#messages.push(bytes))
+  /** What waits from here on has come later. */
+  mark(): void {
+    this.#messages.mark()
+  }
+
+  /** Whether something has come since. */
+  get isMoving(): boolean {
+    return this.#messages.isMoving
+  }
+
+  /** Lets go of what had come by the mark, but for what may begin a credential and tells of it. */
+  letMarkedGo(): void {
+    this.#goOn(this.#messages.takeMarked(), false)
+  }
+
+  /** The same of all that has come, before the end of everything. */
+  sayLast(): void {
+    this.mark()
+    this.letMarkedGo()
+  }
+
+  head(frame: Frame): void {
+    if (!frame.control && frame.opcode !== opcodes.continuation) this.#next = frame.opcode
+  }
+
+  payload(frame: Frame, bytes: Buffer, at: number): void {
+    if (frame.control) return void this.#control.push(bytes)
+    this.#goOn(this.#messages.push(bytes), frame.fin && at + bytes.length === frame.length)
   }
 
   end(frame: Frame): void {
-    if (frame.control) this.#inTurn(this.#controls.end())
-    else if (frame.fin) this.#searched(this.#messages.end())
+    if (frame.control) this.#sayWhole(frame)
+    else if (frame.fin && frame.length === 0) this.#goOn(Buffer.alloc(0), true)
   }
 
-  #inTurn(bytes: Buffer): void {
-    if (bytes.length === 0) return
-    if (this.#queue.length === 0) return this.#emit(bytes)
-    this.#behind += bytes.length
-    if (this.#behind > maxBehind) throw new Error('too much waits behind a message that is not whole')
-    this.#queue.push(bytes)
+  /** What may go of a message, together with the rest of it where it ends. */
+  #goOn(bytes: Buffer, ends: boolean): void {
+    const parts = ends ? [bytes, this.#messages.end()] : [bytes]
+    const length = parts.reduce((sum, part) => sum + part.length, 0)
+    if (length === 0 && !ends) return
+    this.#emit(Buffer.concat([frameHead(this.#next, ends, length), ...parts]))
+    this.#next = opcodes.continuation
   }
 
-  #searched(bytes: Buffer): void {
-    let rest = bytes
-    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
-      if (typeof next !== 'number') {
-        this.#behind -= next.length
-        this.#emit(next)
-      } else if (rest.length < next) {
-        this.#queue[0] = next - rest.length
-        if (rest.length > 0) this.#emit(rest)
-        return
-      } else {
-        if (next > 0) this.#emit(rest.subarray(0, next))
-        rest = rest.subarray(next)
-      }
-      this.#queue.shift()
-    }
+  #sayWhole({ opcode, length }: Frame): void {
+    // Nothing may follow a close.
+    if (opcode === opcodes.close) this.sayLast()
+    const said = this.#controls.text(Buffer.concat(this.#control).toString('latin1'))
+    this.#control = []
+    this.#emit(Buffer.concat([frameHead(opcode, true, length), Buffer.from(said, 'latin1')]))
   }
 }

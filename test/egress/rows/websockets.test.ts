@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { Secret } from '../../../src/core/index.ts'
 import { webSocketAccept } from '../../../src/egress/request/websocket.ts'
 import { placeholderFor } from '../../../src/vault/index.ts'
 import { injectBearer, makeWorld, rule, sayAndRead, theSecret } from '../../support/egress-world.ts'
@@ -292,10 +293,11 @@ test('a WebSocket is held to the bytes that a person may send, and ends when not
 
 test('a WebSocket that cannot be searched any more is cut off, and the log says where, without its bytes', async () => {
   await using world = await makeWorld()
+  // A text that repeats a credential that repeats itself begins it at too many places.
+  const value = new Secret('a'.repeat(4_000))
+  await world.vault.setCredential({ name: 'ORDERS_KEY', scope: 'global', scopeId: '', value, by: 'test' })
   await using up = await startWebSocketUpstream(world.upstreamContext, (socket) => {
-    socket.send(theSecret.slice(0, 20), { fin: false })
-    // More than any server has a reason to send in the middle of a message.
-    for (let at = 0; at < 600; at++) socket.ping('p'.repeat(125))
+    socket.send('&#97;'.repeat(2_500), { fin: false })
   })
   await world.setRules([rule(host, up.port, { ...opens, inject: injectBearer })])
   const { closed, messages } = await mustOpen(world, { host, port: up.port })
@@ -308,14 +310,14 @@ test('a WebSocket that cannot be searched any more is cut off, and the log says 
     .find((one) => one.includes('could not be searched'))
   expect(JSON.parse(line ?? '{}')).toMatchObject({
     place: [
-      expect.stringContaining('scrub-messages.ts'),
+      expect.stringContaining('secrets/form-'),
       expect.anything(),
       expect.anything(),
       expect.anything(),
       expect.anything(),
     ],
   })
-  expect(world.logged()).not.toContain(theSecret.slice(0, 20))
+  expect(world.logged()).not.toContain('&#97;')
 })
 
 test('a placeholder in a frame stays what it is, and is recorded', async () => {
