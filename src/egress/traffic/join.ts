@@ -88,23 +88,26 @@ export function join<Failure extends string>(options: {
 
 /**
  * What is done to the bytes of one side: `push` passes some on, a throw ends both. `turns` says when each piece may be
- * looked at; the next one waits.
+ * looked at; the next one waits. `last` is done behind the last one, if that side ends.
  */
 export function through(
   step: (chunk: Buffer, push: (bytes: Buffer) => void) => void,
   turns: Turns = (run) => run(),
+  last: () => void = () => undefined,
 ): Transform {
+  const attempt = (run: () => void, done: (error?: Error) => void) => {
+    try {
+      run()
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
+  }
   const made = new Transform({
     transform(chunk: Buffer, _, done) {
-      turns(() => {
-        try {
-          step(chunk, (bytes) => void made.push(bytes))
-          done()
-        } catch (error) {
-          done(error as Error)
-        }
-      })
+      turns(() => attempt(() => step(chunk, (bytes) => void made.push(bytes)), done))
     },
+    flush: (done) => attempt(last, done),
   })
   return made
 }

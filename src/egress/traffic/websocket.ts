@@ -6,6 +6,7 @@ import type { ScrubForms } from '../secrets/scrub.ts'
 import { MessageScrubber } from '../secrets/scrub-messages.ts'
 import type { Passed } from './answer.ts'
 import { join, through } from './join.ts'
+import { Lull } from './lull.ts'
 
 /** What was let through a WebSocket so far. */
 export interface PassedFrames {
@@ -62,21 +63,32 @@ export function passWebSocket(options: {
     options.sending(chunk.length)
     push(chunk)
   })
-  const scrubber = options.forms && new MessageScrubber(options.forms, (bytes) => void inward.push(bytes))
+  const search =
+    options.forms &&
+    searchMessages(options.forms, {
+      client,
+      turns: options.turns,
+      emit: (frame) => void inward.push(frame),
+      threw: (error) => void inward.destroy(error),
+    })
   const fromUpstream = new FrameReader(
     'server',
-    scrubber ?? { head: nothing, payload: nothing, end: nothing },
+    search?.messages ?? { head: nothing, payload: nothing, end: nothing },
   )
   const inward: Transform = through(
     (chunk, push) => {
       fromUpstream.push(chunk)
       frames.received = fromUpstream.frames
       passed.bytes += chunk.length
-      if (scrubber === undefined) push(chunk)
-      else passed.redactions = scrubber.hits
+      if (search === undefined) return push(chunk)
+      passed.redactions = search.messages.hits
+      search.lull.wait()
     },
-    // Whoever brings them waits until a piece is done.
-    scrubber === undefined ? undefined : options.turns({ pause: nothing, resume: nothing }),
+    search?.turns,
+    () => {
+      search?.lull.end()
+      search?.messages.sayLast()
+    },
   )
 
   join<Failure>({
@@ -93,7 +105,48 @@ export function passWebSocket(options: {
       }
       return side === 'client' ? 'websocket_malformed' : 'upstream_failed'
     },
-    ended: options.ended,
+    ended: (failure) => {
+      search?.lull.end()
+      options.ended(failure)
+    },
   })
   if (options.early.length > 0) inward.write(options.early)
+}
+
+/** The search of what an upstream says, in turns with others; what waits in it is emitted in its pauses. */
+function searchMessages(
+  forms: ScrubForms,
+  options: {
+    client: Duplex
+    turns: (source: Pausable) => Turns
+    emit: (frame: Buffer) => void
+    threw: (error: Error) => void
+  },
+): { messages: MessageScrubber; turns: Turns; lull: Lull } {
+  const { client } = options
+  const messages = new MessageScrubber(forms, options.emit)
+  let rests = false
+  const lull = new Lull({
+    search: messages,
+    isHeld: () => rests || client.writableNeedDrain,
+    letGo: () => {
+      try {
+        messages.letMarkedGo()
+      } catch (error) {
+        options.threw(error as Error)
+      }
+    },
+  })
+  client.on('drain', () => lull.restart())
+  // Whoever brings the pieces waits until one is done, and need not be told to.
+  const turns = options.turns({
+    pause: () => {
+      rests = true
+    },
+    resume: () => {
+      rests = false
+      lull.restart()
+    },
+  })
+  return { messages, turns, lull }
 }
