@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
 import { compileSecrets } from '../../src/egress/secrets/scrub.ts'
-import { passAnswer } from '../../src/egress/traffic/answer.ts'
+import { passAnswer } from '../../src/egress/traffic/pass-answer.ts'
 import type { BodyReader } from '../../src/egress/upstream/channel.ts'
 
 /** An answer whose search throws where the credential stands, as only a defect of ours could make it. */

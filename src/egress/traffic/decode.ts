@@ -7,7 +7,10 @@ import {
   type Gunzip,
   type ZstdDecompress,
 } from 'node:zlib'
+import type { Pausable } from '../bounds/search-share.ts'
+import { spent } from '../economy/spent-buffers.ts'
 import { headerValues } from '../request/head.ts'
+import type { BodyReader, UpstreamAnswer } from '../upstream/channel.ts'
 
 /** What is decoded may be so many times as long as what came, and this much longer besides. */
 const mostRatio = 200
@@ -51,4 +54,58 @@ export function createDecoder(coding: keyof typeof decoders): Gunzip | BrotliDec
     }
   })
   return decoder
+}
+
+/**
+ * The body of an answer without its coding. It is whole only where it ends with its coding: what stands behind that is
+ * not decoded, and may never end.
+ */
+export class DecodedBody implements Pausable {
+  readonly #from: UpstreamAnswer
+  readonly #decoder: ReturnType<typeof createDecoder>
+  /** Bytes of the coding so far. */
+  #coded = 0
+  #isOver = false
+
+  constructor(from: UpstreamAnswer, coding: keyof typeof decoders) {
+    this.#from = from
+    this.#decoder = createDecoder(coding)
+  }
+
+  pause(): void {
+    this.#decoder.pause()
+  }
+
+  resume(): void {
+    this.#decoder.resume()
+  }
+
+  /** What comes from here on is neither decoded nor told. */
+  destroy(): void {
+    this.#isOver = true
+    this.#decoder.destroy()
+  }
+
+  /** As of the answer itself. */
+  read(reader: BodyReader): void {
+    const decoder = this.#decoder
+    let trailers: readonly string[] = []
+    decoder.on('error', () => reader.failed())
+    decoder.on('data', (part: Buffer) => reader.data(part))
+    decoder.on('end', () => (decoder.bytesWritten === this.#coded ? reader.ended(trailers) : reader.failed()))
+    this.#from.read({
+      data: (part) => {
+        spent(part.length)
+        this.#coded += part.length
+        if (this.#isOver || decoder.write(part)) return
+        this.#from.pause()
+        decoder.once('drain', () => this.#from.resume())
+      },
+      ended: (fields) => {
+        trailers = fields
+        if (!this.#isOver) decoder.end()
+      },
+      failed: () => reader.failed(),
+    })
+  }
 }

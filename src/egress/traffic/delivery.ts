@@ -31,12 +31,13 @@ import type {
 import { authorityOf } from '../upstream/connection.ts'
 import { failureCode, failurePlace, UpstreamError, upstreamFailure } from '../upstream/error.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import { cleanHead, hasMeaning, passAnswer, unsearchable } from './answer.ts'
+import { cleanHead, hasMeaning, unsearchable } from './answer.ts'
 import { answerDenial } from './answer-denial.ts'
 import { factsOf } from './asked.ts'
 import { codingOf } from './decode.ts'
 import type { ComposedRequest } from './outgoing.ts'
 import { askedPart } from './part.ts'
+import { passAnswer } from './pass-answer.ts'
 import { passWebSocket } from './websocket.ts'
 
 /** What took longer to decide, or to dial, is decided again before anything goes out: a right may be gone meanwhile. */

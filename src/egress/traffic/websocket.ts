@@ -4,7 +4,7 @@ import type { Pausable, Turns } from '../bounds/search-share.ts'
 import { FrameError, FrameReader, unmasked } from '../request/websocket-frames.ts'
 import type { ScrubForms } from '../secrets/scrub.ts'
 import { MessageScrubber } from '../secrets/scrub-messages.ts'
-import type { Passed } from './answer.ts'
+import type { Passed } from './answer-body.ts'
 import { join, through } from './join.ts'
 import { Lull } from './lull.ts'
 
