@@ -4,9 +4,6 @@ import { LetterWatch } from './letter-watch.ts'
 import { Scrubber, type ScrubForms } from './scrub.ts'
 import { WaitingBytes } from './waiting-bytes.ts'
 
-/** However long a secret is: more of its beginning no text has by chance. */
-const mostUntelling = 7
-
 /**
  * So many of the last bytes wait whatever they are. Nobody makes more of them than these wait for what they say: a
  * beginning of a form that is longer, however it is written, has more of the secret in it than can be guessed at once.
@@ -67,9 +64,9 @@ export class EvenScrubber {
     return this.#bytes.end - this.#bytes.left
   }
 
-  /** Whether what waits may be more of a secret's beginning than may be known: a quarter of it, seven bytes at most. */
+  /** Whether what waits may be more of a secret's beginning than may be known: a quarter of it, seven letters at most. */
   get isTelling(): boolean {
-    return this.#isTellingFrom(this.#begunFrom)
+    return this.#tellingFrom < this.#bytes.end
   }
 
   /** What can be let go after this piece. */
@@ -106,15 +103,16 @@ export class EvenScrubber {
    */
   takeMarked(): Buffer {
     const bytes = this.#bytes
-    const begun = this.#begunFrom
-    const taken = bytes.take(Math.min(this.#marked, this.#isTellingFrom(begun) ? begun : bytes.end))
-    bytes.forget(begun)
+    const telling = this.#tellingFrom
+    const taken = bytes.take(Math.min(this.#marked, telling))
+    bytes.forget(Math.min(telling, this.#watch.neededFrom, this.#walk?.earliest ?? bytes.end))
     return taken
   }
 
-  /** What was searched, and nothing of what may begin a secret. */
+  /** What was searched when something threw, and nothing of what may begin a secret. */
   takeSearched(): Buffer {
-    return this.#bytes.take(this.#walk === undefined ? this.#begunFrom : this.#walkedFrom)
+    const needed = Math.min(this.#tellingFrom, this.#watch.neededFrom)
+    return this.#bytes.take(this.#walk === undefined ? needed : this.#walkedFrom)
   }
 
   /** The rest, once the stream has ended well; after an error it is never asked for, and never let go. */
@@ -175,17 +173,11 @@ export class EvenScrubber {
     return Math.min(this.#walk?.earliest ?? this.#bytes.end, this.#watch.heldFrom ?? this.#bytes.end)
   }
 
-  /** Where what may be the beginning of a form begins, of any length; the end where nothing does. */
-  get #begunFrom(): number {
+  /** From where on what waits may be more of a secret's beginning than may be known; the end where it is not. */
+  get #tellingFrom(): number {
     const { end } = this.#bytes
-    const perhaps = this.#watch.begunAt
-    const again = this.#search.begin()
-    if (perhaps !== undefined)
-      for (const { at, bytes } of this.#bytes.from(perhaps)) again.push(bytes, at, () => undefined)
-    return Math.min(again.earliest ?? end, this.#walk?.earliest ?? end)
-  }
-
-  #isTellingFrom(begun: number): boolean {
-    return this.#bytes.end - begun > Math.min(mostUntelling, Math.floor(this.#search.shortest / 4))
+    const walked = this.#walk?.earliest ?? end
+    const telling = end - walked > this.#search.prints.untelling ? walked : end
+    return Math.min(telling, this.#watch.tellingFrom ?? end)
   }
 }

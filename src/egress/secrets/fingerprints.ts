@@ -3,14 +3,15 @@ import type { Form } from './form-table.ts'
 import { kindsOfBytes, LetterStream, type LookedFor, separator } from './letter-stream.ts'
 import type { Writings } from './writings.ts'
 
+/** A beginning of so many letters, and of less, is known by them. */
+export const mostBegun = 96
 /** Forms of up to so many bytes are whole in what always waits, however they are written. */
 export const shortForm = 96
-/** The beginning of a form is looked up in so many of its letters. */
-export const mostBegun = 32
-/** A form may begin with so much else before its first letter; what has more would not be known by its beginning. */
-const mostOther = 7
-/** What a mark takes in memory. */
+/** However long a form is: more than so many of its first letters no text has by chance. */
+const mostUntelling = 7
+/** What a mark, and a number in a set, take in memory. */
 const markBytes = 150
+const printBytes = 40
 /** Bytes that a character takes at most, in a writing that is written itself. */
 const widestWriting = 170
 /**
@@ -86,37 +87,35 @@ export class Fingerprints {
   readonly shortest: number
   /** Whether there is a form with too few letters to be known by them. */
   readonly lacks: boolean
-  readonly #begun: Uint32Array
-  readonly #begunShift: number
+  /** So many letters of a beginning may be known: a quarter of the shortest form, seven at most. */
+  readonly untelling: number
+  readonly #beginnings = new Set<number>()
 
   constructor(forms: readonly Form[], shortest: number, writings: Writings) {
     this.writings = writings
     this.shortest = shortest
     this.kinds = kindsFor(forms)
+    this.untelling = Math.min(mostUntelling, Math.floor(shortest / 4))
     const marks = new Map(lengths.map((length): [number, Marks] => [length, new Map()]))
-    const begun: number[] = []
     const stream = new LetterStream(writings.root)
     let lacks = false
     for (const { bytes } of forms) {
       const takers = takersOf(bytes, stream)
       const ends = windowsIn(bytes, bytes.length, takers, stream)
-      lacks ||= ends.length === 0 || bytes.findIndex(isLetter) > mostOther
+      lacks ||= ends.length === 0
       for (const window of ends) addWindow(marks, bytes, window, true, stream)
       const begins = bytes.length > shortForm ? windowsIn(bytes, shortForm, takers, stream) : []
       for (const window of begins) addWindow(marks, bytes, window, false, stream)
-      addBeginnings(bytes, begun, takers, stream)
+      for (const taker of takers) this.#addBeginnings(bytes, taker, stream)
     }
     this.lacks = lacks
     this.prints = [...marks].flatMap(([length, each]) => (each.size > 0 ? [new Prints(length, each)] : []))
-    const filter = bitsFor(begun, begun.length, 16)
-    this.#begun = filter.bits
-    this.#begunShift = filter.shift
   }
 
   /** About how much memory they take. */
   get bytes(): number {
     const ofPrints = this.prints.map(({ bits, marks }) => bits.byteLength + markBytes * marks.size)
-    return ofPrints.reduce((sum, each) => sum + each, this.#begun.byteLength + 256)
+    return ofPrints.reduce((sum, each) => sum + each, printBytes * this.#beginnings.size + 256)
   }
 
   /** What so many letters of this fingerprint are. */
@@ -124,10 +123,25 @@ export class Fingerprints {
     return this.prints.find((each) => each.length === length)?.marks.get(print) ?? []
   }
 
-  /** Whether letters of this fingerprint, up to 32, may be the first of a form; some are taken for it that are not. */
-  mayBegin(print: number): boolean {
-    const bit = print >>> this.#begunShift
-    return (((this.#begun[bit >>> 5] ?? 0) >>> (bit & 31)) & 1) !== 0
+  /**
+   * Whether a form begins with letters of this fingerprint, as many as a multiple of one more than are untelling. It is
+   * known of no other number of them, so that as many have to be guessed at once.
+   */
+  isBeginning(print: number): boolean {
+    return this.#beginnings.has(print)
+  }
+
+  #addBeginnings(bytes: Buffer, { before }: Taker, stream: LetterStream): void {
+    const step = this.untelling + 1
+    stream.separate(0)
+    stream.read(before)
+    let base = stream.count
+    for (let at = 0; at < bytes.length && stream.count - base < mostBegun; at += 1) {
+      stream.read(bytes, at, at + 1)
+      base = Math.min(base, stream.count)
+      const letters = stream.count - base
+      if (letters > 0 && letters % step === 0) this.#beginnings.add(stream.print(letters))
+    }
   }
 }
 
@@ -155,20 +169,6 @@ function addWindow(
     same.before = Math.max(same.before, before)
     same.behind = Math.max(same.behind, behind)
     same.reach = Math.max(same.reach, reach)
-  }
-}
-
-/** What a form's first letters are behind whatever may take some of them for its own. */
-function addBeginnings(bytes: Buffer, begun: number[], takers: readonly Taker[], stream: LetterStream): void {
-  for (const { before } of takers) {
-    stream.separate(0)
-    stream.read(before)
-    let base = stream.count
-    for (let at = 0; at < bytes.length && stream.count - base <= mostBegun; at += 1) {
-      if (stream.count > base) begun.push(stream.print(stream.count - base))
-      stream.read(bytes, at, at + 1)
-      base = Math.min(base, stream.count)
-    }
   }
 }
 

@@ -67,7 +67,7 @@ export function takersOf(bytes: Buffer, stream: LetterStream): Taker[] {
     stream.separate(0)
     stream.read(before)
     let at = 0
-    while (stream.writingAt !== undefined && at < bytes.length) stream.read(bytes, at, (at += 1))
+    while (stream.isWriting && at < bytes.length) stream.read(bytes, at, (at += 1))
     const behind = stream.count
     const most = behind - stream.since
     stream.separate(0)

@@ -162,9 +162,9 @@ export class LetterStream {
     return index < this.since ? this.runAt : Math.max(this.runAt, this.#places[index & last] ?? 0)
   }
 
-  /** Where the first of the writings begins that have begun. */
-  get writingAt(): number | undefined {
-    return this.#depth === 0 ? undefined : this.#starts[0]
+  /** Whether a writing has begun. */
+  get isWriting(): boolean {
+    return this.#depth > 0
   }
 
   /** How many letters there are without those that may be of a writing that has begun: at each of them. */

@@ -56,24 +56,33 @@ export class LetterWatch {
     return this.#begunBefore(this.#stream.count, this.#end)
   }
 
-  /** Where what may be the beginning of a form begins; with a few more, for letters are not all of it. */
-  get begunAt(): number | undefined {
-    const places = [
-      this.heldFrom,
-      this.#stream.writingAt,
-      ...this.#stream.ends.map((end) => this.#beginningAt(end)),
-    ]
+  /**
+   * Where a form may have begun of which more letters stand at the end than are untelling. Of the last ones, too few to
+   * be known, it says nothing.
+   */
+  get tellingFrom(): number | undefined {
+    const { ends } = this.#stream
+    const places = [this.heldFrom, ...ends.map((end) => this.#beginningUpTo(end))]
     return places.reduce((least, place) => (least === undefined || (place ?? least) < least ? place : least))
   }
 
-  #beginningAt(end: number): number | undefined {
+  /** What stands before is of no form that may be whole later, unless it is held. */
+  get neededFrom(): number {
     const stream = this.#stream
-    for (let length = Math.min(end - stream.since, shortForm); length > 0; length -= 1) {
-      const first = Math.min(length, mostBegun)
-      if (this.#of.mayBegin(stream.print(first, end - length + first)))
-        return stream.placeOf(end - length - 1)
-    }
-    return undefined
+    return stream.placeOf(Math.min(...stream.ends) - this.#of.untelling - slack)
+  }
+
+  #beginningUpTo(end: number): number | undefined {
+    const stream = this.#stream
+    const step = this.#of.untelling + 1
+    const behind = end - stream.since
+    let first: number | undefined
+    for (let letters = step; letters <= Math.min(behind, mostBegun); letters += step)
+      for (let last = Math.min(step - 1, behind - letters); last >= 0; last -= 1) {
+        const to = end - last
+        if (this.#of.isBeginning(stream.print(letters, to))) first = Math.min(first ?? to, to - letters)
+      }
+    return first === undefined ? undefined : stream.placeOf(first - 1)
   }
 
   /** The first place from `from` on behind which no separator stands, as far as the shortest form reaches. */
