@@ -90,7 +90,7 @@ test('row 7: whatever stands around a secret and however it is written, it is lo
   )
 })
 
-test('invariant 2: what has all of a secret but a character starts no search, so that its time tells nothing', () => {
+test('invariant 1: what has all of a secret but a character starts no search, so that its time tells nothing', () => {
   const value = 'wJalrXUtnFEMI7K7MDENGbPxRfiCYEXAMPLEKEYa'
   const forms = compileSecrets([value])
   let searches = 0
