@@ -4,6 +4,9 @@ const nothing = Buffer.alloc(0)
 /** Smaller pieces are put together, so that there are never many. */
 const smallPiece = 2 * 1024
 
+/** With more of a piece gone than this what is left of it is copied. */
+const mostKept = 7 / 8
+
 /** A piece of a stream: as it came, and as it leaves. */
 interface Piece {
   readonly at: number
@@ -65,7 +68,17 @@ export class WaitingBytes {
       gone += 1
     }
     if (gone > 0) this.#pieces = this.#pieces.slice(gone)
+    const [first] = this.#pieces
+    if (first !== undefined) this.#pieces[0] = withoutHead(first, least - first.at)
   }
+}
+
+/** A stream that rests for the sake of a few bytes does not keep all that they came with. */
+function withoutHead(piece: Piece, length: number): Piece {
+  const { at, seen, out } = piece
+  if (seen.length < smallPiece || length < seen.length * mostKept) return piece
+  const rest = Buffer.from(seen.subarray(length))
+  return { at: at + length, seen: rest, out: out === seen ? rest : Buffer.from(out.subarray(length)) }
 }
 
 function longer({ at, seen, out }: Piece, bytes: Buffer): Piece {
