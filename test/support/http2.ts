@@ -169,6 +169,15 @@ export function headerBlock(fields: [string, string][]): Buffer {
   return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]))
 }
 
+/** A field of 4,000 bytes, and the one byte that stands for it a hundred times more (RFC 7541 sections 6.2.1 and 6.1). */
+export const swelling = Buffer.concat([
+  Buffer.from([0x40, 3]),
+  Buffer.from('x-a'),
+  Buffer.from([127, 0xa1, 30]),
+  Buffer.alloc(4_000, 'y'),
+  Buffer.alloc(100, 0x80 | 62),
+])
+
 /** The types of the frames that a peer has sent, as they come, with stream and payload; a client's preface is no frame. */
 export function readFrames(socket: TLSSocket): { type: number; stream: number; payload: Buffer }[] {
   const frames: { type: number; stream: number; payload: Buffer }[] = []

@@ -105,6 +105,10 @@ function serveStream(
     stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
     return undefined
   }
+  stream.on('trailers', (...[, , trailers]: [unknown, unknown, string[]?]) => {
+    if (headerListSize(trailers ?? []) > deps.limits.headerBytes)
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  })
   const fields = http2Fields(raw)
   const hasBody = (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0
   const inbound = new Http2Inbound(stream, fields, hasBody)

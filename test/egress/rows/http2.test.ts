@@ -12,6 +12,7 @@ import {
   pseudoHeaders,
   readFrames,
   startHttp2Upstream,
+  swelling,
 } from '../../support/http2.ts'
 import { makeRawWorld } from '../../support/raw-upstream.ts'
 
@@ -238,6 +239,27 @@ test('row 25: endless CONTINUATION frames and header lists beyond the limit clos
     .poll(() => second.isClosed() || second.back.some((one) => one.type === frameType.reset))
     .toBe(true)
   expect(up.seen).toEqual([])
+})
+
+test('row 25: trailers beyond the limit of a head reset their stream, whatever few bytes stand for them', async () => {
+  await using world = await makeWorld()
+  const trailers: unknown[] = []
+  await using up = await startHttp2Upstream(world.upstreamContext, (stream) => {
+    stream.on('trailers', (fields) => trailers.push(fields))
+    stream.on('error', () => undefined)
+    stream.resume()
+  })
+  await world.setRules([rule(host, up.port, { methods: ['POST'] })])
+  const { back } = await frames(
+    world,
+    up.port,
+    frame(frameType.headers, endHeaders, 1, headerBlock(pseudoHeaders(host, up.port, 'POST'))),
+    frame(frameType.data, 0, 1, Buffer.from('a body')),
+    frame(frameType.headers, endHeaders | endStream, 1, swelling),
+  )
+  await expect.poll(() => back.some((one) => one.type === frameType.reset)).toBe(true)
+  await expect.poll(async () => (await world.outcome())['failure']).toBe('client_closed')
+  expect(trailers).toEqual([])
 })
 
 test('row 25: a flood of PING or of SETTINGS, read or not, closes the tunnel and is recorded once', async () => {

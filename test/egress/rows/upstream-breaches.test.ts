@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
-import { frame, frameFlag, frameType, headerBlock } from '../../support/http2.ts'
+import { frame, frameFlag, frameType, headerBlock, swelling } from '../../support/http2.ts'
 import { type RawRequest, startRawHttp2 } from '../../support/raw-http2.ts'
 
 /** Upstreams that break the rules of HTTP/2: what becomes of the request that they break, and of those beside it. */
@@ -86,15 +86,6 @@ test('row 19: what is under way behind a goodbye is answered, and its connection
 const headers = (stream: number, block: Buffer, flags = 0) =>
   frame(frameType.headers, frameFlag.endHeaders | flags, stream, block)
 const ok = headerBlock([[':status', '200']])
-
-/** A field of 4,000 bytes, and the one byte that stands for it a hundred times more (RFC 7541 sections 6.2.1 and 6.1). */
-const swelling = Buffer.concat([
-  Buffer.from([0x40, 3]),
-  Buffer.from('x-a'),
-  Buffer.from([127, 0xa1, 30]),
-  Buffer.alloc(4_000, 'y'),
-  Buffer.alloc(100, 0x80 | 62),
-])
 
 test.each([
   ['a head', 'upstream_failed', (stream: number) => headers(stream, Buffer.concat([ok, swelling]), 1)],
