@@ -118,6 +118,8 @@ export interface World extends AsyncDisposable {
   ): Promise<{ kind: string; callId: string | null; data: Record<string, unknown> }[]>
   /** How the last request that was let out ended, from whichever record says so. */
   outcome(): Promise<Record<string, unknown>>
+  /** How the last so many ended, the last one last. */
+  outcomes(count: number): Promise<Record<string, unknown>[]>
   log: Log
 }
 
@@ -359,25 +361,33 @@ export async function makeWorld(
       }
     },
     async outcome() {
+      const [last = {}] = await world.outcomes(1)
+      return last
+    },
+    async outcomes(count) {
       const deadline = Date.now() + 15_000
       for (;;) {
         const events = await world.events()
-        const last = events.findLast((event) => event.kind === 'egress.allowed')
-        const within = last?.data['outcome'] as Record<string, unknown> | null | undefined
-        if (within !== null && within !== undefined) return within
-        const after = events.find(
-          (event) => event.kind === 'egress.finished' && event.data['requestId'] === last?.data['requestId'],
-        )
-        if (after !== undefined) {
-          // A record of its own also says whose end it is.
-          const { requestId: _request, sourceId: _source, ...outcome } = after.data
-          return outcome
-        }
-        if (Date.now() > deadline) throw new Error('no request has ended')
+        const allowed = events.filter(({ kind }) => kind === 'egress.allowed').slice(-count)
+        const ended = allowed.map(({ data }) => outcomeIn(events, data)).filter((each) => each !== undefined)
+        if (ended.length === count) return ended
+        if (Date.now() > deadline) throw new Error(`${ended.length} of ${count} requests have ended`)
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
   return world
+}
+
+/** How the request of this record ended, by it or by a later one, which also says whose end it is. */
+function outcomeIn(
+  events: readonly { kind: string; data: Record<string, unknown> }[],
+  { outcome, requestId }: Record<string, unknown>,
+): Record<string, unknown> | undefined {
+  if (outcome !== null && outcome !== undefined) return outcome as Record<string, unknown>
+  const after = events.find(({ kind, data }) => kind === 'egress.finished' && data['requestId'] === requestId)
+  if (after === undefined) return undefined
+  const { requestId: _request, sourceId: _source, ...told } = after.data
+  return told
 }
