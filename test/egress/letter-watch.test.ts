@@ -90,7 +90,7 @@ test('row 7: whatever stands around a secret and however it is written, it is lo
   )
 })
 
-test('invariant 1: what has all of a secret but a character starts no search, so that its time tells nothing', () => {
+test('invariant 1: what has all of a secret but four characters starts no search, so that its time tells nothing', () => {
   const value = 'wJalrXUtnFEMI7K7MDENGbPxRfiCYEXAMPLEKEYa'
   const forms = compileSecrets([value])
   let searches = 0
@@ -106,8 +106,8 @@ test('invariant 1: what has all of a secret but a character starts no search, so
           fc.constantFrom(...spellings.map(([, spell]) => spell)),
           writings,
           // Of each form neither end, since one of them is the secret reversed.
-          fc.nat(18),
-          fc.nat(18),
+          fc.nat(16),
+          fc.nat(16),
         ),
         { maxLength: 8 },
       ),
@@ -115,7 +115,7 @@ test('invariant 1: what has all of a secret but a character starts no search, so
       fc.nat(50),
       (parts, pick, times) => {
         const text = parts
-          .map(([spell, write, first, last]) => write(spell(value.slice(1 + first, -1 - last)), pick))
+          .map(([spell, write, first, last]) => write(spell(value.slice(4 + first, -4 - last)), pick))
           .join(' ')
         const scrubber = new EvenScrubber(forms)
         scrubber.push(Buffer.from(text.repeat(times), 'latin1'))

@@ -10,6 +10,9 @@ import { WaitingBytes } from './waiting-bytes.ts'
  */
 const alwaysWaiting = 16 * 1024
 
+/** So many bytes are read again before it is asked whether that is enough. */
+const stride = 256
+
 /** Of the last bytes, what tells that no form goes on. */
 const tellingEnd = 24
 /**
@@ -146,21 +149,28 @@ export class EvenScrubber {
   #read(piece: Buffer, at: number): void {
     const found = this.#watch.read(piece, at)
     if (found !== undefined) this.#walksTo = found.to
-    const { lacksLetters } = this.#search
-    if (this.#walk === undefined && lacksLetters) this.#walkFrom(0)
+    if (this.#walk === undefined && this.#search.lacksLetters) this.#walkFrom(0)
     else if (found !== undefined && (this.#walk === undefined || found.from < this.#walkedFrom))
       this.#walkFrom(found.from)
-    else if (this.#walk !== undefined) this.#walk.push(piece, at, this.#tell)
-    else return
-    this.#told = this.#bytes.end
-    // What may have begun since is found when it ends.
-    if (!lacksLetters && (this.#walk?.earliest ?? this.#walksTo) >= this.#walksTo) this.#walk = undefined
+    else this.#walkOn(piece, at)
   }
 
   #walkFrom(from: number): void {
     this.#walk = this.#search.begin()
     this.#walkedFrom = from
-    for (const { at, bytes } of this.#bytes.from(from)) this.#walk.push(bytes, at, this.#tell)
+    for (const { at, bytes } of this.#bytes.from(from)) this.#walkOn(bytes, at)
+  }
+
+  /** As far as it has to: what may begin behind is found when it ends. */
+  #walkOn(bytes: Buffer, at: number): void {
+    for (let next = 0; next < bytes.length && this.#walk !== undefined; next += stride) {
+      const part = bytes.subarray(next, next + stride)
+      this.#walk.push(part, at + next, this.#tell)
+      const end = at + next + part.length
+      this.#told = Math.max(this.#told, end)
+      if (this.#search.lacksLetters || end <= this.#walksTo) continue
+      if ((this.#walk.earliest ?? end) >= this.#walksTo) this.#walk = undefined
+    }
   }
 
   readonly #tell = (from: number, to: number): void => {

@@ -1,4 +1,4 @@
-import { isLetter, lengths, lettersIn, type Taker, takersOf, type Window, windowsIn } from './form-letters.ts'
+import { isLetter, lettersIn, rows, type Taker, takersOf, type Window, windowsIn } from './form-letters.ts'
 import type { Form } from './form-table.ts'
 import { kindsOfBytes, LetterStream, type LookedFor, separator } from './letter-stream.ts'
 import type { Writings } from './writings.ts'
@@ -45,12 +45,14 @@ export interface Mark {
 /** Fingerprints of the same length, to be looked for. */
 class Prints implements LookedFor {
   readonly length: number
+  readonly step: number
   readonly bits: Uint32Array
   readonly shift: number
   readonly marks: ReadonlyMap<number, readonly Mark[]>
 
-  constructor(length: number, marks: ReadonlyMap<number, readonly Mark[]>) {
+  constructor(length: number, step: number, marks: ReadonlyMap<number, readonly Mark[]>) {
     this.length = length
+    this.step = step
     this.marks = marks
     const { bits, shift } = bitsFor(marks.keys(), marks.size, 256)
     this.bits = bits
@@ -96,7 +98,7 @@ export class Fingerprints {
     this.shortest = shortest
     this.kinds = kindsFor(forms)
     this.untelling = Math.min(mostUntelling, Math.floor(shortest / 4))
-    const marks = new Map(lengths.map((length): [number, Marks] => [length, new Map()]))
+    const marks = new Map(rows.map(({ length }): [number, Marks] => [length, new Map()]))
     const stream = new LetterStream(writings.root)
     let lacks = false
     for (const { bytes } of forms) {
@@ -109,7 +111,10 @@ export class Fingerprints {
       for (const taker of takers) this.#addBeginnings(bytes, taker, stream)
     }
     this.lacks = lacks
-    this.prints = [...marks].flatMap(([length, each]) => (each.size > 0 ? [new Prints(length, each)] : []))
+    this.prints = rows.flatMap(({ length, step }) => {
+      const each: Marks = marks.get(length) ?? new Map()
+      return each.size > 0 ? [new Prints(length, step, each)] : []
+    })
   }
 
   /** About how much memory they take. */
@@ -150,25 +155,29 @@ type Marks = Map<number, Mark[]>
 function addWindow(
   marks: ReadonlyMap<number, Marks>,
   bytes: Buffer,
-  { to, length }: Window,
+  { to, length, step }: Window,
   isEnd: boolean,
   stream: LetterStream,
 ): void {
   const before = lettersIn(bytes, 0, to) + slack + 4 * bytes.subarray(0, to).filter(isBeyondAscii).length
-  const behind = lettersIn(bytes, to, bytes.length) + slack
+  const behind = lettersIn(bytes, to, bytes.length) + step + slack
   const reach = bytes.length * widestWriting
   let from = to
-  for (let missing = length; missing > 0; from -= 1) if (isLetter(bytes[from - 1] ?? 0)) missing -= 1
+  for (let missing = length + step - 1; missing > 0; from -= 1)
+    if (isLetter(bytes[from - 1] ?? 0)) missing -= 1
   stream.separate(0)
   stream.read(bytes, from, to)
-  const print = stream.print(length)
-  const known = marks.get(length)?.get(print) ?? []
-  const same = known.find((mark) => mark.isEnd === isEnd)
-  if (same === undefined) marks.get(length)?.set(print, [...known, { before, behind, reach, isEnd }])
-  else {
-    same.before = Math.max(same.before, before)
-    same.behind = Math.max(same.behind, behind)
-    same.reach = Math.max(same.reach, reach)
+  const known = marks.get(length)
+  for (let last = 0; last < step; last += 1) {
+    const print = stream.print(length, stream.count - last)
+    const those = known?.get(print) ?? []
+    const same = those.find((mark) => mark.isEnd === isEnd)
+    if (same === undefined) known?.set(print, [...those, { before, behind, reach, isEnd }])
+    else {
+      same.before = Math.max(same.before, before)
+      same.behind = Math.max(same.behind, behind)
+      same.reach = Math.max(same.reach, reach)
+    }
   }
 }
 

@@ -1,7 +1,16 @@
 import { kindsOfBytes, type LetterStream, letter, opener } from './letter-stream.ts'
 
-/** So many letters in a row are known by their fingerprint: the most that a form has of these. */
-export const lengths = [24, 16, 8, 4, 3]
+/**
+ * So many letters in a row are known by their fingerprint: the most that a form has of these. Where it has some more, the
+ * fingerprints of all that end with one of its last `step` letters are known, so that only every so manyth need be made.
+ */
+export const rows = [
+  { length: 24, step: 4 },
+  { length: 16, step: 4 },
+  { length: 8, step: 1 },
+  { length: 4, step: 1 },
+  { length: 3, step: 1 },
+]
 /** Of letters that whatever stands before a form may take for its own, as the end of a name. */
 const mostTakenByName = 17
 /** Fewer than this in a row are better looked for with what may be taken of them left out in each way. */
@@ -14,6 +23,7 @@ const ownKinds = kindsOfBytes()
 export interface Window {
   to: number
   length: number
+  step: number
 }
 
 /**
@@ -34,11 +44,11 @@ export function windowsIn(
     while (end > from && !isLetter(bytes[end - 1] ?? 0)) end -= 1
     const those = from === 0 ? takers : takersOf(run, stream)
     const taken = [...new Set([...those.map((each) => each.taken), ...takenByEnd(run)])]
-    const lengthBehind = (count: number) => lengths.find((length) => length <= letters - count)
-    const sure = lengthBehind(Math.max(...taken))
+    const rowBehind = (count: number) => rows.find(({ length, step }) => length + step - 1 <= letters - count)
+    const sure = rowBehind(Math.max(...taken))
     // A few letters at the beginning are looked for with as many left out as may be taken, in each way.
-    const some = from === 0 && (sure ?? 0) < fewInARow ? taken.map(lengthBehind) : [sure]
-    const windows = some.flatMap((length) => (length === undefined ? [] : [{ to: end, length }]))
+    const some = from === 0 && (sure?.length ?? 0) < fewInARow ? taken.map(rowBehind) : [sure]
+    const windows = some.flatMap((row) => (row === undefined ? [] : [{ to: end, ...row }]))
     if (windows.length === some.length && (windows[0]?.length ?? 0) >= (best[0]?.length ?? 0)) best = windows
   }
   return best

@@ -46,6 +46,8 @@ for (let at = 1; at < remembered; at += 1) powers[at] = Math.imul(powers[at - 1]
 /** Fingerprints of so many letters in a row, some of which are looked for. */
 export interface LookedFor {
   readonly length: number
+  /** They are looked for behind every `step`th letter. */
+  readonly step: number
   /** A bit for all fingerprints whose first bits are alike, `32 - shift` of them. */
   readonly bits: Uint32Array
   readonly shift: number
@@ -64,7 +66,9 @@ export class LetterStream {
   since = 0
   /** Where the bytes behind that begin. */
   runAt = 0
-  readonly #places: Float64Array
+  /** Where each letter begins, in as many bits as say how far that is from the last. */
+  readonly #places: Int32Array
+  #lastPlace = 0
   readonly #hashes: Int32Array
   readonly #lookedFor: readonly LookedFor[]
   readonly #onSeen: (length: number, end: number) => void
@@ -83,8 +87,8 @@ export class LetterStream {
     this.#root = root
     this.#lookedFor = lookedFor
     this.#onSeen = onSeen
-    const room = new ArrayBuffer(remembered * (Float64Array.BYTES_PER_ELEMENT + Int32Array.BYTES_PER_ELEMENT))
-    this.#places = new Float64Array(room, 0, remembered)
+    const room = new ArrayBuffer(2 * remembered * Int32Array.BYTES_PER_ELEMENT)
+    this.#places = new Int32Array(room, 0, remembered)
     this.#hashes = new Int32Array(room, this.#places.byteLength, remembered)
   }
 
@@ -108,6 +112,7 @@ export class LetterStream {
   /** As long as nothing but letters and what is inert comes, which is nearly everything. */
   #readPlain(bytes: Uint8Array, from: number, to: number, offset: number, kinds: Uint8Array): number {
     const [places, hashes] = [this.#places, this.#hashes]
+    const low = offset | 0
     let at = from
     for (let isPlain = true; isPlain && at < to; ) {
       const { count } = this
@@ -121,22 +126,23 @@ export class LetterStream {
           isPlain = false
           break
         }
-        places[next & last] = offset + at
+        places[next & last] = low + at
         next += 1
         hash = (Math.imul(hash, base) + value) | 0
         hashes[next & last] = hash
       }
       this.count = next
+      this.#lastPlace = offset + at
       for (const each of this.#lookedFor) this.#look(each, count, next)
     }
     return at
   }
 
   /** Looks for these in what ends with one of the letters behind the `from`th. */
-  #look({ length, bits, shift }: LookedFor, from: number, to: number): void {
+  #look({ length, step, bits, shift }: LookedFor, from: number, to: number): void {
     const hashes = this.#hashes
     const power = powers[length] ?? 0
-    for (let end = from + 1; end <= to; end += 1) {
+    for (let end = from + step - (from % step); end <= to; end += step) {
       const bit = ((hashes[end & last] ?? 0) - Math.imul(hashes[(end - length) & last] ?? 0, power)) >>> shift
       if ((((bits[bit >>> 5] ?? 0) >>> (bit & 31)) & 1) !== 0) this.#onSeen(length, end)
     }
@@ -159,7 +165,9 @@ export class LetterStream {
 
   /** Where the writing of the `index`th letter begins, one of the last 256; not before the last separator. */
   placeOf(index: number): number {
-    return index < this.since ? this.runAt : Math.max(this.runAt, this.#places[index & last] ?? 0)
+    if (index < this.since) return this.runAt
+    const back = ((this.#lastPlace >>> 0) - (this.#places[index & last] ?? 0)) >>> 0
+    return Math.max(this.runAt, this.#lastPlace - back)
   }
 
   /** Whether a writing has begun. */
