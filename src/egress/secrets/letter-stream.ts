@@ -67,9 +67,9 @@ export class LetterStream {
   /** Where the bytes behind that begin. */
   runAt = 0
   /** Where each letter begins, in as many bits as say how far that is from the last. */
-  readonly #places: Int32Array
+  readonly #places: number[]
   #lastPlace = 0
-  readonly #hashes: Int32Array
+  readonly #hashes: number[]
   readonly #lookedFor: readonly LookedFor[]
   readonly #onSeen: (length: number, end: number) => void
   // Writings that have begun, each of the next character of the one before.
@@ -87,9 +87,8 @@ export class LetterStream {
     this.#root = root
     this.#lookedFor = lookedFor
     this.#onSeen = onSeen
-    const room = new ArrayBuffer(2 * remembered * Int32Array.BYTES_PER_ELEMENT)
-    this.#places = new Int32Array(room, 0, remembered)
-    this.#hashes = new Int32Array(room, this.#places.byteLength, remembered)
+    this.#places = new Array<number>(remembered).fill(0)
+    this.#hashes = new Array<number>(remembered).fill(0)
   }
 
   /**
@@ -126,7 +125,7 @@ export class LetterStream {
           isPlain = false
           break
         }
-        places[next & last] = low + at
+        places[next & last] = (low + at) | 0
         next += 1
         hash = (Math.imul(hash, base) + value) | 0
         hashes[next & last] = hash
