@@ -1,6 +1,6 @@
 import type { FormSearch } from './form-search.ts'
 import type { FormWalk } from './form-walk.ts'
-import { LetterWatch } from './letter-watch.ts'
+import type { LetterWatch } from './letter-watch.ts'
 import { Scrubber, type ScrubForms } from './scrub.ts'
 import { WaitingBytes } from './waiting-bytes.ts'
 
@@ -39,7 +39,8 @@ export class EvenScrubber {
   readonly #scrubber: Scrubber
   readonly #bytes = new WaitingBytes()
   #search: FormSearch
-  #watch: LetterWatch
+  /** Lent for as long as a stream goes on. */
+  #watch: LetterWatch | undefined
   /** Reads again where forms may stand, up to here at least. */
   #walk: FormWalk | undefined
   #walksTo = 0
@@ -54,7 +55,6 @@ export class EvenScrubber {
     this.#forms = forms
     this.#scrubber = new Scrubber(forms)
     this.#search = forms.search
-    this.#watch = new LetterWatch(this.#search.prints)
   }
 
   /** Occurrences masked so far. */
@@ -83,7 +83,7 @@ export class EvenScrubber {
       -tellingEnd,
     )
     const isClosed = !this.#search.hasLineEnds && closed.test(this.#end)
-    if (isClosed) this.#watch.close(bytes.end)
+    if (isClosed) this.#reading.close(bytes.end)
     const known = Math.min(isClosed ? bytes.end : bytes.end - alwaysWaiting, this.#heldFrom)
     const taken = bytes.take(known)
     bytes.forget(known)
@@ -108,19 +108,25 @@ export class EvenScrubber {
     const bytes = this.#bytes
     const telling = this.#tellingFrom
     const taken = bytes.take(Math.min(this.#marked, telling))
-    bytes.forget(Math.min(telling, this.#watch.neededFrom, this.#walk?.earliest ?? bytes.end))
+    bytes.forget(Math.min(telling, this.#reading.neededFrom, this.#walk?.earliest ?? bytes.end))
     return taken
   }
 
   /** What was searched when something threw, and nothing of what may begin a secret. */
   takeSearched(): Buffer {
-    const needed = Math.min(this.#tellingFrom, this.#watch.neededFrom)
+    const needed = Math.min(this.#tellingFrom, this.#reading.neededFrom)
     return this.#bytes.take(this.#walk === undefined ? needed : this.#walkedFrom)
   }
 
   /** The rest, once the stream has ended well; after an error it is never asked for, and never let go. */
   end(): Buffer {
-    return this.#bytes.take(this.#bytes.end)
+    const bytes = this.#bytes
+    const rest = bytes.take(bytes.end)
+    bytes.forget(bytes.end)
+    this.#walk = undefined
+    if (this.#watch !== undefined) this.#search.giveBack(this.#watch)
+    this.#watch = undefined
+    return rest
   }
 
   /** Whole fields, names and values alternating. */
@@ -133,11 +139,11 @@ export class EvenScrubber {
     const { search } = this.#forms
     if (search === this.#search) return
     this.#search = search
-    this.#watch = new LetterWatch(search.prints)
+    this.#watch = undefined
     this.#told = this.#bytes.end
     let from = search.lacksLetters ? 0 : Number.POSITIVE_INFINITY
     for (const { at, bytes } of this.#bytes.from(0)) {
-      const found = this.#watch.read(bytes, at)
+      const found = this.#reading.read(bytes, at)
       if (found === undefined) continue
       from = Math.min(from, found.from)
       this.#walksTo = found.to
@@ -146,8 +152,13 @@ export class EvenScrubber {
     if (from < this.#bytes.end) this.#walkFrom(from)
   }
 
+  get #reading(): LetterWatch {
+    this.#watch ??= this.#search.lend()
+    return this.#watch
+  }
+
   #read(piece: Buffer, at: number): void {
-    const found = this.#watch.read(piece, at)
+    const found = this.#reading.read(piece, at)
     if (found !== undefined) this.#walksTo = found.to
     if (this.#walk === undefined && this.#search.lacksLetters) this.#walkFrom(0)
     else if (found !== undefined && (this.#walk === undefined || found.from < this.#walkedFrom))
@@ -180,7 +191,7 @@ export class EvenScrubber {
 
   /** From where on something waits until it is known what it is: it has so many letters of a form. */
   get #heldFrom(): number {
-    return Math.min(this.#walk?.earliest ?? this.#bytes.end, this.#watch.heldFrom ?? this.#bytes.end)
+    return Math.min(this.#walk?.earliest ?? this.#bytes.end, this.#reading.heldFrom ?? this.#bytes.end)
   }
 
   /** From where on what waits may be more of a secret's beginning than may be known; the end where it is not. */
@@ -188,6 +199,6 @@ export class EvenScrubber {
     const { end } = this.#bytes
     const walked = this.#walk?.earliest ?? end
     const telling = end - walked > this.#search.prints.untelling ? walked : end
-    return Math.min(telling, this.#watch.tellingFrom ?? end)
+    return Math.min(telling, this.#reading.tellingFrom ?? end)
   }
 }

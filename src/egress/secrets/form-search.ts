@@ -6,6 +6,7 @@ import { LetterWatch } from './letter-watch.ts'
 import { writingsOf } from './writings.ts'
 
 const [lineFeed, carriageReturn] = [10, 13]
+const mostIdle = 64
 
 /** Forms made ready to be searched for, each of their characters in any of its writings. No form may be empty. */
 export class FormSearch {
@@ -13,7 +14,8 @@ export class FormSearch {
   readonly #states: FormStates
   /** By which it is known where to search. */
   readonly prints: Fingerprints
-  readonly #whole: LetterWatch
+  /** Nobody's at the moment: to make one takes as long as to read half a kilobyte with it. */
+  readonly #idle: LetterWatch[] = []
   /** Whether some form goes on behind the end of a line, other than one of base64. */
   readonly hasLineEnds: boolean
 
@@ -23,7 +25,6 @@ export class FormSearch {
     const writings = writingsOf(chars)
     this.#states = new FormStates(this.#table, writings)
     this.prints = new Fingerprints(forms, this.#table.shortest, writings)
-    this.#whole = new LetterWatch(this.prints)
     this.hasLineEnds = forms.some(({ bytes }) => bytes.includes(lineFeed) || bytes.includes(carriageReturn))
   }
 
@@ -44,8 +45,22 @@ export class FormSearch {
 
   /** Whether a form may stand in these bytes; nearly always it does not. */
   mayStandIn(bytes: Buffer): boolean {
-    this.#whole.close(0)
-    return this.lacksLetters || this.#whole.read(bytes, 0) !== undefined
+    if (this.lacksLetters) return true
+    const watch = this.lend()
+    const found = watch.read(bytes, 0)
+    this.giveBack(watch)
+    return found !== undefined
+  }
+
+  /** One that has read nothing; whoever is done with it may give it back. */
+  lend(): LetterWatch {
+    return this.#idle.pop() ?? new LetterWatch(this.prints)
+  }
+
+  giveBack(watch: LetterWatch): void {
+    if (this.#idle.length === mostIdle) return
+    watch.close(0)
+    this.#idle.push(watch)
   }
 
   /** A search of bytes from their beginning. */
