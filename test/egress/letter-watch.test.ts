@@ -27,25 +27,35 @@ const secrets = fc
       .filter((value) => value.trim() === value),
   )
 const writings = fc.constantFrom<(text: string, pick: Pick) => string>((text) => text, mixed, mixedTwice)
-const befores = fc.constantFrom(
-  '',
-  'x',
-  '7',
-  '"',
-  '=',
-  '%',
-  '&',
-  '\\',
-  'k=',
-  '%2',
-  '=3',
-  '\\u',
-  '\\U',
-  '\\x',
-  '\\0',
-  '&#',
-  '=\n',
-)
+/** What takes a part of what comes behind it for its own, each within another: whoever puts it there may choose. */
+const befores = fc
+  .array(
+    fc.constantFrom(
+      ...[
+        'x',
+        '7',
+        '"',
+        '=',
+        '%',
+        '&',
+        '\\',
+        'k=',
+        '%2',
+        '=3',
+        '%u',
+        '%u00',
+        '\\u',
+        '\\u00',
+        '\\U',
+        '\\x',
+        '\\0',
+        '\\1',
+      ],
+      ...['&#', '&#x', '=\n'],
+    ),
+    { maxLength: 9 },
+  )
+  .map((parts) => parts.join(''))
 
 test('row 7: whatever stands around a secret and however it is written, it is looked for where it stands', () => {
   type Write = (value: string, pick: Pick) => string

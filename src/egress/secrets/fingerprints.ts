@@ -6,7 +6,7 @@ import type { Writings } from './writings.ts'
 /** A beginning of so many letters, and of less, is known by them. */
 export const mostBegun = 96
 /** Forms of up to so many bytes are whole in what always waits, however they are written. */
-export const shortForm = 96
+const shortForm = 96
 /** However long a form is: more than so many of its first letters no text has by chance. */
 const mostUntelling = 7
 /** What a mark, and a number in a set, take in memory. */
@@ -14,11 +14,10 @@ const markBytes = 150
 const printBytes = 40
 /** Bytes that a character takes at most, in a writing that is written itself. */
 const widestWriting = 170
-/**
- * What is looked for need not be counted to the letter. In what cannot be undone of a character beyond ASCII there are
- * up to 13, four for each of its bytes.
- */
-export const slack = 2
+/** As many letters as this, and twice those that a form has, may stand where it is written: what is not undone has some. */
+const slack = 16
+/** That many letters before the last one it is still known where they are. */
+export const farthest = 120
 
 /**
  * What stands in few credentials, and in no writing of anything but itself or, quotes, of another of them. Behind a
@@ -159,8 +158,8 @@ function addWindow(
   isEnd: boolean,
   stream: LetterStream,
 ): void {
-  const before = lettersIn(bytes, 0, to) + slack + 4 * bytes.subarray(0, to).filter(isBeyondAscii).length
-  const behind = lettersIn(bytes, to, bytes.length) + step + slack
+  const before = lettersWritten(lettersIn(bytes, 0, to))
+  const behind = lettersWritten(lettersIn(bytes, to, bytes.length) + step)
   const reach = bytes.length * widestWriting
   let from = to
   for (let missing = length + step - 1; missing > 0; from -= 1)
@@ -181,8 +180,9 @@ function addWindow(
   }
 }
 
-function isBeyondAscii(byte: number): boolean {
-  return byte >= 0x80
+/** How many letters there may be where so many are written. */
+export function lettersWritten(letters: number): number {
+  return Math.max(letters, Math.min(2 * letters + slack, farthest))
 }
 
 /** Bytes behind which none of these forms goes on, taken together so that a time tells nothing of single ones. */

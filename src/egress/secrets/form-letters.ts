@@ -13,8 +13,11 @@ export const rows = [
 ]
 /** Of letters that whatever stands before a form may take for its own, as the end of a name. */
 const mostTakenByName = 17
-/** Fewer than this in a row are better looked for with what may be taken of them left out in each way. */
-const fewInARow = 8
+/**
+ * So many letters are left out at the beginning where there are twice as many: somebody may put before a credential what
+ * takes more of them than any one beginning of a writing does.
+ */
+const mostSpare = 12
 
 const [semicolon, closeBrace] = [59, 125]
 const ownKinds = kindsOfBytes()
@@ -45,13 +48,17 @@ export function windowsIn(
     const those = from === 0 ? takers : takersOf(run, stream)
     const taken = [...new Set([...those.map((each) => each.taken), ...takenByEnd(run)])]
     const rowBehind = (count: number) => rows.find(({ length, step }) => length + step - 1 <= letters - count)
-    const sure = rowBehind(Math.max(...taken))
+    const sure = rowBehind(Math.max(spare(letters), ...taken))
     // A few letters at the beginning are looked for with as many left out as may be taken, in each way.
-    const some = from === 0 && (sure?.length ?? 0) < fewInARow ? taken.map(rowBehind) : [sure]
+    const some = from === 0 && sure === undefined ? taken.map(rowBehind) : [sure]
     const windows = some.flatMap((row) => (row === undefined ? [] : [{ to: end, ...row }]))
     if (windows.length === some.length && (windows[0]?.length ?? 0) >= (best[0]?.length ?? 0)) best = windows
   }
   return best
+}
+
+function spare(letters: number): number {
+  return Math.min(mostSpare, Math.floor(letters / 2))
 }
 
 /** Stretches without a sign that may begin the writing of something else. */

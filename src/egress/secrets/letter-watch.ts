@@ -1,4 +1,4 @@
-import { type Fingerprints, type Mark, mostBegun, shortForm, slack } from './fingerprints.ts'
+import { type Fingerprints, farthest, lettersWritten, type Mark, mostBegun } from './fingerprints.ts'
 import { LetterStream, separator } from './letter-stream.ts'
 
 /** A stretch of a stream. */
@@ -69,7 +69,7 @@ export class LetterWatch {
   /** What stands before is of no form that may be whole later, unless it is held. */
   get neededFrom(): number {
     const stream = this.#stream
-    return stream.placeOf(Math.min(...stream.ends) - this.#of.untelling - slack)
+    return stream.placeOf(Math.min(...stream.ends) - lettersWritten(this.#of.untelling))
   }
 
   #beginningUpTo(end: number): number | undefined {
@@ -116,7 +116,7 @@ export class LetterWatch {
 
   #mark({ before, behind, reach, isEnd }: Mark, end: number): void {
     const stream = this.#stream
-    const from = before <= shortForm + slack ? stream.placeOf(end - before) : stream.runAt
+    const from = before <= farthest ? stream.placeOf(end - before) : stream.runAt
     if (!isEnd) this.#begun.push({ from, until: end + behind, within: from + reach })
     else
       this.#found = {
