@@ -12,12 +12,13 @@ test('row 7: a stream that pauses anywhere lets go of no more than the beginning
   fc.assert(
     fc.property(
       fc.constantFrom(...spellings),
-      fc.constantFrom(secret, 'pa55word'),
+      fc.constantFrom(secret, 'pa55word', '0f1e2d3c4b5a69788796a5b4c3d2e1f0'),
       fc.stringMatching(/^[^*]{0,20}$/),
+      fc.constantFrom(' ', ' k=', ' %'),
       fc.array(fc.record({ at: fc.nat(300), pauses: fc.boolean() }), { maxLength: 40 }),
-      ([, spell], value, before, cuts) => {
+      ([, spell], value, first, second, cuts) => {
         const spelt = spell(value)
-        const text = Buffer.from(`${before} ${spelt} behind`)
+        const text = Buffer.from(`${first}${second}${spelt} behind`)
         const scrubber = new EvenScrubber(compileSecrets([value]))
         const out: Buffer[] = []
         let from = 0
@@ -38,8 +39,9 @@ test('row 7: a stream that pauses anywhere lets go of no more than the beginning
         expect(shown).toEqual([...shown.keys()].map((i) => i + masked.indexOf('*')))
         const stream = new LetterStream(writingsOf(new Set()).root)
         stream.read(got.subarray(shown[0], (shown.at(-1) ?? -1) + 1))
-        // A writing that has begun is none.
-        expect(stream.ends.at(-1)).toBeLessThanOrEqual(Math.min(7, Math.floor(value.length / 4)))
+        // A writing that has begun is none. Two letters may have been taken for the end of one.
+        const most = Math.min(7, Math.floor(value.length / 4)) + (second === ' ' ? 0 : 2)
+        expect(stream.ends.at(-1)).toBeLessThanOrEqual(most)
       },
     ),
     { numRuns: 3_000 },

@@ -1,10 +1,12 @@
-import { isLetter, lettersIn, rows, type Taker, takersOf, type Window, windowsIn } from './form-letters.ts'
+import { isLetter, lettersIn, rows, type Window, windowIn } from './form-letters.ts'
 import type { Form } from './form-table.ts'
 import { kindsOfBytes, LetterStream, type LookedFor, separator } from './letter-stream.ts'
 import type { Writings } from './writings.ts'
 
+/** Letters that the beginning of one writing may take. */
+const mostTakenAtOnce = 4
 /** A beginning of so many letters, and of less, is known by them. */
-export const mostBegun = 96
+const mostBegun = 96
 /** Forms of up to so many bytes are whole in what always waits, however they are written. */
 const shortForm = 96
 /** However long a form is: more than so many of its first letters no text has by chance. */
@@ -91,6 +93,7 @@ export class Fingerprints {
   /** So many letters of a beginning may be known: a quarter of the shortest form, seven at most. */
   readonly untelling: number
   readonly #beginnings = new Set<number>()
+  readonly #begun: readonly number[]
 
   constructor(forms: readonly Form[], shortest: number, writings: Writings) {
     this.writings = writings
@@ -99,17 +102,18 @@ export class Fingerprints {
     this.untelling = Math.min(mostUntelling, Math.floor(shortest / 4))
     const marks = new Map(rows.map(({ length }): [number, Marks] => [length, new Map()]))
     const stream = new LetterStream(writings.root)
+    const begun = new Set<number>()
     let lacks = false
     for (const { bytes } of forms) {
-      const takers = takersOf(bytes, stream)
-      const ends = windowsIn(bytes, bytes.length, takers, stream)
-      lacks ||= ends.length === 0
-      for (const window of ends) addWindow(marks, bytes, window, true, stream)
-      const begins = bytes.length > shortForm ? windowsIn(bytes, shortForm, takers, stream) : []
-      for (const window of begins) addWindow(marks, bytes, window, false, stream)
-      for (const taker of takers) this.#addBeginnings(bytes, taker, stream)
+      const end = windowIn(bytes, bytes.length)
+      const begin = bytes.length > shortForm ? windowIn(bytes, shortForm) : undefined
+      if (end !== undefined) addWindow(marks, bytes, end, true, stream)
+      if (begin !== undefined) addWindow(marks, bytes, begin, false, stream)
+      this.#addBeginnings(bytes, stream, begun)
+      lacks ||= end === undefined
     }
     this.lacks = lacks
+    this.#begun = [...begun].sort((a, b) => a - b)
     this.prints = rows.flatMap(({ length, step }) => {
       const each: Marks = marks.get(length) ?? new Map()
       return each.size > 0 ? [new Prints(length, step, each)] : []
@@ -127,24 +131,35 @@ export class Fingerprints {
     return this.prints.find((each) => each.length === length)?.marks.get(print) ?? []
   }
 
+  /** How many letters of beginnings are known, the fewest first. */
+  get begun(): readonly number[] {
+    return this.#begun
+  }
+
   /**
-   * Whether a form begins with letters of this fingerprint, as many as a multiple of one more than are untelling. It is
-   * known of no other number of them, so that as many have to be guessed at once.
+   * Whether a form begins with letters of this fingerprint. Its first letters may be taken for a part of something else,
+   * but the last are always as manyth as a multiple of one more than are untelling: so that as many have to be guessed
+   * at once.
    */
   isBeginning(print: number): boolean {
     return this.#beginnings.has(print)
   }
 
-  #addBeginnings(bytes: Buffer, { before }: Taker, stream: LetterStream): void {
+  #addBeginnings(bytes: Buffer, stream: LetterStream, lengths: Set<number>): void {
     const step = this.untelling + 1
-    stream.separate(0)
-    stream.read(before)
-    let base = stream.count
-    for (let at = 0; at < bytes.length && stream.count - base < mostBegun; at += 1) {
-      stream.read(bytes, at, at + 1)
-      base = Math.min(base, stream.count)
-      const letters = stream.count - base
-      if (letters > 0 && letters % step === 0) this.#beginnings.add(stream.print(letters))
+    const fewest = step - Math.floor(step / 4)
+    let from = 0
+    for (let taken = 0; taken <= mostTakenAtOnce && from < bytes.length; taken += 1) {
+      stream.separate(0)
+      for (let at = from; at < bytes.length && stream.count - stream.since < mostBegun; at += 1) {
+        stream.read(bytes, at, at + 1)
+        const letters = stream.count - stream.since
+        if (letters < fewest || (taken + letters) % step !== 0) continue
+        this.#beginnings.add(stream.print(letters))
+        lengths.add(letters)
+      }
+      while (from < bytes.length && !isLetter(bytes[from] ?? 0)) from += 1
+      from += 1
     }
   }
 }

@@ -169,11 +169,6 @@ export class LetterStream {
     return Math.max(this.runAt, this.#lastPlace - back)
   }
 
-  /** Whether a writing has begun. */
-  get isWriting(): boolean {
-    return this.#depth > 0
-  }
-
   /** How many letters there are without those that may be of a writing that has begun: at each of them. */
   get ends(): readonly number[] {
     return [this.count, ...this.#counts.slice(0, this.#depth).reverse()]

@@ -1,4 +1,4 @@
-import { type Fingerprints, farthest, lettersWritten, type Mark, mostBegun } from './fingerprints.ts'
+import { type Fingerprints, farthest, lettersWritten, type Mark } from './fingerprints.ts'
 import { LetterStream, separator } from './letter-stream.ts'
 
 /** A stretch of a stream. */
@@ -74,14 +74,14 @@ export class LetterWatch {
 
   #beginningUpTo(end: number): number | undefined {
     const stream = this.#stream
-    const step = this.#of.untelling + 1
+    const of = this.#of
     const behind = end - stream.since
     let first: number | undefined
-    for (let letters = step; letters <= Math.min(behind, mostBegun); letters += step)
-      for (let last = Math.min(step - 1, behind - letters); last >= 0; last -= 1) {
-        const to = end - last
-        if (this.#of.isBeginning(stream.print(letters, to))) first = Math.min(first ?? to, to - letters)
-      }
+    for (const letters of of.begun) {
+      if (letters > behind) break
+      for (let to = end - Math.min(of.untelling, behind - letters); to <= end; to += 1)
+        if (of.isBeginning(stream.print(letters, to))) first = Math.min(first ?? to, to - letters)
+    }
     return first === undefined ? undefined : stream.placeOf(first - 1)
   }
 
