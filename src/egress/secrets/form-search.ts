@@ -6,7 +6,7 @@ import { LetterWatch } from './letter-watch.ts'
 import { writingsOf } from './writings.ts'
 
 const [lineFeed, carriageReturn] = [10, 13]
-const mostIdle = 64
+const mostIdle = 8
 
 /** Forms made ready to be searched for, each of their characters in any of its writings. No form may be empty. */
 export class FormSearch {
