@@ -46,9 +46,9 @@ test('what may begin a credential and is more than may be known waits on, withou
   vi.advanceTimersByTime(500)
   expect(went).toEqual(['one '])
   expect(vi.getTimerCount()).toBe(0)
-  comes('ley')
+  comes('ley-Lane')
   vi.advanceTimersByTime(50)
-  expect(went).toEqual(['one ', 'S3cr3t+Valley'])
+  expect(went).toEqual(['one ', 'S3cr3t+Valley-Lane'])
 })
 
 test('a stream that is made to wait has not paused: it does so from when it goes on', () => {

@@ -180,7 +180,10 @@ export class EvenScrubber {
       const end = at + next + part.length
       this.#told = Math.max(this.#told, end)
       if (this.#search.lacksLetters || end <= this.#walksTo) continue
-      if ((this.#walk.earliest ?? end) >= this.#walksTo) this.#walk = undefined
+      const alive = this.#walk.earliest ?? end
+      if (alive < this.#walksTo) continue
+      this.#walk = undefined
+      this.#reading.settle(alive)
     }
   }
 
@@ -197,8 +200,9 @@ export class EvenScrubber {
   /** From where on what waits may be more of a secret's beginning than may be known; the end where it is not. */
   get #tellingFrom(): number {
     const { end } = this.#bytes
-    const walked = this.#walk?.earliest ?? end
-    const telling = end - walked > this.#search.prints.untelling ? walked : end
-    return Math.min(telling, this.#reading.tellingFrom ?? end)
+    if (this.#walk === undefined) return this.#reading.tellingFrom ?? end
+    // What is read character by character is known; nobody gets so far who does not know all of a secret.
+    const from = this.#heldFrom
+    return end - from > this.#search.prints.untelling ? from : end
   }
 }

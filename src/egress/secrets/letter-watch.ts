@@ -18,6 +18,7 @@ export class LetterWatch {
   #begun: { from: number; until: number; within: number }[] = []
   #found: Stretch | undefined
   #end = 0
+  #settled = 0
   /** Whether the last byte was a separator. */
   #isSeparate = true
 
@@ -47,8 +48,15 @@ export class LetterWatch {
 
   /** No form goes on behind `at`. */
   close(at: number): void {
+    this.settle(at)
     this.#separate(at)
     this.#isSeparate = true
+  }
+
+  /** Of what begins before `place` it is known what it is: nothing that goes on. */
+  settle(place: number): void {
+    this.#settled = place
+    this.#begun = this.#begun.filter(({ from }) => from >= place)
   }
 
   /** Where a long form has begun that may not have ended. */
@@ -80,7 +88,8 @@ export class LetterWatch {
     for (const letters of of.begun) {
       if (letters > behind) break
       for (let to = end - Math.min(of.untelling, behind - letters); to <= end; to += 1)
-        if (of.isBeginning(stream.print(letters, to))) first = Math.min(first ?? to, to - letters)
+        if (of.isBeginning(stream.print(letters, to)) && stream.placeOf(to - letters) >= this.#settled)
+          first = Math.min(first ?? to, to - letters)
     }
     return first === undefined ? undefined : stream.placeOf(first - 1)
   }
