@@ -238,6 +238,18 @@ class DatabaseProcess {
     return { rows: await onServer<Row>(this.url, text) }
   }
 
+  /** Waits until it takes sessions: whoever starts while it recovers ends, and says so. */
+  async ready(): Promise<void> {
+    await until(
+      () =>
+        this.query('SELECT 1').then(
+          () => true,
+          () => false,
+        ),
+      60_000,
+    )
+  }
+
   async stop(): Promise<void> {
     await this.#server?.[Symbol.asyncDispose]()
   }

@@ -47,6 +47,7 @@ export async function monkey(
         const gateway = dice.pick(gateways)
         await gateway?.kill()
         await moments(0, 2_000)
+        await database.ready()
         await gateway?.start()
       },
     },
@@ -67,6 +68,7 @@ export async function monkey(
       act: async () => {
         await egress.kill()
         await moments(0, 1_000)
+        await database.ready()
         await egress.start()
       },
     },

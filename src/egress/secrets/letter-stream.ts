@@ -87,8 +87,8 @@ export class LetterStream {
     this.#root = root
     this.#lookedFor = lookedFor
     this.#onSeen = onSeen
-    this.#places = new Array<number>(remembered).fill(0)
-    this.#hashes = new Array<number>(remembered).fill(0)
+    this.#places = Array.from<number>({ length: remembered }).fill(0)
+    this.#hashes = Array.from<number>({ length: remembered }).fill(0)
   }
 
   /**

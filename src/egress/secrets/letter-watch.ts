@@ -126,15 +126,13 @@ export class LetterWatch {
   #mark({ before, behind, reach, isEnd }: Mark, end: number): void {
     const stream = this.#stream
     const from = before <= farthest ? stream.placeOf(end - before) : stream.runAt
-    if (!isEnd) this.#begun.push({ from, until: end + behind, within: from + reach })
-    else
-      this.#found = {
-        from: Math.min(
-          from,
-          this.#begunBefore(end, stream.placeOf(end - 1)) ?? from,
-          this.#found?.from ?? from,
-        ),
-        to: stream.placeOf(end - 1),
-      }
+    const to = stream.placeOf(end - 1)
+    if (!isEnd) {
+      this.#begun.push({ from, until: end + behind, within: from + reach })
+      return
+    }
+    const least = Math.min(from, this.#begunBefore(end, to) ?? from)
+    const found = this.#found ?? { from: least, to }
+    this.#found = { from: Math.min(found.from, least), to: Math.max(found.to, to) }
   }
 }
