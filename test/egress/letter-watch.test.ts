@@ -105,7 +105,7 @@ test('row 7: in one piece each occurrence is found, those known by many letters 
   const value = `@6'jQ0Y-ML[kV?8?k#1V / 4q1p^L|O"|s(seiml+/vB`
   const written = Buffer.from(value).toString('base64').slice(0, -2)
   const scrubber = new EvenScrubber(compileSecrets([value]))
-  const text = `${value} ${'a text between '.repeat(40)}${written} .`
+  const text = `${value} ${'a text between '.repeat(3)}${written} .`
   const out = Buffer.concat([scrubber.push(Buffer.from(text)), scrubber.end()]).toString()
   expect(out.startsWith('*'.repeat(value.length))).toBe(true)
   expect(out).toMatch(/between \*{58} \.$/)
