@@ -61,6 +61,7 @@ export class FormStates {
   readonly #known = new Map<string, State>()
   readonly #mostKept: number
   #kept = 0
+  #opens: Uint8Array | undefined
   readonly #keys = new Set<number>()
   readonly #places: number[] = []
   #readings: Reading[] = []
@@ -78,6 +79,14 @@ export class FormStates {
   /** About how much memory it takes with ordinary texts; whatever the texts, not more than eight times as much. */
   get bytes(): number {
     return this.#mostKept * partBytes * ordinarily
+  }
+
+  /** For each byte whether something may begin with it. */
+  get opens(): Uint8Array {
+    this.#opens ??= Uint8Array.from({ length: 256 }, (_, byte) =>
+      this.move(this.none, byte) === this.#nowhere ? 0 : 1,
+    )
+    return this.#opens
   }
 
   /** Reads one more byte. Throws when too many readings are possible. */

@@ -23,7 +23,12 @@ export class FormWalk {
    * they end, and once of those that stand at the same place.
    */
   push(bytes: Buffer, offset: number, found: (from: number, to: number) => void): void {
+    const { none, opens } = this.#states
     for (let next = 0; next < bytes.length; next += 1) {
+      if (this.#state === none) {
+        while (next < bytes.length && opens[bytes[next] ?? 0] === 0) next += 1
+        if (next === bytes.length) return
+      }
       const here = offset + next
       const { to, from, ends } = this.#states.move(this.#state, bytes[next] ?? 0)
       const [starts, nextStarts] = [this.#starts, this.#nextStarts]
