@@ -181,7 +181,7 @@ test('a source with an argument that no program can be given is refused, and so 
 })
 
 test('a source that cannot start is refused with the reason, its own words kept for admins', async () => {
-  await using host = await startTestToolhost({ times: { start: 300 } })
+  await using host = await startTestToolhost({ times: { start: 2_000 } })
   await host.put('die', [nasty, 'die'])
   await host.put('mute', [nasty, 'mute'])
   await host.put('absent', [], { command: '/nowhere/at-all' })
