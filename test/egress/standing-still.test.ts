@@ -51,35 +51,55 @@ async function standingStill() {
   return { world, fromNowOn }
 }
 
-test('invariant 5: a lease that ends while the proxy stands still in the middle of dialling lets nothing out', async () => {
-  const { world, fromNowOn } = await standingStill()
-  await using _world = world
+/** A world in which the lease ends while its proxy dials, from when that is asked for. */
+interface Meanwhile {
+  world: World
+  fromNowOn: () => void
+}
+
+/** What is answered to a request for which the lease ends meanwhile, and what its upstream saw. */
+async function askMeanwhile({ world, fromNowOn }: Meanwhile) {
   const up = await world.upstream((_req, res) => res.end('ok'))
   await world.setRules([rule(host, up.port)])
   const tunnel = await world.tunnel(host, up.port)
   fromNowOn()
   const answer = await sayAndRead(tunnel, request(host, up.port, '/'))
-  expect(answer).toMatch(/^HTTP\/1\.1 403 [^]*"reason":"revoked"/)
-  expect(up.seen).toEqual([])
-  expect(await world.outcome()).toMatchObject({ status: null, failure: 'revoked' })
-})
+  return { answer, seen: up.seen }
+}
 
-test('invariant 5: a tunnel that is passed through does not begin on a lease that ended while it was dialled', async () => {
-  const { world, fromNowOn } = await standingStill()
-  await using _world = world
+/** How a tunnel is opened that is passed through, and what its upstream hears, the lease ending meanwhile. */
+async function passThroughMeanwhile({ world, fromNowOn }: Meanwhile) {
   const heard: Buffer[] = []
-  const server = createServer((socket) => void socket.on('data', (piece) => heard.push(piece)))
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined).on('data', (piece) => heard.push(piece))
+  })
   const port = await listenLocally(server)
   await world.setRules([{ host, port, intercept: false, address: '127.0.0.1' }])
   const socket = await world.connect()
   const head = await sayAndRead(socket, connectRequest(host, port, 'orders', world.lease))
-  expect(head).toContain('200 Connection Established')
   fromNowOn()
   const closed = new Promise((resolve) => socket.once('close', resolve))
   socket.write(await clientHello(host))
   // One that was let through is ended by nobody.
   await Promise.race([closed, sleep(3_000)])
   server.close()
+  return { head, heard }
+}
+
+test('invariant 5: a lease that ends while the proxy stands still in the middle of dialling lets nothing out', async () => {
+  const { world, fromNowOn } = await standingStill()
+  await using _world = world
+  const { answer, seen } = await askMeanwhile({ world, fromNowOn })
+  expect(answer).toMatch(/^HTTP\/1\.1 403 [^]*"reason":"revoked"/)
+  expect(seen).toEqual([])
+  expect(await world.outcome()).toMatchObject({ status: null, failure: 'revoked' })
+})
+
+test('invariant 5: a tunnel that is passed through does not begin on a lease that ended while it was dialled', async () => {
+  const { world, fromNowOn } = await standingStill()
+  await using _world = world
+  const { head, heard } = await passThroughMeanwhile({ world, fromNowOn })
+  expect(head).toContain('200 Connection Established')
   expect(heard).toEqual([])
   expect(await world.outcome()).toMatchObject({ failure: 'revoked' })
 })
@@ -148,31 +168,16 @@ async function sleepyDialling() {
 test('invariant 5: a request whose machine sleeps in the middle of dialling is decided anew', async () => {
   const { world, fromNowOn } = await sleepyDialling()
   await using _world = world
-  const up = await world.upstream((_req, res) => res.end('ok'))
-  await world.setRules([rule(host, up.port)])
-  const tunnel = await world.tunnel(host, up.port)
-  fromNowOn()
-  const answer = await sayAndRead(tunnel, request(host, up.port, '/'))
+  const { answer, seen } = await askMeanwhile({ world, fromNowOn })
   expect(answer).toMatch(/^HTTP\/1\.1 403 [^]*"reason":"revoked"/)
-  expect(up.seen).toEqual([])
+  expect(seen).toEqual([])
 })
 
 test('invariant 5: a tunnel that is passed through whose machine sleeps in the middle of dialling is decided anew', async () => {
   const { world, fromNowOn } = await sleepyDialling()
   await using _world = world
-  const heard: Buffer[] = []
-  const server = createServer((socket) => {
-    socket.on('error', () => undefined).on('data', (piece) => heard.push(piece))
-  })
-  const port = await listenLocally(server)
-  await world.setRules([{ host, port, intercept: false, address: '127.0.0.1' }])
-  const socket = await world.connect()
-  await sayAndRead(socket, connectRequest(host, port, 'orders', world.lease))
-  fromNowOn()
-  const closed = new Promise((resolve) => socket.once('close', resolve))
-  socket.write(await clientHello(host))
-  await Promise.race([closed, sleep(3_000)])
-  server.close()
+  const { head, heard } = await passThroughMeanwhile({ world, fromNowOn })
+  expect(head).toContain('200 Connection Established')
   expect(heard).toEqual([])
   expect(await world.outcome()).toMatchObject({ failure: 'revoked' })
 })

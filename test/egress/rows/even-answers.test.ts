@@ -108,14 +108,14 @@ async function sizesUntil(
   return sizes
 }
 
-test('row 7: a right guess of a credential comes back in the same pieces as a wrong one, by a WebSocket', async () => {
+/** The guesses that are told apart by a message that `say` sends in pieces. */
+async function toldApartInMessages(
+  say: (server: WebSocket, pieces: readonly string[]) => Promise<void>,
+): Promise<unknown[]> {
   await using world = await makeWorld()
   let pieces: string[] = []
   await using up = await startWebSocketUpstream(world.upstreamContext, (server) => {
-    server.on('message', () => {
-      const sending = oneByOne(pieces, (piece) => server.send(piece, { fin: false }))
-      void sending.then(() => server.send('', { fin: true }))
-    })
+    server.on('message', () => void say(server, pieces))
   })
   await world.setRules([rule(host, up.port, { methods: ['WEBSOCKET'], inject: injectBearer })])
   const tunnel = await world.tunnel(host, up.port)
@@ -125,30 +125,25 @@ test('row 7: a right guess of a credential comes back in the same pieces as a wr
     return await sizesUntil('message', tunnel, socket, () => socket.send('again'))
   })
   socket.terminate()
+  return apart
+}
+
+test('row 7: a right guess of a credential comes back in the same pieces as a wrong one, by a WebSocket', async () => {
+  const apart = await toldApartInMessages(async (server, pieces) => {
+    await oneByOne(pieces, (piece) => server.send(piece, { fin: false }))
+    server.send('', { fin: true })
+  })
   expect(apart).toEqual([])
 })
 
 test('row 7: a right guess in the midst of a message that pauses behind it comes as a wrong one does, and a ping too', async () => {
-  await using world = await makeWorld()
-  let pieces: string[] = []
-  await using up = await startWebSocketUpstream(world.upstreamContext, (server) => {
-    const answer = async () => {
-      const rest = pieces.at(-1) ?? ''
-      await oneByOne(pieces.slice(0, -1), (piece) => server.send(piece, { fin: false }))
-      server.ping('between')
-      await sleep(120)
-      server.send(rest, { fin: true })
-    }
-    server.on('message', () => void answer())
+  const apart = await toldApartInMessages(async (server, pieces) => {
+    const rest = pieces.at(-1) ?? ''
+    await oneByOne(pieces.slice(0, -1), (piece) => server.send(piece, { fin: false }))
+    server.ping('between')
+    await sleep(120)
+    server.send(rest, { fin: true })
   })
-  await world.setRules([rule(host, up.port, { methods: ['WEBSOCKET'], inject: injectBearer })])
-  const tunnel = await world.tunnel(host, up.port)
-  const { socket } = await mustOpen(world, { host, port: up.port, path: '/', over: tunnel })
-  const apart = await toldApart(async (now) => {
-    pieces = now
-    return await sizesUntil('message', tunnel, socket, () => socket.send('again'))
-  })
-  socket.terminate()
   expect(apart).toEqual([])
 })
 
