@@ -11,7 +11,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
+import { type ConnectionOptions, connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls'
 import { sql } from 'kysely'
 import {
   type CallId,
@@ -110,6 +110,8 @@ export interface World extends AsyncDisposable {
       servername?: string
       protocols?: string[]
       egress?: Door | undefined
+      /** What the client offers in the handshake. */
+      tls?: ConnectionOptions
     },
   ): Promise<TLSSocket>
   events(
@@ -341,6 +343,7 @@ export async function makeWorld(
         servername: asked.servername ?? host,
         ca: world.ca,
         ALPNProtocols: asked.protocols ?? ['http/1.1'],
+        ...asked.tls,
       })
       await new Promise<void>((resolve, reject) => {
         secured.once('secureConnect', resolve)

@@ -1,6 +1,6 @@
 import { constants, webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'
-import { createSecureContext, type SecureContext } from 'node:tls'
+import { createSecureContext, DEFAULT_CIPHERS, type SecureContext } from 'node:tls'
 import { LRUCache } from 'lru-cache'
 import type { Log } from '../../core/index.ts'
 import { type Authority, authorityKeyId, curve, day, serial, signing } from './authority.ts'
@@ -30,6 +30,16 @@ export interface Leaves {
   prepare(permitted: readonly string[]): Promise<void>
   /** Signs with another root from now on; contexts made before stay good. */
   signWith(authority: Authority): void
+}
+
+/**
+ * What a handshake in a tunnel agrees on where the client has it, ours before theirs: it takes an eighth less time than
+ * what Node prefers (docs/decisions/0039). A client that has none of the first still has the others.
+ */
+const handshake = {
+  ecdhCurve: 'X25519:P-256:P-384:P-521',
+  ciphers: `TLS_AES_128_GCM_SHA256:${DEFAULT_CIPHERS}`,
+  honorCipherOrder: true,
 }
 
 /** Each is some milliseconds of work and some tens of kilobytes. */
@@ -77,6 +87,7 @@ export async function createLeaves(options: {
       key: keyPem,
       cert: `${certificate.toString('pem')}\n${issuer.chainPem}`,
       minVersion: 'TLSv1.2',
+      ...handshake,
       // A resumed session skips the look at the server name.
       secureOptions: constants.SSL_OP_NO_TICKET,
     })

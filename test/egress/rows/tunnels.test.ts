@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { expect, test } from 'vitest'
 import { headerValues } from '../../../src/egress/request/head.ts'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
@@ -163,4 +163,34 @@ test('row 25: HTTP/2’s preface where HTTP/1.1 was agreed on is refused, and a 
   expect(await said(other)).toBe('')
   expect(up.seen).toEqual([])
   expect(world.logged()).not.toContain(theSecret)
+})
+
+test('the handshake in a tunnel is the quick one, and clients that have another get theirs', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const agreed = async (offered: ConnectionOptions) => {
+    const secured = await world.tunnel(host, up.port, { tls: offered })
+    const group = secured.getEphemeralKeyInfo() as { name?: string } | null
+    const seen = { version: secured.getProtocol(), cipher: secured.getCipher().name, group: group?.name }
+    secured.destroy()
+    return seen
+  }
+  const quick = { version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', group: 'X25519' }
+  // Programs offer all of it, each in its own order.
+  expect(await agreed({})).toEqual(quick)
+  expect(await agreed({ ciphers: 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256' })).toEqual(quick)
+  expect(await agreed({ ciphers: 'TLS_AES_256_GCM_SHA384' })).toMatchObject({
+    cipher: 'TLS_AES_256_GCM_SHA384',
+  })
+  expect(await agreed({ ciphers: 'TLS_CHACHA20_POLY1305_SHA256' })).toMatchObject({
+    cipher: 'TLS_CHACHA20_POLY1305_SHA256',
+  })
+  for (const [ecdhCurve, group] of [
+    ['P-256', 'prime256v1'],
+    ['P-384', 'secp384r1'],
+    ['P-521', 'secp521r1'],
+  ] as const)
+    expect(await agreed({ ecdhCurve })).toMatchObject({ version: 'TLSv1.3', group })
+  const older = { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES256-GCM-SHA384' } as const
+  expect(await agreed(older)).toMatchObject({ version: 'TLSv1.2', cipher: 'ECDHE-ECDSA-AES256-GCM-SHA384' })
 })
