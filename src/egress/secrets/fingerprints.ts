@@ -1,6 +1,7 @@
-import { isLetter, lettersIn, rows, type Window, windowIn } from './form-letters.ts'
+import { type Alphabet, alphabetOf, letter } from './alphabet.ts'
+import { lettersIn, rows, type Window, windowIn } from './form-letters.ts'
 import type { Form } from './form-table.ts'
-import { kindsOfBytes, LetterStream, type LookedFor, separator } from './letter-stream.ts'
+import { LetterStream, type LookedFor } from './letter-stream.ts'
 import type { Writings } from './writings.ts'
 
 /** Letters that the beginning of one writing may take. */
@@ -20,16 +21,6 @@ const widestWriting = 170
 const slack = 16
 /** That many letters before the last one it is still known where they are. */
 export const farthest = 120
-
-/**
- * What stands in few credentials, and in no writing of anything but itself or, quotes, of another of them. Behind a
- * group of them no form goes on that has none of the group.
- */
-const separators = [
-  [...Array.from({ length: 31 }, (_, at) => at + 1), 127].filter((byte) => byte !== 10 && byte !== 13),
-  ...[' ,<>()[]', `"'\``, ':!?*|~^@$'].map((group) => Array.from(group, (sign) => sign.charCodeAt(0))),
-  Array.from({ length: 128 }, (_, at) => 128 + at),
-]
 
 /** What a fingerprint is of. */
 export interface Mark {
@@ -84,8 +75,8 @@ function bitsFor(
 export class Fingerprints {
   readonly writings: Writings
   readonly prints: readonly Prints[]
-  /** What each byte is for these forms. */
-  readonly kinds: Uint8Array
+  /** By what these forms are known. */
+  readonly alphabet: Alphabet
   /** No form is written in fewer bytes. */
   readonly shortest: number
   /** Whether there is a form with too few letters to be known by them. */
@@ -98,17 +89,18 @@ export class Fingerprints {
   constructor(forms: readonly Form[], shortest: number, writings: Writings) {
     this.writings = writings
     this.shortest = shortest
-    this.kinds = kindsFor(forms)
+    const alphabet = alphabetOf(forms)
+    this.alphabet = alphabet
     this.untelling = Math.min(mostUntelling, Math.floor(shortest / 4))
     const marks = new Map(rows.map(({ length }): [number, Marks] => [length, new Map()]))
-    const stream = new LetterStream(writings.root)
+    const stream = new LetterStream(writings.root, alphabet)
     const begun = new Set<number>()
     let lacks = false
     for (const { bytes } of forms) {
-      const end = windowIn(bytes, bytes.length)
-      const begin = bytes.length > shortForm ? windowIn(bytes, shortForm) : undefined
-      if (end !== undefined) addWindow(marks, bytes, end, true, stream)
-      if (begin !== undefined) addWindow(marks, bytes, begin, false, stream)
+      const end = windowIn(bytes, bytes.length, alphabet)
+      const begin = bytes.length > shortForm ? windowIn(bytes, shortForm, alphabet) : undefined
+      if (end !== undefined) this.#addWindow(marks, bytes, end, true, stream)
+      if (begin !== undefined) this.#addWindow(marks, bytes, begin, false, stream)
       this.#addBeginnings(bytes, stream, begun)
       lacks ||= end === undefined
     }
@@ -145,7 +137,37 @@ export class Fingerprints {
     return this.#beginnings.has(print)
   }
 
+  #addWindow(
+    marks: ReadonlyMap<number, Marks>,
+    bytes: Buffer,
+    { to, length, step }: Window,
+    isEnd: boolean,
+    stream: LetterStream,
+  ): void {
+    const before = lettersWritten(lettersIn(bytes, 0, to, this.alphabet))
+    const behind = lettersWritten(lettersIn(bytes, to, bytes.length, this.alphabet) + step)
+    const reach = bytes.length * widestWriting
+    let from = to
+    for (let missing = length + step - 1; missing > 0; from -= 1)
+      if (this.alphabet.kinds[bytes[from - 1] ?? 0] === letter) missing -= 1
+    stream.separate(0)
+    stream.read(bytes, from, to)
+    const known = marks.get(length)
+    for (let last = 0; last < step; last += 1) {
+      const print = stream.print(length, stream.count - last)
+      const those = known?.get(print) ?? []
+      const same = those.find((mark) => mark.isEnd === isEnd)
+      if (same === undefined) known?.set(print, [...those, { before, behind, reach, isEnd }])
+      else {
+        same.before = Math.max(same.before, before)
+        same.behind = Math.max(same.behind, behind)
+        same.reach = Math.max(same.reach, reach)
+      }
+    }
+  }
+
   #addBeginnings(bytes: Buffer, stream: LetterStream, lengths: Set<number>): void {
+    const { kinds } = this.alphabet
     const step = this.untelling + 1
     const fewest = step - Math.floor(step / 4)
     let from = 0
@@ -158,7 +180,7 @@ export class Fingerprints {
         this.#beginnings.add(stream.print(letters))
         lengths.add(letters)
       }
-      while (from < bytes.length && !isLetter(bytes[from] ?? 0)) from += 1
+      while (from < bytes.length && kinds[bytes[from] ?? 0] !== letter) from += 1
       from += 1
     }
   }
@@ -166,45 +188,7 @@ export class Fingerprints {
 
 type Marks = Map<number, Mark[]>
 
-function addWindow(
-  marks: ReadonlyMap<number, Marks>,
-  bytes: Buffer,
-  { to, length, step }: Window,
-  isEnd: boolean,
-  stream: LetterStream,
-): void {
-  const before = lettersWritten(lettersIn(bytes, 0, to))
-  const behind = lettersWritten(lettersIn(bytes, to, bytes.length) + step)
-  const reach = bytes.length * widestWriting
-  let from = to
-  for (let missing = length + step - 1; missing > 0; from -= 1)
-    if (isLetter(bytes[from - 1] ?? 0)) missing -= 1
-  stream.separate(0)
-  stream.read(bytes, from, to)
-  const known = marks.get(length)
-  for (let last = 0; last < step; last += 1) {
-    const print = stream.print(length, stream.count - last)
-    const those = known?.get(print) ?? []
-    const same = those.find((mark) => mark.isEnd === isEnd)
-    if (same === undefined) known?.set(print, [...those, { before, behind, reach, isEnd }])
-    else {
-      same.before = Math.max(same.before, before)
-      same.behind = Math.max(same.behind, behind)
-      same.reach = Math.max(same.reach, reach)
-    }
-  }
-}
-
 /** How many letters there may be where so many are written. */
 export function lettersWritten(letters: number): number {
   return Math.max(letters, Math.min(2 * letters + slack, farthest))
-}
-
-/** Bytes behind which none of these forms goes on, taken together so that a time tells nothing of single ones. */
-function kindsFor(forms: readonly Form[]): Uint8Array {
-  const kinds = kindsOfBytes()
-  for (const group of separators)
-    if (!forms.some(({ bytes }) => group.some((byte) => bytes.includes(byte))))
-      for (const byte of group) kinds[byte] = separator
-  return kinds
 }

@@ -1,4 +1,4 @@
-import { kindsOfBytes, letter, opener } from './letter-stream.ts'
+import { type Alphabet, letter, opener } from './alphabet.ts'
 
 /**
  * So many letters in a row are known by their fingerprint: the most that a form has of these. Where it has some more, the
@@ -18,8 +18,6 @@ export const rows = [
  */
 const mostTaken = 12
 
-const ownKinds = kindsOfBytes()
-
 /** Letters in a row of a form, up to this byte. */
 export interface Window {
   to: number
@@ -31,36 +29,32 @@ export interface Window {
  * By which letters of its first `upTo` bytes a form is known, whatever stands before it and however it is written;
  * undefined where it has too few.
  */
-export function windowIn(bytes: Buffer, upTo: number): Window | undefined {
+export function windowIn(bytes: Buffer, upTo: number, alphabet: Alphabet): Window | undefined {
   let best: Window | undefined
-  for (const { from, to } of runsIn(bytes.subarray(0, upTo))) {
-    const letters = lettersIn(bytes, from, to)
+  for (const { from, to } of runsIn(bytes.subarray(0, upTo), alphabet)) {
+    const letters = lettersIn(bytes, from, to, alphabet)
     const sure = letters - Math.min(mostTaken, Math.floor(letters / 2))
     const row = rows.find(({ length, step }) => length + step - 1 <= sure)
     if (row === undefined || row.length < (best?.length ?? 0)) continue
     let end = to
-    while (!isLetter(bytes[end - 1] ?? 0)) end -= 1
+    while (alphabet.kinds[bytes[end - 1] ?? 0] !== letter) end -= 1
     best = { to: end, ...row }
   }
   return best
 }
 
 /** Stretches without a sign that may begin the writing of something else. */
-function* runsIn(bytes: Buffer): Generator<{ from: number; to: number }> {
+function* runsIn(bytes: Buffer, { kinds }: Alphabet): Generator<{ from: number; to: number }> {
   let from = 0
   for (let at = 0; at <= bytes.length; at += 1) {
-    if (at < bytes.length && ownKinds[bytes[at] ?? 0] !== opener) continue
+    if (at < bytes.length && kinds[bytes[at] ?? 0] !== opener) continue
     if (at > from) yield { from, to: at }
     from = at + 1
   }
 }
 
-export function lettersIn(bytes: Buffer, from: number, to: number): number {
+export function lettersIn(bytes: Buffer, from: number, to: number, { kinds }: Alphabet): number {
   let letters = 0
-  for (let at = from; at < to; at += 1) if (isLetter(bytes[at] ?? 0)) letters += 1
+  for (let at = from; at < to; at += 1) if (kinds[bytes[at] ?? 0] === letter) letters += 1
   return letters
-}
-
-export function isLetter(byte: number): boolean {
-  return ownKinds[byte] === letter
 }

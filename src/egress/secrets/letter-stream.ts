@@ -1,12 +1,7 @@
 import { randomInt } from 'node:crypto'
+import { type Alphabet, inert, letter, opener, separator } from './alphabet.ts'
 import { fj, softBreak } from './char-set.ts'
 import type { Step } from './writing-tree.ts'
-
-/** Of bytes: what is neither a letter nor a digit says nothing. */
-export const inert = 0
-export const letter = 1
-export const opener = 2
-export const separator = 3
 
 /** So many of the last letters are known by their place. */
 const remembered = 256
@@ -16,29 +11,11 @@ const block = 128
 /** Writings within writings that are followed at once. */
 const deepest = 8
 
-const openers = Array.from('%&=\\', (sign) => sign.charCodeAt(0))
-
-/** What each byte is, unless a stream has reasons to take it for a separator. */
-export function kindsOfBytes(): Uint8Array {
-  const kinds = new Uint8Array(256)
-  for (const sign of '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz')
-    kinds[sign.charCodeAt(0)] = letter
-  for (const sign of openers) kinds[sign] = opener
-  return kinds
-}
-
-const ownKinds = kindsOfBytes()
 /** Room for one letter. */
 const one = new Uint8Array(1)
 
-/**
- * Numbers of this process that make a fingerprint of letters in a row: that of some of them is as good as random to
- * whoever does not know both these numbers and the letters (Karp and Rabin, "Efficient randomized pattern-matching
- * algorithms", 1987).
- */
+/** An odd number of this process, by which letters are told apart by where they stand. */
 const base = 2 * randomInt(2 ** 30) + 1
-/** None of a letter's is 0; that of anything else is. */
-const ofByte = Int32Array.from(ownKinds, (kind) => (kind === letter ? randomInt(1, 2 ** 32) : 0))
 const powers = Int32Array.from({ length: remembered })
 powers[0] = 1
 for (let at = 1; at < remembered; at += 1) powers[at] = Math.imul(powers[at - 1] ?? 0, base)
@@ -54,12 +31,14 @@ export interface LookedFor {
 }
 
 /**
- * The letters and digits of a text, one after the other, with everything in between left out and what is written in
+ * The letters of a text, by some alphabet, one after the other, with everything in between left out and what is written in
  * any of the known ways, also twice over, undone. Where that can be read in two ways it is undone as far as it can be.
  * How long that takes depends on the text alone.
  */
 export class LetterStream {
   readonly #root: Step
+  readonly #kinds: Uint8Array
+  readonly #numbers: Int32Array
   /** How many letters there were so far. */
   count = 0
   /** How many of them stand before the last separator. */
@@ -81,10 +60,13 @@ export class LetterStream {
   /** `onSeen` is told the length of what may be looked for, and with the how manyth letter it ends. */
   constructor(
     root: Step,
+    { kinds, numbers }: Alphabet,
     lookedFor: readonly LookedFor[] = [],
     onSeen: (length: number, end: number) => void = () => undefined,
   ) {
     this.#root = root
+    this.#kinds = kinds
+    this.#numbers = numbers
     this.#lookedFor = lookedFor
     this.#onSeen = onSeen
     this.#places = Array.from<number>({ length: remembered }).fill(0)
@@ -92,13 +74,14 @@ export class LetterStream {
   }
 
   /**
-   * Reads bytes from `from` up to the next separator by `kinds`, or to `to`; returns where it stopped. The first of
+   * Reads bytes from `from` up to the next separator, or to `to`; returns where it stopped. The first of
    * `bytes` stands at `offset`.
    */
-  read(bytes: Uint8Array, from = 0, to = bytes.length, offset = 0, kinds = ownKinds): number {
+  read(bytes: Uint8Array, from = 0, to = bytes.length, offset = 0): number {
+    const kinds = this.#kinds
     for (let at = from; at < to; at += 1) {
       if (this.#depth === 0) {
-        at = this.#readPlain(bytes, at, to, offset, kinds)
+        at = this.#readPlain(bytes, at, to, offset)
         if (at === to) break
       }
       const byte = bytes[at] ?? 0
@@ -109,7 +92,8 @@ export class LetterStream {
   }
 
   /** As long as nothing but letters and what is inert comes, which is nearly everything. */
-  #readPlain(bytes: Uint8Array, from: number, to: number, offset: number, kinds: Uint8Array): number {
+  #readPlain(bytes: Uint8Array, from: number, to: number, offset: number): number {
+    const [kinds, numbers] = [this.#kinds, this.#numbers]
     const [places, hashes] = [this.#places, this.#hashes]
     const low = offset | 0
     let at = from
@@ -119,7 +103,7 @@ export class LetterStream {
       let hash = hashes[count & last] ?? 0
       for (const most = count + block; at < to && next < most; at += 1) {
         const byte = bytes[at] ?? 0
-        const value = ofByte[byte] ?? 0
+        const value = numbers[byte] ?? 0
         if (value === 0) {
           if (kinds[byte] === inert) continue
           isPlain = false
@@ -176,7 +160,7 @@ export class LetterStream {
 
   #say(char: number, at: number): void {
     one[0] = char
-    this.#readPlain(one, 0, 1, at, ownKinds)
+    this.#readPlain(one, 0, 1, at)
   }
 
   #open(char: number, at: number): void {
@@ -194,6 +178,7 @@ export class LetterStream {
 
   /** A character that is written from `from` on: of the last writing that has begun, or beginning one within. */
   #accept(said: number, from: number): void {
+    const kinds = this.#kinds
     let char = said
     let at = from
     while (this.#depth > 0) {
@@ -204,7 +189,7 @@ export class LetterStream {
         const [whole] = step.says
         // An octal number of three digits that could have a fourth has none that is written itself.
         const isWhole = whole !== undefined && this.count - (this.#counts[top] ?? 0) > 2
-        if (ownKinds[char] === opener && !isWhole) break
+        if (kinds[char] === opener && !isWhole) break
         this.#depth = whole === undefined ? 0 : top
         if (whole === undefined) break
         // It could have gone on.
@@ -214,7 +199,7 @@ export class LetterStream {
       }
       if (next.says.length === 0 || next.next.size > 0) {
         this.#steps[top] = next
-        if (ownKinds[char] === letter) this.#say(char, at)
+        if (kinds[char] === letter) this.#say(char, at)
         return
       }
       this.#depth = top
@@ -224,7 +209,7 @@ export class LetterStream {
       if (char === softBreak) return
     }
     if (char === fj) for (const each of 'fj') this.#say(each.charCodeAt(0), at)
-    else if (ownKinds[char] === letter) this.#say(char, at)
-    else if (ownKinds[char] === opener) this.#open(char, at)
+    else if (kinds[char] === letter) this.#say(char, at)
+    else if (kinds[char] === opener) this.#open(char, at)
   }
 }

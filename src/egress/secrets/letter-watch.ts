@@ -1,5 +1,6 @@
+import { separator } from './alphabet.ts'
 import { type Fingerprints, farthest, lettersWritten, type Mark } from './fingerprints.ts'
-import { LetterStream, separator } from './letter-stream.ts'
+import { LetterStream } from './letter-stream.ts'
 
 /** A stretch of a stream. */
 export interface Stretch {
@@ -24,7 +25,9 @@ export class LetterWatch {
 
   constructor(of: Fingerprints) {
     this.#of = of
-    this.#stream = new LetterStream(of.writings.root, of.prints, (length, end) => this.#look(length, end))
+    this.#stream = new LetterStream(of.writings.root, of.alphabet, of.prints, (length, end) =>
+      this.#look(length, end),
+    )
   }
 
   /**
@@ -32,14 +35,13 @@ export class LetterWatch {
    * forms may have come to their end.
    */
   read(bytes: Buffer, offset: number): Stretch | undefined {
-    const { kinds } = this.#of
     this.#found = undefined
     for (let at = 0; at < bytes.length; at += 1) {
       if (this.#isSeparate) {
         at = this.#nextStretch(bytes, at)
         this.#separate(offset + at)
       }
-      at = this.#stream.read(bytes, at, bytes.length, offset, kinds)
+      at = this.#stream.read(bytes, at, bytes.length, offset)
       this.#isSeparate = at < bytes.length
     }
     this.#end = offset + bytes.length
@@ -96,10 +98,10 @@ export class LetterWatch {
 
   /** The first place from `from` on behind which no separator stands, as far as the shortest form reaches. */
   #nextStretch(bytes: Buffer, from: number): number {
-    const { kinds, shortest } = this.#of
+    const { alphabet, shortest } = this.#of
     for (let at = from; ; ) {
       let gap = Math.min(at + shortest, bytes.length) - 1
-      while (gap >= at && kinds[bytes[gap] ?? 0] !== separator) gap -= 1
+      while (gap >= at && alphabet.kinds[bytes[gap] ?? 0] !== separator) gap -= 1
       if (gap < at) return at
       at = gap + 1
     }
