@@ -9,6 +9,7 @@ const secrets = [
   'S3cr3t+Value/for="orders"&<x>\\-0123456789',
   'a}b]c"d,e>f g=h==abcdef0123456789',
   'pa55word',
+  'x#;9!@[7',
 ]
 const endings = [
   '"',

@@ -21,6 +21,12 @@ const charsOf = (signs: string) => Array.from(signs, (sign) => sign.charCodeAt(0
 const openers = charsOf('%&=\\')
 const lettersAndDigits = charsOf('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz')
 /**
+ * Those of which no other sign is a writing, and which are themselves of none unless an opener begins it: a space may be
+ * written as a plus, quotes as two.
+ */
+const otherSigns = charsOf('!#$()*,-./:;<>?@[]^_`{|}~')
+
+/**
  * What stands in few credentials, and in no writing of anything but itself or, quotes, of another of them. Behind a
  * group of them no form goes on that has none of the group; they are taken together so that a time tells nothing of
  * single ones.
@@ -37,10 +43,10 @@ const separators = [
  */
 const ofByte = Int32Array.from({ length: 256 }, () => randomInt(1, 2 ** 32))
 
-/** Letters and digits. */
-export function alphabetOf(forms: readonly Form[]): Alphabet {
+/** Letters and digits; with `signs` those signs, too, that some of `forms` may have. */
+export function alphabetOf(forms: readonly Form[], { signs }: { signs: boolean }): Alphabet {
   const kinds = new Uint8Array(256)
-  for (const char of lettersAndDigits) kinds[char] = letter
+  for (const char of signs ? [...lettersAndDigits, ...otherSigns] : lettersAndDigits) kinds[char] = letter
   for (const char of openers) kinds[char] = opener
   for (const group of separators)
     if (!forms.some(({ bytes }) => group.some((byte) => bytes.includes(byte))))

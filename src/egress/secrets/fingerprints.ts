@@ -75,7 +75,7 @@ function bitsFor(
 export class Fingerprints {
   readonly writings: Writings
   readonly prints: readonly Prints[]
-  /** By what these forms are known. */
+  /** By what these forms are known: letters and digits, and other signs where some form has too few of those. */
   readonly alphabet: Alphabet
   /** No form is written in fewer bytes. */
   readonly shortest: number
@@ -89,7 +89,9 @@ export class Fingerprints {
   constructor(forms: readonly Form[], shortest: number, writings: Writings) {
     this.writings = writings
     this.shortest = shortest
-    const alphabet = alphabetOf(forms)
+    const plain = alphabetOf(forms, { signs: false })
+    const isPlain = forms.every(({ bytes }) => windowIn(bytes, bytes.length, plain) !== undefined)
+    const alphabet = isPlain ? plain : alphabetOf(forms, { signs: true })
     this.alphabet = alphabet
     this.untelling = Math.min(mostUntelling, Math.floor(shortest / 4))
     const marks = new Map(rows.map(({ length }): [number, Marks] => [length, new Map()]))
