@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import { AppError, createTrouble, type Log, sha256 } from '../../core/index.ts'
 import { type LeaseFacts, liveLeases, type Store } from '../../store/index.ts'
 import type { Elapsed } from '../elapsed.ts'
+import { keepLooking, type Looking } from '../keep-looking.ts'
 
 /** Who is asking: a lease that was good when last looked at, with the calls that were running then. */
 export type Identity = LeaseFacts
@@ -139,33 +139,19 @@ export function watchLeases(options: {
   seen: (digest: string, facts: LeaseFacts | undefined) => void
   intervalMs: number
   log: Log
-}): { nudge(): void; stop(): Promise<void> } {
-  const stopped = new AbortController()
-  let wake = new AbortController()
-  const running = (async () => {
-    while (!stopped.signal.aborted) {
-      await sleep(options.intervalMs, undefined, {
-        signal: AbortSignal.any([stopped.signal, wake.signal]),
-        ref: false,
-      }).catch(() => undefined)
-      if (stopped.signal.aborted) return
-      wake = new AbortController()
-      await Promise.all(
-        options.inUse().map(async (digest) => {
-          const look = await options.leases.look(digest).then(
-            (facts) => ({ facts }),
-            () => undefined,
-          )
-          if (look !== undefined) options.seen(digest, look.facts)
-        }),
-      ).catch((err: unknown) => options.log.error({ err }, 'leases in use could not be looked after'))
-    }
-  })()
-  return {
-    nudge: () => wake.abort(),
-    async stop() {
-      stopped.abort()
-      await running
-    },
+}): Looking {
+  const look = async () => {
+    await Promise.all(
+      options.inUse().map(async (digest) => {
+        const look = await options.leases.look(digest).then(
+          (facts) => ({ facts }),
+          () => undefined,
+        )
+        if (look !== undefined) options.seen(digest, look.facts)
+      }),
+    ).catch((err: unknown) => options.log.error({ err }, 'leases in use could not be looked after'))
+    // After one that failed the next comes soon enough as it is.
+    return true
   }
+  return keepLooking({ look, everyMs: options.intervalMs })
 }
