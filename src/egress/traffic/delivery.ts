@@ -5,7 +5,7 @@ import { type Limit, limitReason } from '../bounds/limits.ts'
 import { inTurns, type Pausable, type SearchShare, type Turns } from '../bounds/search-share.ts'
 import { type DenialReason, denialStatus } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
-import { type RulesAt, rulesOf } from '../decision/rules.ts'
+import type { RulesAt } from '../decision/rules.ts'
 import { decideRequest } from '../decision/warn.ts'
 import { underWay } from '../economy/busy.ts'
 import { spent } from '../economy/spent-buffers.ts'
@@ -38,10 +38,8 @@ import { codingOf } from './decode.ts'
 import type { ComposedRequest } from './outgoing.ts'
 import { askedPart } from './part.ts'
 import { passAnswer } from './pass-answer.ts'
+import { rightsNow, verdictMs } from './rights-now.ts'
 import { passWebSocket } from './websocket.ts'
-
-/** What took longer to decide, or to dial, is decided again before anything goes out: a right may be gone meanwhile. */
-export const verdictMs = 250
 
 export interface DeliveryDeps {
   leases: Pick<Leases, 'current'>
@@ -160,10 +158,8 @@ export class Delivery implements UpstreamEvents {
 
   async #isAllowedNow(): Promise<boolean> {
     const { identity, tuple } = this.#asked
-    const current = await this.#deps.leases.current(identity.secretSha256)
-    if (current === undefined) return false
-    const book = await this.#deps.rulesAt(current.catalogVersion)
-    return decideRequest(tuple, rulesOf(book, current.sourceId, this.#deps.now())).allow
+    const known = await rightsNow(this.#deps, identity.secretSha256)
+    return known !== undefined && decideRequest(tuple, known).allow
   }
 
   #open(channel: Channel): void {

@@ -9,10 +9,11 @@ import type { Recorder } from '../records/record.ts'
 import type { Tuple, TupleRefusal } from '../request/tuple.ts'
 import { answerDenial } from './answer-denial.ts'
 import { type Asked, askedRaw } from './asked.ts'
-import { Delivery, type DeliveryDeps, verdictMs } from './delivery.ts'
+import { Delivery, type DeliveryDeps } from './delivery.ts'
 import type { Denier } from './deny.ts'
 import type { BodyHold } from './held.ts'
 import { type Composed, compose, holdForOutgoing } from './outgoing.ts'
+import { verdictMs } from './rights-now.ts'
 import type { Stubs } from './stub.ts'
 
 /** One request of a known sandbox, understood or not. */

@@ -4,7 +4,7 @@ import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Guard } from '../decision/guard.ts'
-import { type RulesAt, rulesOf } from '../decision/rules.ts'
+import type { RulesAt } from '../decision/rules.ts'
 import { decideConnect, type SourceRules } from '../decision/warn.ts'
 import type { Elapsed } from '../elapsed.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
@@ -15,9 +15,9 @@ import type { Destination } from '../request/tuple.ts'
 import type { Connect } from '../upstream/connection.ts'
 import { failureCode, upstreamFailure } from '../upstream/error.ts'
 import { type Asked, factsOf } from './asked.ts'
-import { verdictMs } from './delivery.ts'
 import type { Denier } from './deny.ts'
 import { EndWith, join, through } from './join.ts'
+import { rightsNow, verdictMs } from './rights-now.ts'
 
 export interface PassThroughDeps {
   leases: Leases
@@ -93,14 +93,12 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
 }
 
 async function mayPass(
-  { leases, rulesAt, now }: PassThroughDeps,
+  deps: PassThroughDeps,
   identity: Identity,
   destination: Destination,
 ): Promise<boolean> {
-  const current = await leases.current(identity.secretSha256)
-  if (current === undefined) return false
-  const book = await rulesAt(current.catalogVersion)
-  return passes(destination, rulesOf(book, current.sourceId, now()))
+  const known = await rightsNow(deps, identity.secretSha256)
+  return known !== undefined && passes(destination, known)
 }
 
 function passes(destination: Destination, known: SourceRules): boolean {
