@@ -1,4 +1,5 @@
 import { stringify } from 'yaml'
+import { schemePort } from './catalog/index.ts'
 import { type Config, demandWritten } from './config.ts'
 import { AppError, type Log, shellWord } from './core/index.ts'
 import { type Elsewhere, elsewhere, type ProposedAs, proposeRule, suggestRules } from './egress/index.ts'
@@ -63,7 +64,7 @@ export async function suggestEgress(
 
 /** Scheme, host and port in full: one host may be asked by two of them, and each is a rule of its own. */
 function addressOf(place: { scheme?: string | undefined; host: string; port?: number | undefined }): string {
-  const { scheme = 'https', host, port = scheme === 'https' ? 443 : 80 } = place
+  const { scheme = 'https', host, port = schemePort(scheme === 'https' ? 'https' : 'http') } = place
   return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 

@@ -3,7 +3,7 @@ import { domainToASCII } from 'node:url'
 import { z } from 'zod'
 import { canonicalAddress } from './addresses.ts'
 import { binding, credentialName } from './binding.ts'
-import { canonicalHost } from './hosts.ts'
+import { canonicalHost, schemePort } from './hosts.ts'
 import { signSpec } from './minted.ts'
 import { canonicalPath } from './paths.ts'
 
@@ -75,3 +75,8 @@ export const egressRule = z.strictObject({
   sign: signSpec.optional(),
 })
 export type EgressRule = z.infer<typeof egressRule>
+
+/** The port that a rule means: its own, or its scheme's. */
+export function rulePort({ scheme, port }: Pick<EgressRule, 'scheme' | 'port'>): number {
+  return port ?? schemePort(scheme)
+}

@@ -35,3 +35,8 @@ function isCanonicalPunycode(host: string): boolean {
   const unicode = domainToUnicode(host)
   return unicode !== '' && domainToASCII(unicode) === host && unicode !== host
 }
+
+/** The port of an address that names none. */
+export function schemePort(scheme: 'http' | 'https'): number {
+  return scheme === 'https' ? 443 : 80
+}

@@ -26,8 +26,8 @@ export {
   slotsOverlap,
 } from './binding.ts'
 
-export { type EgressRule, egressRule } from './egress-rule.ts'
-export { canonicalHost } from './hosts.ts'
+export { type EgressRule, egressRule, rulePort } from './egress-rule.ts'
+export { canonicalHost, schemePort } from './hosts.ts'
 export { type CatalogKeeper, createCatalog } from './keeper.ts'
 export {
   type MintedSpec,

@@ -1,5 +1,6 @@
 import { type Binding, parseSlot, slotsOverlap } from './binding.ts'
-import type { EgressRule } from './egress-rule.ts'
+import { type EgressRule, rulePort } from './egress-rule.ts'
+import { schemePort } from './hosts.ts'
 import { type MintedSpecs, mintInputs, mintUrl, signedHeaders, signInputs } from './minted.ts'
 
 /** The parts of a source that can be at odds. One that is wrong by itself is undefined, and may have been anything. */
@@ -78,15 +79,11 @@ function prefixProblems(rules: readonly Placed[]): Problem[] {
   )
 }
 
-function portOf({ scheme, port }: EgressRule): number {
-  return port ?? (scheme === 'https' ? 443 : 80)
-}
-
 /** A tunnel is opened before anybody knows what will be asked in it: it is intercepted or it is not. */
 function halfIntercepted(rules: readonly Placed[]): Problem[] {
   return rules.flatMap(({ rule, index }) => {
     if (rule.intercept) return []
-    const same = (other: EgressRule) => other.host === rule.host && portOf(other) === portOf(rule)
+    const same = (other: EgressRule) => other.host === rule.host && rulePort(other) === rulePort(rule)
     const other = rules.find((each) => same(each.rule) && (each.rule.intercept || each.index < index))
     if (other === undefined) return []
     const message = `egress[${other.index}] is for the same host and port; without interception there is one rule for both`
@@ -102,7 +99,7 @@ function mintedUnseen(rules: readonly Placed[], minted: MintedSpecs): Problem[] 
       const spec = minted[name]
       if (spec === undefined) return false
       const { hostname, port } = mintUrl(spec)
-      return hostname === rule.host && Number(port || 443) === portOf(rule)
+      return hostname === rule.host && Number(port || schemePort('https')) === rulePort(rule)
     })
     if (names.length === 0) return []
     const message = `the token of ${names.join(' and ')} is asked for at this host and port, and unseen a source could fetch one of its own; leave \`intercept\` out`
@@ -115,7 +112,7 @@ function deadRules(rules: readonly Placed[]): Problem[] {
   const taken = new Map<string, number>()
   return rules.flatMap(({ rule, index }) => {
     const { scheme, host, methods, paths } = rule
-    const port = portOf(rule)
+    const port = rulePort(rule)
     const asked = methods.flatMap((method) =>
       paths.map((path) => JSON.stringify([scheme, host, port, method, path])),
     )

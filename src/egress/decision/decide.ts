@@ -1,4 +1,4 @@
-import { type EgressRule, ruledPath, surePath } from '../../catalog/index.ts'
+import { type EgressRule, ruledPath, rulePort, surePath } from '../../catalog/index.ts'
 import type { Destination, Tuple } from '../request/tuple.ts'
 
 /** What no rule names, in the order in which a rule is held against a request. */
@@ -23,11 +23,6 @@ export type Decision =
   | { allow: false; reason: Exclude<DecisionReason, 'allowed'>; rule: string }
 
 const none: number[] = []
-
-/** The port that a rule means: its own, or its scheme's. */
-export function rulePort(rule: EgressRule): number {
-  return rule.port ?? (rule.scheme === 'https' ? 443 : 80)
-}
 
 /** The rules for one host and port, whatever their scheme. */
 export function rulesAt(

@@ -3,6 +3,8 @@ import {
   egressRule,
   requestPath,
   ruledPath,
+  rulePort,
+  schemePort,
   signInputs,
   sourceProblems,
   surePath,
@@ -11,7 +13,7 @@ import { AppError } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
 import type { Tuple } from '../request/tuple.ts'
 import { webSocketMethod } from '../request/websocket.ts'
-import { decideEgress, decideTunnel, rulePort, rulesAt, underPrefix } from './decide.ts'
+import { decideEgress, decideTunnel, rulesAt, underPrefix } from './decide.ts'
 
 /** The rule that would let a request through, as a person writes it: without what goes without saying. */
 export type ProposedRule = Partial<EgressRule> & Pick<EgressRule, 'host' | 'methods' | 'paths'>
@@ -164,7 +166,7 @@ function shortRule(
   // Where the host is holds for its port, as it does in warn mode; who one is there holds for what a rule names.
   const address = beside.find((rule) => rule.address !== undefined)?.address
   const without = credentialsFor(scheme, beside)
-  const usual = port === (scheme === 'https' ? 443 : 80)
+  const usual = port === schemePort(scheme === 'https' ? 'https' : 'http')
   const rule = {
     ...(scheme === 'https' ? {} : { scheme: 'http' as const }),
     host,
@@ -226,11 +228,11 @@ function wanted(method: string, url: string): Tuple {
   if (!path.ok) throw bad(`has a path that is refused whatever the rules say (${path.reason})`)
   // A WebSocket's address says what is asked of it, whatever stands beside it.
   const isWebSocket = scheme.toLowerCase() === 'wss'
-  const secure = isWebSocket || scheme.toLowerCase() === 'https'
+  const asked = isWebSocket || scheme.toLowerCase() === 'https' ? 'https' : 'http'
   return {
-    scheme: secure ? 'https' : 'http',
+    scheme: asked,
     host: authority.host,
-    port: authority.port ?? (secure ? 443 : 80),
+    port: authority.port ?? schemePort(asked),
     method: isWebSocket ? webSocketMethod : method.toUpperCase(),
     path: path.path,
     query: '',

@@ -1,4 +1,4 @@
-import { canonicalHost } from '../../catalog/index.ts'
+import { canonicalHost, schemePort } from '../../catalog/index.ts'
 
 /** An authority in canonical form; `port` is undefined when none was written. */
 export type Authority =
@@ -26,5 +26,5 @@ export function bracketed(host: string): string {
 /** `host:port` as it is sent and shown; a scheme's own port is left out. */
 export function formatAuthority(scheme: 'http' | 'https', host: string, port: number): string {
   const name = bracketed(host)
-  return port === (scheme === 'https' ? 443 : 80) ? name : `${name}:${port}`
+  return port === schemePort(scheme) ? name : `${name}:${port}`
 }

@@ -1,4 +1,4 @@
-import { type PathRefusal, requestPath } from '../../catalog/index.ts'
+import { type PathRefusal, requestPath, schemePort } from '../../catalog/index.ts'
 import { type Head, type HeadRefusal, headerValues, refuseHead } from './head.ts'
 import { formatAuthority, parseAuthority } from './host.ts'
 import { queryMethods } from './query-override.ts'
@@ -65,7 +65,7 @@ export function forwardTarget(head: Head): Canonical<{ tuple: Tuple }> {
   if (scheme.toLowerCase() !== 'http') return refuse('target_malformed')
   const authority = parseAuthority(rawAuthority)
   if (!authority.ok) return refuse(authority.userinfo ? 'userinfo_forbidden' : 'host_malformed')
-  return complete(head, 'http', { host: authority.host, port: authority.port ?? 80 }, rest)
+  return complete(head, 'http', { host: authority.host, port: authority.port ?? schemePort('http') }, rest)
 }
 
 /**
@@ -95,7 +95,7 @@ function complete(
   if (claimed !== formatAuthority(scheme, destination.host, destination.port)) {
     const host = parseAuthority(claimed)
     if (!host.ok) return refuse(host.userinfo ? 'userinfo_forbidden' : 'host_malformed')
-    const port = host.port ?? (scheme === 'https' ? 443 : 80)
+    const port = host.port ?? schemePort(scheme)
     if (host.host !== destination.host || port !== destination.port) return refuse('host_mismatch')
   }
   const path = requestPath(target.startsWith('/') ? target : `/${target}`)

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { type MintedSpec, mintUrl } from '../../../catalog/index.ts'
+import { type MintedSpec, mintUrl, schemePort } from '../../../catalog/index.ts'
 import { http, type PrincipalId } from '../../../core/index.ts'
 import type { Guarded } from '../../decision/guard.ts'
 import { formatAuthority } from '../../request/host.ts'
@@ -39,7 +39,7 @@ export function tokenEndpoint(spec: MintedSpec): Tuple {
   return {
     scheme: 'https',
     host: url.hostname,
-    port: url.port === '' ? 443 : Number(url.port),
+    port: url.port === '' ? schemePort('https') : Number(url.port),
     method: 'POST',
     path: url.pathname,
     query: '',
