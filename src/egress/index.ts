@@ -8,11 +8,11 @@ export { type Elsewhere, elsewhere, type ProposedAs, proposeRule, suggestRules }
 export { giveBackMemory } from './economy/garbage.ts'
 export { giveBackWhenQuiet } from './economy/quiet.ts'
 export { createEgress } from './egress.ts'
-
+export type { RotateOptions } from './keys/changing.ts'
 export { keysToStartWith, makeKeysForLost } from './keys/join.ts'
 export { generateEgressKeys, loadEgressKeys } from './keys/keys.ts'
 export { overviewKeys } from './keys/overview.ts'
-export { type RotateOptions, replaceLostKey, rotateSealingKey } from './keys/rotate.ts'
+export { replaceLostKey, rotateSealingKey } from './keys/rotate.ts'
 export { replaceLostCa, rotateCa } from './keys/rotate-ca.ts'
 export { selfTest } from './self-test/self-test.ts'
 export type { Egress, EgressLimits } from './types.ts'

@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { newId, type PrincipalId, Secret, silentLog } from '../../src/core/index.ts'
 import { createEgress, generateEgressKeys } from '../../src/egress/index.ts'
+import type { RotateOptions } from '../../src/egress/keys/changing.ts'
 import { readKeyFolder } from '../../src/egress/keys/key-folder.ts'
 import { overviewKeys } from '../../src/egress/keys/overview.ts'
-import { type RotateOptions, replaceLostKey, rotateSealingKey } from '../../src/egress/keys/rotate.ts'
+import { replaceLostKey, rotateSealingKey } from '../../src/egress/keys/rotate.ts'
 import {
   beat,
   credentialsFor,

@@ -10,8 +10,8 @@ import {
   type Store,
   trustEgressCa,
 } from '../../store/index.ts'
+import { alone, ownFolder, type RotateOptions, untilHeld } from './changing.ts'
 import { type AuthorityFile, addAuthority, readKeyFolder, removeKey } from './key-folder.ts'
-import { alone, ownFolder, type RotateOptions, untilHeld } from './rotate.ts'
 
 export interface RotatedCa {
   caId: string

@@ -1,11 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError, type AuditEvent, type PrincipalId } from '../../core/index.ts'
 import {
   appendEvents,
   type CredentialRow,
   egressKeys,
-  type HeldKeys,
-  liveHolders,
   notify,
   publishEgressKey,
   resealCredential,
@@ -13,24 +10,11 @@ import {
   type Store,
   sealedCredentials,
   tokensByKey,
-  whileChangingKeys,
 } from '../../store/index.ts'
 import { openCredential, sealTo } from '../../vault/index.ts'
+import { alone, noKeys, ownFolder, type RotateOptions, untilHeld } from './changing.ts'
 import { addSealingKey, type KeyFolder, readKeyFolder, removeKey, type SealingKeyFile } from './key-folder.ts'
 import { resealTokens } from './reseal-tokens.ts'
-
-export interface RotateOptions {
-  store: Store
-  /** The key folder of this deployment. */
-  dir: string
-  /** Who asked, for the audit. */
-  by: string
-  now: number
-  /** How long to wait for proxies to take up what is new. */
-  waitMs: number
-  /** Called before each step with what it does, for people. */
-  say: (step: string) => void
-}
 
 export interface Rotated {
   keyId: string
@@ -46,9 +30,9 @@ export interface Rotated {
 
 /**
  * Makes a new sealing key, waits until every live proxy holds it, has gateways seal to it, seals every credential and
- * minted token to it anew, and retires the others. Requests are served throughout. Interrupted anywhere, nothing is lost, and the
- * next run goes on where this one ended. Throws `conflict` while another run changes keys, when this folder is not
- * the deployment's, and when a live proxy does not get the new key in time.
+ * minted token to it anew, and retires the others. Requests are served throughout. Interrupted anywhere, nothing is
+ * lost, and the next run goes on where this one ended. Throws `conflict` while another run changes keys, when this
+ * folder is not the deployment's, and when a live proxy does not get the new key in time.
  */
 export async function rotateSealingKey(options: RotateOptions): Promise<Rotated> {
   return await alone(options.store, async () => {
@@ -83,58 +67,6 @@ export async function replaceLostKey(options: RotateOptions): Promise<Rotated> {
     await publish(options, next)
     return await resealAndRetire(options, next)
   })
-}
-
-/** Does `work` as the only one that changes keys; throws `conflict` while somebody else does. */
-export async function alone<Result>(store: Store, work: () => Promise<Result>): Promise<Result> {
-  const done = await whileChangingKeys(store, async () => ({ result: await work() }))
-  if (done !== undefined) return done.result
-  throw new AppError(
-    'conflict',
-    'another `toolcrib keys rotate` runs; wait for it to end, then run this again',
-  )
-}
-
-/** The folder, when it is the one that the deployment lives by. */
-export async function ownFolder({ store, dir }: Pick<RotateOptions, 'store' | 'dir'>): Promise<KeyFolder> {
-  const folder = await readKeyFolder(dir)
-  const [newest] = await egressKeys(store.db)
-  if (newest === undefined) throw noKeys(dir)
-  if (folder.sealing.some((key) => key.id === newest.id)) return folder
-  throw new AppError(
-    'conflict',
-    `credentials are sealed to ${newest.id}, which is not in ${dir}; run this where the key is, or copy the newest key folder here first`,
-  )
-}
-
-/** Waits until `enough` of what each live proxy holds; names the proxies for which it never came true. */
-export async function untilHeld(
-  { store, dir, waitMs }: RotateOptions,
-  what: string,
-  enough: (held: HeldKeys) => boolean,
-): Promise<void> {
-  const deadline = performance.now() + waitMs
-  for (let round = 0; ; round++) {
-    // Again now and then: a proxy whose connection to the database was away has not heard it.
-    if (round % 10 === 0) await notify(store.db, { kind: 'egress_keys' })
-    const lacking = (await liveHolders(store.db)).filter(({ held }) => held === null || !enough(held))
-    if (lacking.length === 0) return
-    if (performance.now() >= deadline) {
-      const who = lacking.map(({ id, host }) => `${id} on ${host}`).join(', ')
-      throw new AppError(
-        'conflict',
-        `not finished: ${what} is not in use by ${who}; copy ${dir} to where that proxy keeps its keys, then run this again`,
-      )
-    }
-    await sleep(200)
-  }
-}
-
-function noKeys(dir: string): AppError {
-  return new AppError(
-    'not_found',
-    `there are no egress keys in use with ${dir}; start \`toolcrib egress\` once`,
-  )
 }
 
 /** Files of keys that a run of before retired and could not remove: older than one in use, and nothing needs them. */
