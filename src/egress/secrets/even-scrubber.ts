@@ -29,10 +29,10 @@ const closed = new RegExp(
 
 /**
  * Masks every spelling of some secrets in a stream, and lets go of it by a measure that does not depend on what is
- * searched for. A mask is as long as what it hides, so that lengths and framing stay true. A client sees when each
- * byte comes and how the bytes are cut. If only what may begin a secret waited, whoever has an upstream send bytes of
- * theirs would learn from it which bytes begin one, and so the secret itself, one character after the other, from an
- * upstream that never shows it. Throws when a text repeats a secret that repeats itself.
+ * searched for. A client sees when each byte comes and how the bytes are cut. If only what may begin a secret waited,
+ * whoever has an upstream send bytes of theirs would learn from it which bytes begin one, and so the secret itself, one
+ * character after the other, from an upstream that never shows it. Throws when a text repeats a secret that repeats
+ * itself.
  */
 export class EvenScrubber {
   readonly #forms: ScrubForms

@@ -1,8 +1,7 @@
 import { pairsOf } from '../request/fields.ts'
 import { FormSearch } from './form-search.ts'
+import { mask } from './mask.ts'
 import { secretForms } from './secret-forms.ts'
-
-const mask = 0x2a // '*'
 
 /** Secrets made ready to be searched for; made once for a set of them, shared by every answer. */
 export interface ScrubForms {
@@ -21,7 +20,7 @@ export function bytesOf({ search }: ScrubForms): number {
   return search.bytes
 }
 
-/** Masks every spelling of some secrets in whole texts. A mask is as long as what it hides. */
+/** Masks every spelling of some secrets in whole texts. */
 export class Scrubber {
   readonly #forms: ScrubForms
   /** Occurrences masked so far. */
@@ -38,7 +37,7 @@ export class Scrubber {
     if (seen.length < search.shortest || !search.mayStandIn(seen)) return value
     const out = Buffer.from(seen)
     search.begin().push(seen, 0, (from, to) => {
-      out.fill(mask, from, to)
+      mask(out, from, to)
       this.hits += 1
     })
     return out.toString('latin1')

@@ -1,4 +1,5 @@
-const mask = 0x2a // '*'
+import { mask } from './mask.ts'
+
 const nothing = Buffer.alloc(0)
 
 /** Smaller pieces are put together, so that there are never many. */
@@ -43,7 +44,7 @@ export class WaitingBytes {
       const { at, seen } = piece
       if (at >= to || at + seen.length <= from) continue
       if (piece.out === seen) piece.out = Buffer.from(seen)
-      piece.out.fill(mask, Math.max(0, from - at), Math.min(seen.length, to - at))
+      mask(piece.out, Math.max(0, from - at), Math.min(seen.length, to - at))
     }
   }
 
