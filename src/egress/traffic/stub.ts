@@ -3,16 +3,21 @@ import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Recorder } from '../records/record.ts'
 import type { Tuple } from '../request/tuple.ts'
-import type { Minted } from '../secrets/mint/meant.ts'
+import type { MintedCredential } from '../secrets/mint/meant.ts'
 import { mintedAt, tokenStub } from '../secrets/mint/stub.ts'
 import { factsOf } from './asked.ts'
 import type { BodyHold } from './held.ts'
 
 export interface Stubs {
   /** The credentials one of which this request asks for a token of, if the proxy mints it itself. */
-  find(tuple: Tuple, identity: Identity): undefined | Promise<Minted[]>
+  find(tuple: Tuple, identity: Identity): undefined | Promise<MintedCredential[]>
   /** Answers with the stub of the one that is meant, and records that nothing was sent. */
-  answer(inbound: Inbound, minted: readonly Minted[], tuple: Tuple, identity: Identity): Promise<void>
+  answer(
+    inbound: Inbound,
+    minted: readonly MintedCredential[],
+    tuple: Tuple,
+    identity: Identity,
+  ): Promise<void>
 }
 
 const maxRequestBytes = 64 * 1024

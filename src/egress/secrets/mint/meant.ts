@@ -4,7 +4,7 @@ import { headerValues } from '../../request/head.ts'
 import { formDecoded } from '../decoded.ts'
 
 /** A minted credential by its name. */
-export interface Minted {
+export interface MintedCredential {
   credential: string
   spec: MintedSpec
 }
@@ -20,7 +20,7 @@ export interface TokenAsked {
  * client, the grant, the scope and the rest is held against what the proxy itself would say for each. What fits none of
  * them tells nothing: a program is often given an id that is worth nothing.
  */
-export function meantBy(asked: TokenAsked, minted: readonly Minted[]): readonly Minted[] {
+export function meantBy(asked: TokenAsked, minted: readonly MintedCredential[]): readonly MintedCredential[] {
   if (minted.length < 2) return minted
   const sent = minted.map((each) => ({ each, fields: fieldsOf(each.spec) }))
   const said = saidIn(asked, new Set(sent.map(({ fields }) => fields['client_id'])))

@@ -17,7 +17,7 @@ import {
   readTokenAnswer,
   refusedByClock,
   repeatable,
-  type Sought,
+  type SoughtToken,
   soughtBy,
   tokenId,
   tokenRequest,
@@ -124,7 +124,7 @@ export function createMint(options: MintOptions): Mint {
   }
 
   /** Asks until there is a token, a certain failure, or no more time. */
-  const fly = async (sought: Sought, order: MintOrder): Promise<Minted> => {
+  const fly = async (sought: SoughtToken, order: MintOrder): Promise<Minted> => {
     const claim: MintClaim = {
       id: claimId(order),
       credentialId: order.rows[0].id,
@@ -150,7 +150,7 @@ export function createMint(options: MintOptions): Mint {
     return closed ? bad('mint_unavailable') : failedBy(order, 'mint_unavailable', 'claim_held')
   }
 
-  const underClaim = async (sought: Sought, order: MintOrder, claim: MintClaim): Promise<Minted> => {
+  const underClaim = async (sought: SoughtToken, order: MintOrder, claim: MintClaim): Promise<Minted> => {
     // Between our look and our claim another replica may have been and gone.
     const { fresh, all } = await beforeSending(claim, tokens.find(sought))
     if (fresh !== undefined) {
@@ -224,7 +224,7 @@ export function createMint(options: MintOptions): Mint {
     }
   }
 
-  const search = async (sought: Sought) => {
+  const search = async (sought: SoughtToken) => {
     try {
       const found = await tokens.search(sought)
       reading.over('minted tokens')

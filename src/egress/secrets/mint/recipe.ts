@@ -55,14 +55,14 @@ export function tokenId({ spec, rows }: MintOrder): string {
 }
 
 /** A token as it is looked for: the one to hand out, and those that were made from the same. */
-export interface Sought {
+export interface SoughtToken {
   id: string
   credentialId: CredentialRow['id']
   /** Names what they are made from, whichever values an admin gave it: one made with an older value is still good. */
   recipe: string
 }
 
-export function soughtBy(order: MintOrder): Sought {
+export function soughtBy(order: MintOrder): SoughtToken {
   const { spec, rows } = order
   const recipe = digestJson({ spec, inputs: rows.map(({ id }) => id) })
   return { id: tokenId(order), credentialId: rows[0].id, recipe }

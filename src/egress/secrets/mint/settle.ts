@@ -12,7 +12,7 @@ import {
 } from '../../../store/index.ts'
 import { tokenEndpoint } from './endpoint.ts'
 import { type Lifetime, renewAfter } from './lifetime.ts'
-import { type MintOrder, ownerOf, type Sought } from './recipe.ts'
+import { type MintOrder, ownerOf, type SoughtToken } from './recipe.ts'
 import { type MintedTokens, sealToNewest, tokenContext } from './tokens.ts'
 
 /** Why there is no token; `docs/reference/egress-denials.md` explains each. */
@@ -36,7 +36,7 @@ export interface Settlement {
    * either be used. Undefined when it could not, or an admin has set another credential.
    */
   minted(
-    sought: Sought,
+    sought: SoughtToken,
     order: MintOrder,
     claim: MintClaim,
     answer: {

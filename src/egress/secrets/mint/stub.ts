@@ -2,7 +2,7 @@ import type { EgressRule, MintedSpec, MintedSpecs } from '../../../catalog/index
 import { percentOctets } from '../../request/percent-octets.ts'
 import type { Tuple } from '../../request/tuple.ts'
 import { tokenEndpoint } from './endpoint.ts'
-import { type Minted, meantBy, type TokenAsked } from './meant.ts'
+import { type MintedCredential, meantBy, type TokenAsked } from './meant.ts'
 
 /** What a program gets that asks for the token itself: an answer that it understands, and nothing of worth. */
 export interface TokenStub {
@@ -18,7 +18,7 @@ const lifetimeSeconds = 3_600
  * The minted credentials whose token endpoint this request is for; none for any other request. It comes before every
  * rule, so that no rule lets a source fetch a real token.
  */
-export function mintedAt(minted: MintedSpecs, tuple: Tuple): Minted[] {
+export function mintedAt(minted: MintedSpecs, tuple: Tuple): MintedCredential[] {
   if (tuple.method !== 'POST') return []
   return Object.entries(minted).flatMap(([credential, spec]) => {
     const { scheme, host, port, path } = tokenEndpoint(spec)
@@ -32,7 +32,7 @@ export function mintedAt(minted: MintedSpecs, tuple: Tuple): Minted[] {
  * The stub for the one of `minted`, of which there is one at least, that the request means. Where it may mean several,
  * the answer names them all and says nothing in which they differ: the rules say which of them is sent, not this token.
  */
-export function tokenStub(minted: readonly Minted[], asked: TokenAsked, nowMs: number): TokenStub {
+export function tokenStub(minted: readonly MintedCredential[], asked: TokenAsked, nowMs: number): TokenStub {
   const meant = meantBy(asked, minted)
   const credentials = meant.map(({ credential }) => credential)
   const token = `toolcrib-placeholder-for-${credentials.join('-or-')}`

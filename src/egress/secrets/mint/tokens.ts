@@ -9,7 +9,7 @@ import {
 } from '../../../store/index.ts'
 import { type OpeningKey, open, sealTo } from '../../../vault/index.ts'
 import { hourMs, refusableAfter } from './lifetime.ts'
-import type { Sought } from './recipe.ts'
+import type { SoughtToken } from './recipe.ts'
 
 /** A minted token, opened. Times are of `performance.now()`. */
 export interface HeldToken {
@@ -36,9 +36,9 @@ export interface MintedTokens {
   /** From memory alone; undefined when the database was last asked more than `maxAgeMs` ago. */
   held(id: string): HeldTokens | undefined
   /** From the database, which other proxies write too. Throws when it cannot be asked. */
-  find(sought: Sought): Promise<HeldTokens>
+  find(sought: SoughtToken): Promise<HeldTokens>
   /** As `find`, with a look that is under way already: enough to search by, not to mint by. */
-  search(sought: Sought): Promise<HeldTokens>
+  search(sought: SoughtToken): Promise<HeldTokens>
   /** One that was minted here and is kept: it is the fresh one. */
   hold(token: Omit<HeldToken, 'name'>): HeldTokens & { fresh: HeldToken }
   /**
