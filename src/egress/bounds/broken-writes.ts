@@ -1,8 +1,6 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-
-/** As often as other connections are looked at for what takes too long. */
-const everyMs = 1_000
+import { lookEveryMs } from './overstay.ts'
 
 /** Finds connections by HTTP/2 that broke without anybody hearing of it. */
 export interface BreakWatch {
@@ -26,7 +24,7 @@ export function createBreakWatch(): BreakWatch {
       watched.delete(secured)
       one.broken()
     }
-  }, everyMs).unref()
+  }, lookEveryMs).unref()
   return {
     watch(secured, broken) {
       watched.set(secured, { broken, stoodAt: undefined })

@@ -1,5 +1,5 @@
-/** As often as other connections are looked at for what takes too long. */
-const everyMs = 1_000
+/** So often connections are looked at for what takes too long, whatever it is, also by Node. */
+export const lookEveryMs = 1_000
 
 /** What may only stay so long. */
 export interface Stay {
@@ -28,7 +28,7 @@ export function createOverstayWatch(): OverstayWatch {
       stays.delete(stay)
       stay.over()
     }
-  }, everyMs).unref()
+  }, lookEveryMs).unref()
   return {
     watch(stay) {
       stays.add(stay)

@@ -28,10 +28,9 @@ export class FormTable {
   /** By their first byte, the places of forms. */
   readonly #beginning = new Map<number, number[]>()
   /** Characters that some form begins with. */
-  readonly firsts = new CharSet()
+  readonly #firsts = new CharSet()
   /** No form is written in fewer bytes. */
   readonly shortest: number
-
   /** Of forms. */
   readonly count: number
 
@@ -43,7 +42,7 @@ export class FormTable {
     for (const { bytes, lines } of forms) {
       const first = bytes[0] ?? 0
       this.#beginning.set(first, [...(this.#beginning.get(first) ?? []), at])
-      this.firsts.add(first)
+      this.#firsts.add(first)
       for (const [index, byte] of bytes.entries())
         this.#units[at + index] = byte | (lines && index >= unbroken ? mayBreak : 0)
       at += bytes.length + 1
@@ -91,7 +90,7 @@ export class FormTable {
 
   /** Whether one of `chars` leads on from `place`. */
   goesOn(place: number, chars: CharSet): boolean {
-    if (place === start) return chars.meets(this.firsts)
+    if (place === start) return chars.meets(this.#firsts)
     const size = this.#units.length
     if (place >= size && place < 2 * size) return chars.has(lineFeed)
     const unit = this.#units[place % size] ?? formEnd

@@ -5,6 +5,7 @@ import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { DeniedEvent } from '../records/line.ts'
 import { formatAuthority } from '../request/host.ts'
+import type { Destination } from '../request/tuple.ts'
 
 /** What was asked for, made safe to show and to store; canonical where the request was understood. */
 export interface Asked {
@@ -32,6 +33,11 @@ export function askedRaw(
     method: printable(said.method, 20),
     path: connect ? '' : printable(untilQuery(withoutUser(said.target)), 1_000),
   }
+}
+
+/** What is known of a refusal in a tunnel that is about no request. */
+export function askedInTunnel(destination: Destination): Asked {
+  return { scheme: 'https', ...destination, method: '', path: '' }
 }
 
 const untilQuery = (text: string) => text.split(/[?#]/, 1)[0] ?? ''

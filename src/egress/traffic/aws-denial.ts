@@ -1,6 +1,7 @@
 import { type Denial, denialSentence } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import { headerValues } from '../request/head.ts'
+import { isS3 } from '../secrets/sign/sigv4.ts'
 import { type Asked, toldAs } from './asked.ts'
 
 /**
@@ -19,7 +20,7 @@ export function awsError(
   const message = escaped(denialSentence(denial, toldAs(asked)))
   const error = `<Error><Code>${denial.reason}</Code><Message>${message}</Message></Error>`
   const declaration = '<?xml version="1.0" encoding="UTF-8"?>\n'
-  if (/^s3(?:-|$)/.test(service)) return `${declaration}${error}\n`
+  if (isS3(service)) return `${declaration}${error}\n`
   const [type = ''] = headerValues(inbound.rawHeaders, 'content-type')
   if (!/^application\/x-www-form-urlencoded(?:;|$)/i.test(type)) return undefined
   return `${declaration}<ErrorResponse>${error}</ErrorResponse>\n`

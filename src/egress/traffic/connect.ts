@@ -23,7 +23,7 @@ import type { Denier } from './deny.ts'
 import type { Inner } from './inner.ts'
 import type { PassedTunnel } from './pass-through.ts'
 import { saidBy } from './server.ts'
-import { openTunnel } from './tunnel.ts'
+import { established, openTunnel } from './tunnel.ts'
 
 export interface ConnectDeps {
   leases: Leases
@@ -108,7 +108,7 @@ async function open(
     const permitted = options.book.hosts.includes(destination.host) ? options.book.hosts : undefined
     const context = await deps.leaves.contextFor(destination.host, permitted)
     if (socket.destroyed) return place()
-    socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+    socket.write(established)
     const tunnel = openTunnel({
       socket,
       identity,

@@ -1,5 +1,5 @@
 import { type Log, toAppError } from '../../core/index.ts'
-import { headBytes } from '../bounds/allowance.ts'
+import { headBytes, type Overspent } from '../bounds/allowance.ts'
 import { type Limit, limitReason } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Verdict } from '../decision/judge.ts'
@@ -61,19 +61,15 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
 
   return async ({ inbound, identity, canonical, scheme }) => {
     const asked: Asked = canonical.ok ? canonical.tuple : askedRaw(inbound, scheme)
-    const refuse = async (reason: DenialReason, rule: string, retryAfterSeconds?: number) => {
-      const refusal = deps.denier.deny(identity, asked, reason, rule, retryAfterSeconds)
+    const refuse = async (reason: DenialReason, rule: string, over?: Overspent) => {
+      const refusal = deps.denier.deny(identity, asked, reason, rule, over?.retryAfterSeconds)
       await refusal.told
-      answerDenial(inbound, refusal, asked)
+      // Whoever goes on all the same has a CONNECT refused before the next, which costs them more than us.
+      answerDenial(inbound, refusal, asked, over !== undefined)
     }
 
     const over = deps.allowance.begin(identity.principalId, headBytes(inbound))
-    if (over !== undefined) {
-      const refusal = deps.denier.deny(identity, asked, over.reason, 'limit', over.retryAfterSeconds)
-      await refusal.told
-      // Whoever goes on all the same has a CONNECT refused before the next, which costs them more than us.
-      return answerDenial(inbound, refusal, asked, true)
-    }
+    if (over !== undefined) return await refuse(over.reason, 'limit', over)
     if (!canonical.ok) return await refuse(canonical.reason, 'request')
     const place = deps.requests.take(identity.principalId)
     if (typeof place === 'string') return await refuse(limitReason(place, 'too_many_requests'), 'limit')

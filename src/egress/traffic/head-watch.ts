@@ -1,7 +1,5 @@
 import type { ServerHttp2Session } from 'node:http2'
-
-/** As often as Node looks for slow heads by HTTP/1.1. */
-const everyMs = 1_000
+import { lookEveryMs } from '../bounds/overstay.ts'
 
 /** Finds clients of HTTP/2 that take too long over a head, which Node does by HTTP/1.1 alone. */
 export interface HeadWatch {
@@ -18,7 +16,7 @@ export function createHeadWatch(limitMs: number): HeadWatch {
   const timer = setInterval(() => {
     const now = performance.now()
     for (const one of watched) if (one.isLate(now, limitMs)) one.tell()
-  }, everyMs).unref()
+  }, lookEveryMs).unref()
   return {
     watch(session, late) {
       const one = new WatchedSession(session, () => {

@@ -5,6 +5,7 @@ import { Http2Inbound } from '../inbound/http2.ts'
 import { headerListSize, maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
 import type { EgressLimits } from '../types.ts'
+import { askedInTunnel } from './asked.ts'
 import { contained } from './contained.ts'
 import type { HeadWatch } from './head-watch.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
@@ -50,11 +51,10 @@ export function serveHttp2(
   const session = performServerHandshake(secured, bounds(deps.limits))
   // A session waits for this; a TLS socket that no TLS server made, and that is long secure, does not say it.
   secured.emit('secureConnect')
-  const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
   let refused = false
   let saidGoodbye = false
   const refuse = (reason: 'http2_abuse' | 'head_timeout') => {
-    if (!refused) deps.denier.deny(tunnel.identity, asked, reason, 'tunnel')
+    if (!refused) deps.denier.deny(tunnel.identity, askedInTunnel(tunnel.destination), reason, 'tunnel')
     refused = true
     tunnel.end()
   }
@@ -100,8 +100,7 @@ function serveStream(
 ): Http2Inbound | undefined {
   // Until the client has acknowledged the setting, Node takes twice as much.
   if (headerListSize(raw) > deps.limits.headerBytes) {
-    const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
-    deps.denier.deny(tunnel.identity, asked, 'parse_error', 'request')
+    deps.denier.deny(tunnel.identity, askedInTunnel(tunnel.destination), 'parse_error', 'request')
     stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM)
     return undefined
   }

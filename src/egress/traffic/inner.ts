@@ -8,7 +8,7 @@ import { Http1Inbound, headOf } from '../inbound/http1.ts'
 import { SwitchingInbound } from '../inbound/switching.ts'
 import { tunnelTarget } from '../request/tuple.ts'
 import { webSocketTarget } from '../request/websocket.ts'
-import { askedRaw } from './asked.ts'
+import { askedInTunnel, askedRaw } from './asked.ts'
 import { contained } from './contained.ts'
 import { createHeadWatch } from './head-watch.ts'
 import { serveHttp2 } from './inner-http2.ts'
@@ -132,8 +132,7 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
         const reason = refuseBytes(error, socket)
         const tunnel = tunnels.get(socket)
         if (reason === undefined || tunnel === undefined) return
-        const asked = { scheme: 'https', ...tunnel.destination, method: '', path: '' }
-        deps.denier.deny(tunnel.identity, asked, reason, 'request')
+        deps.denier.deny(tunnel.identity, askedInTunnel(tunnel.destination), reason, 'request')
       },
       (_error, socket) => endTunnel(socket),
     ),

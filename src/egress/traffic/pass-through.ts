@@ -18,6 +18,7 @@ import { type Asked, factsOf } from './asked.ts'
 import type { Denier } from './deny.ts'
 import { EndWith, join, through } from './join.ts'
 import { rightsNow, verdictMs } from './rights-now.ts'
+import { established } from './tunnel.ts'
 
 export interface PassThroughDeps {
   leases: Leases
@@ -64,7 +65,7 @@ export function createPassThrough(deps: PassThroughDeps): (tunnel: PassedTunnel)
     const guarded = await deps.guard.check(destination, matched, identity.principalId)
     if (!guarded.ok) return await refuse(guarded.reason, guarded.by === 'limit' ? 'limit' : rule)
     if (socket.destroyed) return
-    socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+    socket.write(established)
     const hello = await firstMessage(socket, destination.host, deps.handshakeTimeoutMs)
     if (hello === undefined) return void socket.destroy()
     if (typeof hello === 'string') {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { http } from '../../core/index.ts'
+import { lookEveryMs } from '../bounds/overstay.ts'
 import { endOwing, mayRefuseBytes, owesAnswer } from '../inbound/due-answers.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { EgressLimits } from '../types.ts'
@@ -22,7 +23,7 @@ export function makeServer(limits: EgressLimits): Server {
     noDelay: true,
     requestTimeout: 0,
     headersTimeout: limits.headersTimeoutMs,
-    connectionsCheckingInterval: 1_000,
+    connectionsCheckingInterval: lookEveryMs,
     keepAliveTimeout: limits.tunnelIdleTimeoutMs,
   })
   server.timeout = clientIdleMs(limits)

@@ -13,6 +13,9 @@ const lingerMs = 1_000
 /** However much still leaves. */
 const mostLingerMs = 60_000
 
+/** What answers a CONNECT that is let through. */
+export const established = 'HTTP/1.1 200 Connection Established\r\n\r\n'
+
 /** A tunnel whose TLS is ended here: whose it is and where it was allowed to go. */
 export interface Tunnel {
   identity: Identity
@@ -43,7 +46,7 @@ export function openTunnel(options: {
   const { socket, destination } = options
   let named = false
   let mismatch = false
-  let established = false
+  let isSecure = false
   let underWay = 0
   /** Once the client has ended. */
   let lingersUntil = Number.POSITIVE_INFINITY
@@ -85,7 +88,7 @@ export function openTunnel(options: {
     stay.until = lingersUntil
   }
   const over = () => {
-    if (!established) return refuse('tls_failed')
+    if (!isSecure) return refuse('tls_failed')
     if (lingersUntil > now() || lingersUntil === lingersAtMost || left() === leftBefore) return close()
     linger()
     leave = options.overstays.watch(stay)
@@ -110,14 +113,14 @@ export function openTunnel(options: {
   // Who has nothing more to say will not finish a handshake; one that never began is no refusal.
   const before = socket.bytesRead
   const fail = (reason: DenialReason) => {
-    if (established || socket.bytesRead === before) close()
+    if (isSecure || socket.bytesRead === before) close()
     else refuse(reason)
   }
   secured.on('error', (err) => fail(mismatch ? 'sni_mismatch' : handshakeReason(err)))
   secured.once('end', () => {
     // Node ends it too, with a last word where it was in the middle of a request. Written to a Unix socket whose other
     // end is closed, that is neither sent nor an error, ever: the tunnel would stay until it has idled.
-    if (!established) return fail('tls_failed')
+    if (!isSecure) return fail('tls_failed')
     lingersAtMost = now() + mostLingerMs
     linger()
   })
@@ -127,7 +130,7 @@ export function openTunnel(options: {
     if (gone || secured.destroyed) return
     // Without a server name the callback was never asked.
     if (!named) return refuse('sni_mismatch')
-    established = true
+    isSecure = true
     stay.until = now() + options.idleTimeoutMs
     options.ready(secured, tunnel)
   })

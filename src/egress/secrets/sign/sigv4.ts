@@ -148,8 +148,11 @@ function canonicalRequest(request: Signable, service: string, bodyHash: string) 
   return { text, signedHeaders }
 }
 
-/** S3 signs the path encoded once, every other service the encoded path encoded again. */
-function isS3(service: string): boolean {
+/**
+ * Whether this is S3 or of its kind: they sign the path encoded once, every other service the encoded path encoded
+ * again.
+ */
+export function isS3(service: string): boolean {
   return service === 's3' || service.startsWith('s3-')
 }
 
