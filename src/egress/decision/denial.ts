@@ -10,9 +10,11 @@ export type DenialReason =
   | TupleRefusal
   | Exclude<DecisionReason, 'allowed'>
   | `address_${AddressClass}`
-  | keyof typeof others
+  | keyof typeof told
 
-const others = {
+/** The status and the way out, but of what `requestHelp` has, and of what no rule names or where a host leads: 403. */
+const told = {
+  injection_needs_https: [403, 'ask an admin: a rule with a credential must be https'],
   lease_invalid: [407, 'the sandbox is no longer known to the proxy; the next tool call starts a fresh one'],
   lease_missing: [407, 'send the lease: `proxy-authorization` with the credentials of HTTPS_PROXY'],
   lease_elsewhere: [403, 'this lease belongs to a sandbox elsewhere and is good from there only'],
@@ -118,7 +120,8 @@ const others = {
 } as const
 
 const malformed = 'the request is malformed or ambiguous; it is refused rather than guessed at'
-const requestHelp: Record<TupleRefusal | 'injection_needs_https', string> = {
+/** The way out of what is wrong with a request as it was sent, which is 400. */
+const requestHelp: Record<TupleRefusal, string> = {
   host_missing: malformed,
   host_duplicate: malformed,
   host_malformed: 'write the host as a lower-case name, without trailing dot, user or escapes',
@@ -143,12 +146,11 @@ const requestHelp: Record<TupleRefusal | 'injection_needs_https', string> = {
   path_malformed: 'send the path in printable ASCII, with everything else percent-encoded, and no fragment',
   path_ambiguous:
     'servers could read the path in two ways; send it without dot segments, "//", ";" or encoded separators; "%2F" may stand only in segments behind the whole path of the rule',
-  injection_needs_https: 'ask an admin: a rule with a credential must be https',
 }
 
 /** Every reason there is, for the documentation's test. */
 export const denialReasons: readonly string[] = [
-  ...Object.keys(others),
+  ...Object.keys(told),
   ...Object.keys(requestHelp),
   ...notAllowed,
   ...addressClasses.map((name) => `address_${name}`),
@@ -167,13 +169,8 @@ export interface Denial {
 
 /** The HTTP status of a refusal: what a rule or the guard forbids is 403, what is not a proper request 400. */
 export function denialStatus(reason: DenialReason): number {
-  const known = others[reason as keyof typeof others]
-  if (known !== undefined) return known[0]
-  return reason.endsWith('_not_allowed') ||
-    reason.startsWith('address_') ||
-    reason === 'injection_needs_https'
-    ? 403
-    : 400
+  if (Object.hasOwn(requestHelp, reason)) return 400
+  return told[reason as keyof typeof told]?.[0] ?? 403
 }
 
 /**
@@ -221,13 +218,13 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
   const [, ...credentials] = rule.split(' ')
   if (reason === 'credential_missing') {
     const words = credentials.map((word) => (word === 'for' ? '--for' : shellWord(word)))
-    return `${others[reason][1]}: toolcrib credentials set ${words.join(' ')}`
+    return `${told[reason][1]}: toolcrib credentials set ${words.join(' ')}`
   }
   if (reason === 'credential_unreadable')
-    return `${others[reason][1]} to set ${credentials.join(' and ')} again; a private key is for signing and client certificates only`
+    return `${told[reason][1]} to set ${credentials.join(' and ')} again; a private key is for signing and client certificates only`
   if (reason === 'name_unresolved' && rule.startsWith('warn'))
     return 'the host does not resolve; no rule names it (warn mode), so check the address that was asked for'
-  const known = others[reason as keyof typeof others]
+  const known = told[reason as keyof typeof told]
   if (known !== undefined) return known[1]
   if (reason.endsWith('_not_allowed')) {
     const cure = nameCure(denial.host)
