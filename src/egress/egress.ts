@@ -11,7 +11,9 @@ import { defaultLimits, type Egress, type EgressOptions } from './types.ts'
 
 /**
  * Starts the proxy: publishes the public keys, listens, and serves until disposed. Disposal refuses new work, ends
- * what runs, and writes the records that are left and what token endpoints still answer. Throws `conflict` when another proxy listens at the same place.
+ * what runs, and writes the records that are left and what token endpoints still answer. Throws `invalid_input` when it
+ * is told nowhere to listen, and `conflict` when another proxy listens at the same place or the keys are not the
+ * deployment's.
  */
 export async function createEgress(options: EgressOptions): Promise<Egress> {
   const { store, keys, log } = options

@@ -8,8 +8,8 @@ const longestStepMs = 1_000
 
 /**
  * How much of the proxy's time goes to searching one person's answers: three quarters of it, however many there are,
- * since everybody waits meanwhile. Text that is made to look like the beginning of a secret takes hundreds of times
- * what other text takes.
+ * since everybody waits meanwhile. Text of nothing but character references takes a hundred times what prose takes
+ * (docs/decisions/0034).
  */
 export interface SearchShare {
   /** For how long, in ms, nothing of theirs is to be searched; 0 is nearly always the answer. */

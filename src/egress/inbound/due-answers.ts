@@ -35,9 +35,9 @@ export function hearsMore(socket: Duplex): boolean {
 
 /**
  * Calls `serve` once every answer that is due before has left, at once where there is none: a request must not overtake
- * one that changes something (RFC 9112 section 9.3.2), and one connection has no more than one under way. `serve` must not throw.
- * What asks to change the protocol is the last that is heard: of a change that is refused Node drops what came together
- * with it, and would take for a request whatever comes then, be it the body of one.
+ * one that changes something (RFC 9112 section 9.3.2), and one connection has no more than one under way. `serve` must
+ * not throw. What asks to change the protocol is the last that is heard: of a change that is refused Node drops what
+ * came together with it, and would take for a request whatever comes then, be it the body of one.
  */
 export function inTurn(socket: Duplex, inbound: Inbound, serve: () => void): void {
   let of = due.get(socket)

@@ -42,9 +42,10 @@ function isIdentity(name: string): boolean {
 const endToEnd = /^(?:content-type|content-encoding|sec-websocket-.*)$/
 
 /**
- * The headers to send: the caller's without hop-by-hop ones and whatever `Connection` names, of trailers announced those
- * that go on, then, where something is `spokenFor` the caller, without any identity of its own, and last what is injected: nothing that the caller sends
- * can remove it, double it or stand beside it.
+ * The headers to send, names and values alternating. First the caller's: without hop-by-hop ones and what `Connection`
+ * names, of the trailers that it announces those that go on, and without any identity of its own where something else
+ * speaks for it (`spokenFor`). Last what is injected: nothing that the caller sends can remove it, double it or stand
+ * beside it.
  */
 export function forwardedHeaders(options: {
   rawHeaders: readonly string[]
