@@ -82,3 +82,15 @@ test('what was refused is told before the program that asked reads of it, howeve
   await Promise.all([0, 1, 2, 3, 4, 5, 6].map(oneAfterTheOther))
   expect(missed).toEqual([])
 })
+
+test('a refusal names host and port, be it of the rules or of what was let out and came to nothing', async () => {
+  await using world = await makeWorld({ dial: () => Promise.reject(new Error('connects nowhere')) })
+  world.names.set(host, ['93.184.215.14'])
+  await world.setRules([rule(host, 443, { paths: ['/v1'], address: undefined })])
+  const told = async (path: string) => {
+    const answer = await sayAndRead(await world.tunnel(host, 443), request(host, 443, path))
+    return /"reason":"\w+"|"host":"[^"]+"/g[Symbol.match](answer)
+  }
+  expect(await told('/v2')).toEqual(['"reason":"path_not_allowed"', `"host":"${host}:443"`])
+  expect(await told('/v1')).toEqual(['"reason":"upstream_unreachable"', `"host":"${host}:443"`])
+})

@@ -4,7 +4,7 @@ import { longestRecordedPath, wholeSegments } from '../decision/proposal.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { DeniedEvent } from '../records/line.ts'
-import { formatAuthority } from '../request/host.ts'
+import { bracketed, formatAuthority } from '../request/host.ts'
 import type { Destination } from '../request/tuple.ts'
 
 /** What was asked for, made safe to show and to store; canonical where the request was understood. */
@@ -52,6 +52,11 @@ function withoutUser(target: string): string {
   // What is no host and port may be the beginning of a password that was written with a "/" or "?" in it.
   const isPlain = /^(?:\[[^[\]@]*\]|[^:[\]@]*)(?::[0-9]+)?$/.test(authority)
   return start + (isPlain ? rest : afterUser(rest))
+}
+
+/** How a refusal names the place: with its port, unless the request was not understood. */
+export function placeOf({ host, port }: Pick<Asked, 'host' | 'port'>): string {
+  return port === 0 ? host : `${bracketed(host)}:${port}`
 }
 
 const longestTold = 500

@@ -28,12 +28,11 @@ import type {
   UpstreamEvents,
   UpstreamRequest,
 } from '../upstream/channel.ts'
-import { authorityOf } from '../upstream/connection.ts'
 import { failureCode, failurePlace, UpstreamError, upstreamFailure } from '../upstream/error.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { cleanHead, hasMeaning, unsearchable } from './answer.ts'
 import { answerDenial } from './answer-denial.ts'
-import { factsOf } from './asked.ts'
+import { factsOf, placeOf } from './asked.ts'
 import { codingOf } from './decode.ts'
 import type { ComposedRequest } from './outgoing.ts'
 import { askedPart } from './part.ts'
@@ -329,7 +328,7 @@ export class Delivery implements UpstreamEvents {
       {
         reason,
         rule,
-        host: authorityOf(tuple),
+        host: placeOf(tuple),
         source: identity.sourceId,
         status: denialStatus(reason),
         ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),

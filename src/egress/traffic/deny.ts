@@ -12,8 +12,7 @@ import {
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { Metrics } from '../records/metrics.ts'
 import type { Recorder } from '../records/record.ts'
-import { bracketed } from '../request/host.ts'
-import { type Asked, factsOf, toldAs } from './asked.ts'
+import { type Asked, factsOf, placeOf, toldAs } from './asked.ts'
 
 /** A notice has room for so many ids; more calls of one source at once are rare. */
 const mostCallsTold = 16
@@ -89,7 +88,6 @@ export function createDenier(options: {
   }
   /** Refusals whose calls are being looked for. */
   const underWay = new Set<(callIds: CallId[]) => Promise<void>>()
-  const place = (asked: Asked) => (asked.port === 0 ? asked.host : `${bracketed(asked.host)}:${asked.port}`)
   return {
     deny(identity, asked, reason, rule, retryAfterSeconds) {
       options.metrics.denied(identity.sourceId, reason)
@@ -98,7 +96,7 @@ export function createDenier(options: {
         status: denialStatus(reason),
         reason,
         rule,
-        host: place(asked),
+        host: placeOf(asked),
         source: identity.sourceId,
         ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
       }
@@ -141,7 +139,7 @@ export function createDenier(options: {
           },
         })
       }
-      return { status: 407, reason: 'lease_invalid', rule: 'lease', host: place(asked), source }
+      return { status: 407, reason: 'lease_invalid', rule: 'lease', host: placeOf(asked), source }
     },
     denyUnrecorded(reason, source) {
       options.metrics.denied(source, reason)

@@ -32,7 +32,7 @@ export function poolName({ secure, host, port, addresses, identity, poolKey }: P
   return `${secure} ${host} ${port} ${at} ${identity?.id} ${poolKey}`
 }
 
-/** The Host header, and how a refusal names the place. */
+/** The Host header, and HTTP/2's `:authority`. */
 export function authorityOf(tuple: Pick<Tuple, 'scheme' | 'host' | 'port'>): string {
   return formatAuthority(tuple.scheme, tuple.host, tuple.port)
 }
