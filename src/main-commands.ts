@@ -27,7 +27,12 @@ export function addServers(program: Command, version: string): void {
     .description('run the egress proxy, the only process that can open credentials')
     .addOption(withConfig())
     .option('--until-stdin-ends', 'stop when standard input ends, for a parent process')
-    .action(async (options: { config?: string; untilStdinEnds?: boolean }) => {
+    // A word that is no command of its would be counted as too much, and not named.
+    .allowExcessArguments()
+    .action(async (options: { config?: string; untilStdinEnds?: boolean }, command: Command) => {
+      const [unknown] = command.args
+      const known = command.commands.map((each) => each.name()).join(' or ')
+      if (unknown !== undefined) command.error(`error: unknown command '${unknown}'; use ${known}`)
       const { runEgress } = await import('./main-egress.ts')
       const { config, log } = start(options.config, 'egress', { withUpstreamCas: true })
       const { signal } = stopSignal({ withStdin: options.untilStdinEnds === true })

@@ -29,7 +29,11 @@ export function allowEgress(
   const proposal = proposeRule(asked.method, asked.url, sourceOf(config, asked.source).egress)
   if ('allowedBy' in proposal)
     return `${proposal.allowedBy} of the source ${asked.source} allows this already; if it is still refused, ${rules.take}.\n`
-  return toAdd(config, rules, asked.source, [proposal])
+  const { paths } = proposal.rule
+  const cut = /^[^?#]*%2f/i.test(asked.url)
+    ? `# No rule has an encoded slash in it: this one covers all below ${paths.join(', ')}.\n`
+    : ''
+  return cut + toAdd(config, rules, asked.source, [proposal])
 }
 
 /** `toolcrib egress suggest`: the rules for all that a source asked for in the last days and none names. */

@@ -37,6 +37,15 @@ test('the rule for a refused request says how to apply the file that was named, 
   )
 })
 
+test('a rule that covers more than was refused, for an encoded slash stands in none, says so', () => {
+  const asked = { source: 'orders', method: 'GET' }
+  const rule = (url: string) => allowEgress(read(orders), configuration(undefined), { ...asked, url })
+  expect(rule('https://npm.example.com/@types%2fnode')).toMatch(
+    /^# No rule has an encoded slash in it: this one covers all below \/\.\n# Add to /,
+  )
+  expect(rule('https://npm.example.com/@types/node?at=a%2fb')).toMatch(/^# Add to /)
+})
+
 test('the rule for a host that another source reaches says by what, for its own rules say nothing of it', () => {
   const config = read(`${orders}  other:\n    kind: stdio\n    command: x\n`)
   const asked = { source: 'other', method: 'GET', url: 'https://in.example.com:8443/v1' }

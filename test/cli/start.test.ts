@@ -70,3 +70,11 @@ test('a server whose port is taken makes no admin key, and it and a proxy withou
   expect(egress?.code).toBe(2)
   expect(egress?.stderr).toContain(`${join(folder, 'none.pem')} cannot be read (ENOENT)`)
 })
+
+test('a word after egress that is no command of its is wrong use, and told with those that there are', async () => {
+  const mistyped = await runToolcrib(['egress', 'alow', 'orders', 'GET', 'https://api.example.com/'], {})
+  expect([mistyped.code, mistyped.stderr]).toEqual([
+    2,
+    "error: unknown command 'alow'; use allow or suggest\n",
+  ])
+})

@@ -33,7 +33,9 @@ test('a WebSocket’s address makes a rule that opens one, and no rule for GET a
 test.each([
   ['GET', 'ftp://api.example.com/', /is no https, http or wss address/],
   ['GET', 'ws://api.example.com/', /is no https, http or wss address/],
-  ['GET', 'https://user@api.example.com/', /has a host that no request may name/],
+  ['GET', 'https://user:s3cr3t@api.example.com/', /^the address has a user before its host; write it as in/],
+  ['GET', 'https://api.example.com./', /has a host or a port that no request may name: no dot at its end/],
+  ['GET', 'https://api.example.com:70000/', /has a host or a port .* and a port from 1 to 65535/],
   ['GET', 'https://10.0.0.1/', /no rule can allow GET https:\/\/10\.0\.0\.1\/: host: write a name/],
   ['GET', 'https://api.example.com/a/../b', /has a path that is refused whatever the rules say/],
   ['TRACE', 'https://api.example.com/', /no rule can allow TRACE/],

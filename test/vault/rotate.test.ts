@@ -176,7 +176,7 @@ test('no key is sealed to before every live proxy holds it, and the refusal name
   const keys = { opens: [before?.id ?? ''], cas: [], signs: '' }
   await beat(store.db, { id: other, kind: 'egress', host: 'host-b', held: keys })
   await expect(rotateSealingKey({ ...options(store, dir), waitMs: 300 })).rejects.toThrow(
-    new RegExp(`not in use by ${other} on host-b; copy `),
+    new RegExp(`not in use by ${other} on host-b; where that proxy has a key folder of its own copy `),
   )
   expect(await egressKeys(store.db)).toMatchObject([{ id: before?.id }])
   expect(await opened(store, dir)).toEqual(values)

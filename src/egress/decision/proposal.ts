@@ -214,16 +214,16 @@ function shortPaths(paths: readonly string[]): string[] {
 }
 
 function wanted(method: string, url: string): Tuple {
-  const bad = (why: string) =>
-    new AppError(
-      'invalid_input',
-      `${JSON.stringify(url)} ${why}; write it as in https://api.example.com/v1/orders`,
-    )
+  const bad = (why: string, given = JSON.stringify(url)) =>
+    new AppError('invalid_input', `${given} ${why}; write it as in https://api.example.com/v1/orders`)
   const match = /^(https?|wss):\/\/([^/?#]+)([^?#]*)/i.exec(url)
   if (match === null) throw bad('is no https, http or wss address')
   const [, scheme = '', rawAuthority = '', rawPath = ''] = match
   const authority = parseAuthority(rawAuthority.toLowerCase())
-  if (!authority.ok) throw bad('has a host that no request may name')
+  // Not said again: it may be a password.
+  if (!authority.ok && authority.userinfo) throw bad('has a user before its host', 'the address')
+  if (!authority.ok)
+    throw bad('has a host or a port that no request may name: no dot at its end, and a port from 1 to 65535')
   const path = requestPath(rawPath === '' ? '/' : rawPath)
   if (!path.ok) throw bad(`has a path that is refused whatever the rules say (${path.reason})`)
   // A WebSocket's address says what is asked of it, whatever stands beside it.

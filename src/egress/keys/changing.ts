@@ -66,7 +66,7 @@ export async function untilHeld(
       const who = lacking.map(({ id, host }) => `${id} on ${host}`).join(', ')
       throw new AppError(
         'conflict',
-        `not finished: ${what} is not in use by ${who}; copy ${dir} to where that proxy keeps its keys, then run this again`,
+        `not finished: after ${waitMs / 1_000} s ${what} is not in use by ${who}; where that proxy has a key folder of its own copy ${dir} there, then run this again`,
       )
     }
     await sleep(200)
