@@ -33,6 +33,11 @@ export function pinnable(found: AddressClass | 'public'): boolean {
   return found === 'public' || !neverPinned.has(found)
 }
 
+/** The class in a sentence: `an unspecified address`. */
+export function anAddress(found: AddressClass | 'public'): string {
+  return `${/^[aeiou]/.test(found) ? 'an' : 'a'} ${found} address`
+}
+
 /** What is known of this deployment's surroundings. */
 export interface Surroundings {
   /** Addresses of the proxy's machine, in normal spelling. */

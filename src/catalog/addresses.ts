@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { z } from 'zod'
-import { classifyAddress, pinnable } from './address-classes.ts'
+import { anAddress, classifyAddress, pinnable } from './address-classes.ts'
 
 /**
  * An address that a rule may lead to, in its one spelling: dotted IPv4, or IPv6 as RFC 5952 writes it. What would be
@@ -23,7 +23,7 @@ function addressProblem(text: string): string | undefined {
   if (pinnable(found)) return undefined
   return found === 'embedded'
     ? `it carries an IPv4 address, and no rule can name it: write that one, ${such}`
-    : `no rule can name a ${found} address: write the host's own, ${such}`
+    : `no rule can name ${anAddress(found)}: write the host's own, ${such}`
 }
 
 function isCanonical(text: string): boolean {

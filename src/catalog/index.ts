@@ -6,6 +6,7 @@
 export {
   type AddressClass,
   addressClasses,
+  anAddress,
   classifyAddress,
   normalAddress,
   parseRanges,

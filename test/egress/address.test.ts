@@ -123,7 +123,7 @@ test('row 31: an exception for what no rule can name is refused when it is writt
       /^no rule can name a metadata address: write the host's own, such as 10\./,
     )
   for (const address of ['224.0.0.1', '255.255.255.255']) expect(problem(address)).toContain('multicast')
-  for (const address of ['0.0.0.0', '::']) expect(problem(address)).toContain('unspecified')
+  for (const address of ['0.0.0.0', '::']) expect(problem(address)).toContain('an unspecified address')
   for (const address of ['64:ff9b::a00:1', '2002:a9fe:a9fe::1'])
     expect(problem(address)).toMatch(/^it carries an IPv4 address, and no rule can name it: write that one/)
 })

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { type AddressClass, addressClasses, pinnable } from '../../catalog/index.ts'
+import { type AddressClass, addressClasses, anAddress, pinnable } from '../../catalog/index.ts'
 import { shellWord } from '../../core/index.ts'
 import { parseAuthority } from '../request/host.ts'
 import type { TupleRefusal } from '../request/tuple.ts'
@@ -235,7 +235,7 @@ function helpFor(denial: Denial, asked: { method: string; url: string }): string
   }
   if (reason.startsWith('address_')) {
     const found = reason.slice('address_'.length) as AddressClass
-    const leads = `the host leads to ${/^[aeiou]/.test(found) ? 'an' : 'a'} ${found} address`
+    const leads = `the host leads to ${anAddress(found)}`
     return pinnable(found)
       ? `${leads}; if that is meant, an admin names it and its port in the rule, as \`address\` and \`port\``
       : `${leads}, which no rule can allow`
