@@ -1,4 +1,9 @@
-import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2'
+import {
+  constants,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import type { BreakWatch } from '../bounds/broken-writes.ts'
 import { Http2Inbound } from '../inbound/http2.ts'
@@ -70,11 +75,13 @@ export function serveHttp2(
     else tunnel.end()
   })
   session.once('goaway', () => (saidGoodbye = true))
+  const streams = lateGoodbye(session)
   session.on('close', () => tunnel.end())
   // The proxy's connections may be half open, which a session does not look at: nobody would notice a client that went.
   secured.once('end', () => tunnel.end())
   const taken = createBucket(resetBurst, resetsPerSecond)
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
+    streams.opened(stream)
     stream.on('error', () => undefined)
     // The tunnel idles out for its session: Node keeps one that has ended, and 50 kB with it, until its timer has run out.
     stream.setTimeout(idleMs, () => stream.close(constants.NGHTTP2_CANCEL))
@@ -90,6 +97,35 @@ export function serveHttp2(
     'stream',
     contained(deps.log, serve, () => tunnel.end()),
   )
+}
+
+/**
+ * What a client has asked for before it says goodbye is answered (RFC 9113 section 6.8), for as long as it would be
+ * otherwise: it waits, and says no more. Node answers a goodbye with its own at once. Having said that it tells nobody
+ * of bytes that are no frames, behind which it does not see the connection end either: the client's requests and its
+ * tunnel would stay until they idle. So it is said behind the last of the streams.
+ */
+function lateGoodbye(session: ServerHttp2Session): { opened(stream: ServerHttp2Stream): void } {
+  const close = session.close.bind(session)
+  let underWay = 0
+  let isLeaving = false
+  session.on('goaway', () => {
+    if (underWay === 0) return
+    isLeaving = true
+    // Node calls it next, once; what the proxy itself ends with is another's goodbye.
+    session.close = () => {
+      session.close = close
+    }
+  })
+  return {
+    opened(stream) {
+      underWay += 1
+      stream.once('close', () => {
+        underWay -= 1
+        if (underWay === 0 && isLeaving) close()
+      })
+    },
+  }
 }
 
 function serveStream(

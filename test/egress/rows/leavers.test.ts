@@ -1,9 +1,17 @@
+import type { ServerHttp2Stream } from 'node:http2'
 import { connect as connectTcp, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { systemDial } from '../../../src/egress/upstream/dial.ts'
 import { armed, host } from '../../support/armed.ts'
-import { connectRequest, makeWorld, request, rule, sayAndRead } from '../../support/egress-world.ts'
+import {
+  connectRequest,
+  makeWorld,
+  request,
+  rule,
+  sayAndRead,
+  type World,
+} from '../../support/egress-world.ts'
 import {
   frame,
   frameType,
@@ -11,6 +19,7 @@ import {
   http2Client,
   preface,
   pseudoHeaders,
+  readFrames,
   startHttp2Upstream,
 } from '../../support/http2.ts'
 import { until } from '../../support/until.ts'
@@ -192,3 +201,40 @@ test.each([
     expect(up.seen).toHaveLength(1)
   },
 )
+
+/** A client by HTTP/2 whose request has come, and the end that its upstream has of that. */
+async function asking(world: World) {
+  const { promise, resolve } = Promise.withResolvers<ServerHttp2Stream>()
+  const up = await startHttp2Upstream(world.upstreamContext, resolve)
+  await world.setRules([rule(host, up.port)])
+  const client = await world.tunnel(host, up.port, { protocols: ['h2'] })
+  const ask = frame(frameType.headers, 5, 1, headerBlock(pseudoHeaders(host, up.port)))
+  client.write(Buffer.concat([preface, ask]))
+  return { up, client, stream: await promise }
+}
+const goodbye = frame(frameType.goaway, 0, 0, Buffer.alloc(8))
+
+test('row 38: a client by HTTP/2 that says goodbye gets what it asked for before, and its connection ends behind that', async () => {
+  await using world = await makeWorld()
+  const { up, client, stream } = await asking(world)
+  await using _ = up
+  const frames = readFrames(client)
+  // The answer to a ping is behind the goodbye.
+  client.write(Buffer.concat([goodbye, frame(frameType.ping, 0, 0, Buffer.alloc(8))]))
+  await until(() => frames.some(({ type }) => type === frameType.ping))
+  stream.respond({ ':status': 200 })
+  stream.end('whole')
+  await until(() => client.destroyed)
+  expect(frames.map(({ payload }) => payload.toString())).toContain('whole')
+  expect(await world.outcome()).toMatchObject({ failure: null })
+})
+
+test('row 38: a client by HTTP/2 that says what is no frame behind its goodbye is let go', async () => {
+  await using world = await makeWorld()
+  const { up, client, stream } = await asking(world)
+  await using _ = up
+  client.write(Buffer.concat([goodbye, Buffer.from('HTTP/1.1 200 OK\r\n\r\n')]))
+  await until(() => stream.destroyed)
+  expect(await world.outcome()).toMatchObject({ failure: 'client_closed' })
+  expect(await world.events('egress.denied')).toMatchObject([{ data: { reason: 'http2_abuse' } }])
+})
