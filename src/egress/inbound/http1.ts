@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { takeTogether } from '../bounds/crumbs.ts'
 import { writeTogether } from '../economy/busy.ts'
 import { pairsOf } from '../request/fields.ts'
 import { type Head, headerValues } from '../request/head.ts'
@@ -27,6 +28,7 @@ export class Http1Inbound implements Inbound {
     this.target = req.url ?? ''
     this.rawHeaders = req.rawHeaders
     this.content = contentOf(req)
+    if (this.content !== undefined) takeTogether(req)
     this.answer = new Http1Answer(req, res)
   }
 

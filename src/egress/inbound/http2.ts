@@ -1,4 +1,5 @@
 import { constants, type ServerHttp2Stream } from 'node:http2'
+import { takeTogether } from '../bounds/crumbs.ts'
 import { http2Headers } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import type { Http2Fields } from '../request/tuple-http2.ts'
@@ -29,6 +30,7 @@ export class Http2Inbound implements Inbound {
     this.content = hasBody
       ? { body: stream, length: length === undefined ? undefined : Number(length) }
       : undefined
+    if (hasBody) takeTogether(stream)
     this.answer = new Http2Answer(stream, () => this.complete())
     stream.on('trailers', (...[, , raw]: [unknown, unknown, string[]?]) => {
       this.#trailers = raw ?? []

@@ -14,6 +14,9 @@ export interface BodyHold {
 
 export type HoldFailure = Extract<DenialReason, 'body_too_large' | 'proxy_overloaded'> | 'client_closed'
 
+/** In bytes. */
+const smallPiece = 2 * 1024
+
 /** Bodies held back at the same time take at most `totalBytes` of memory, those of one person a quarter of it. */
 export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold {
   let taken = 0
@@ -60,7 +63,7 @@ export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold
             else if (!take(principalId, chunk.length)) settle('proxy_overloaded')
             else {
               size += chunk.length
-              chunks.push(chunk)
+              keep(chunks, chunk)
               return
             }
           }
@@ -72,4 +75,11 @@ export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold
       return result
     },
   }
+}
+
+/** Small pieces are put together: each for itself takes a hundred bytes of memory and more, which nobody counts. */
+function keep(chunks: Buffer[], chunk: Buffer): void {
+  const last = chunks.at(-1)
+  if (last === undefined || last.length + chunk.length > smallPiece) chunks.push(chunk)
+  else chunks[chunks.length - 1] = Buffer.concat([last, chunk])
 }

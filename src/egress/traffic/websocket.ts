@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Duplex, Transform } from 'node:stream'
+import { takeTogether } from '../bounds/crumbs.ts'
 import type { Pausable, Turns } from '../bounds/search-share.ts'
 import { FrameError, FrameReader, unmasked } from '../request/websocket-frames.ts'
 import type { ScrubForms } from '../secrets/scrub.ts'
@@ -47,6 +48,8 @@ export function passWebSocket(options: {
   threw: (error: unknown) => void
 }): void {
   const { client, passed, frames, watch } = options
+  // The upstream's has been told so from the beginning.
+  takeTogether(client)
 
   const nothing = () => undefined
   const fromClient = new FrameReader('client', {
@@ -63,12 +66,14 @@ export function passWebSocket(options: {
     options.sending(chunk.length)
     push(chunk)
   })
+  /** What goes on of the piece that is being read, as one: frames of a byte are written to the client singly otherwise. */
+  let said: Buffer[] | undefined
   const search =
     options.forms &&
     searchMessages(options.forms, {
       client,
       turns: options.turns,
-      emit: (frame) => void inward.push(frame),
+      emit: (frame) => void (said === undefined ? inward.push(frame) : said.push(frame)),
       threw: (error) => void inward.destroy(error),
     })
   const fromUpstream = new FrameReader(
@@ -77,7 +82,13 @@ export function passWebSocket(options: {
   )
   const inward: Transform = through(
     (chunk, push) => {
-      fromUpstream.push(chunk)
+      said = []
+      try {
+        fromUpstream.push(chunk)
+      } finally {
+        if (said.length > 0) push(Buffer.concat(said))
+        said = undefined
+      }
       frames.received = fromUpstream.frames
       passed.bytes += chunk.length
       if (search === undefined) return push(chunk)

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { takeTogether } from '../bounds/crumbs.ts'
 import { AnswerParser, type Follows } from './answer-parser.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { Http1Exchange } from './http1-exchange.ts'
@@ -42,6 +43,7 @@ export class Connection implements Channel {
     readBeforeBreak(socket, (piece) => {
       if (!this.#closed) this.#read(piece)
     })
+    takeTogether(socket)
     socket.setTimeout(options.idleTimeoutMs, () => this.#exchange?.onTimeout())
     socket.on('data', this.#read)
     socket.on('end', this.#end)

@@ -1,5 +1,6 @@
 import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2'
 import type { Readable } from 'node:stream'
+import { takeTogether } from '../bounds/crumbs.ts'
 import { headerListSize, http2Headers } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import { onceEnded } from './body-end.ts'
@@ -30,6 +31,7 @@ export class Http2Request implements UpstreamRequest {
     this.#events = events
     this.#lastTaken = lastTaken
     const isWhole = watchEnd(stream)
+    takeTogether(stream)
     // Until an upstream has acknowledged our settings, which it may never do, Node takes any size: a few bytes of HPACK
     // can stand for megabytes.
     const hold = (...[, , raw]: [unknown, unknown, string[]?]) => {
