@@ -145,3 +145,30 @@ test('what an upstream has sent before it ended unasked still leaves for a clien
   take()
   await taken
 })
+
+test.each(['end', 'resetAndDestroy'] as const)(
+  'of an upstream that hangs up for a client that has ended its side, the client was first: %s',
+  async (leave) => {
+    const client = makeClient({ reads: true })
+    const { far, ended } = await joined(client, 30_000, { isMeant: false })
+    const heard = once(far, 'end')
+    far.resume()
+    client.push(null)
+    await heard
+    far[leave]()
+    expect(await ended).toBe('client_closed')
+  },
+)
+
+test('a client that ends its side because its upstream has is not who was first', async () => {
+  const client = makeClient({ reads: true })
+  let last: (() => void) | undefined
+  const turns = (step: () => void) => void (last = step)
+  const { upstream, far, ended } = await joined(client, 30_000, { isMeant: false, turns })
+  far.end('the last word')
+  await once(upstream, 'end')
+  client.push(null)
+  await once(client, 'end')
+  last?.()
+  expect(await ended).toBe('upstream_failed')
+})

@@ -60,10 +60,18 @@ export function join<Failure extends string>(options: {
     end(error instanceof EndWith ? (error.failure as Failure) : broken(error, side))
   outward.on('error', (error) => endFor(error, 'client'))
   inward.on('error', (error) => endFor(error, 'upstream'))
-  const endAs = (ending: Ending) => end(complete(ending) ? null : endings[ending], ending !== 'client_gone')
+  // An upstream hangs up, or resets, for a client that has ended its side: neither is then its own doing.
+  let isBroken = false
+  let clientWasFirst = false
+  client.on('end', () => {
+    clientWasFirst = !isBroken && !upstream.readableEnded
+  })
+  const endAs = (ending: Ending) => {
+    const failure = clientWasFirst ? endings.client_gone : endings[ending]
+    end(complete(ending) ? null : failure, ending !== 'client_gone')
+  }
   client.on('error', () => endAs('client_gone'))
   client.on('close', () => endAs('client_gone'))
-  let isBroken = false
   const breakOff = () => {
     if (over || isBroken || upstream.readableEnded) return
     isBroken = true

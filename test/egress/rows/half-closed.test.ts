@@ -4,6 +4,7 @@ import { webSocketAccept } from '../../../src/egress/request/websocket.ts'
 import { host } from '../../support/armed.ts'
 import { makeWorld, request, rule, type World } from '../../support/egress-world.ts'
 import { byServerName, listenLocally } from '../../support/listening.ts'
+import { mustOpen, startWebSocketUpstream } from '../../support/websocket.ts'
 
 /** Clients that end their side of a tunnel, and read on. */
 
@@ -75,4 +76,17 @@ test('row 38: one that ends its side where nothing comes any more is cut within 
   const { got, tookMs } = await halfClose(world, up.port)
   expect(got.length).toBe(0)
   expect(tookMs).toBeLessThan(4_000)
+})
+
+test('row 38: a client that goes away without a word is who ended its WebSocket, also where the upstream hangs up for it', async () => {
+  await using world = await makeWorld()
+  await using up = await startWebSocketUpstream(world.upstreamContext, () => undefined)
+  await world.setRules([rule(host, up.port, { methods: ['WEBSOCKET'] })])
+  for (const leave of ['end', 'destroy'] as const) {
+    const over = await world.tunnel(host, up.port)
+    await mustOpen(world, { host, port: up.port, over })
+    over[leave]()
+    await expect.poll(() => up.sockets.at(-1)?.readyState).toBe(3)
+    expect(await world.outcome()).toMatchObject({ status: 101, failure: 'client_closed' })
+  }
 })
