@@ -24,6 +24,15 @@ test('who waits for a quiet moment waits no longer than was said', async () => {
   end()
 })
 
+test('who waited as long as was said is not woken again, however long some request is under way', async () => {
+  const wakes = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Immediate').length
+  const end = underWay()
+  await Promise.all(Array.from({ length: 100 }, () => quietMoment(1)))
+  const before = wakes()
+  end()
+  expect(wakes() - before).toBe(0)
+})
+
 test('in a burst what is written leaves in the order asked, once what has arrived is dealt with; else at once', async () => {
   const written: string[] = []
   writeTogether(() => written.push('alone'))

@@ -3,7 +3,7 @@ const many = 4
 
 let requests = 0
 let held: (() => void)[] = []
-let waiting: (() => void)[] = []
+const waiting = new Set<() => void>()
 
 /** A request is under way until what is returned is called, once. */
 export function underWay(): () => void {
@@ -12,7 +12,7 @@ export function underWay(): () => void {
     requests -= 1
     if (requests > 0) return
     for (const go of waiting) setImmediate(go)
-    waiting = []
+    waiting.clear()
   }
 }
 
@@ -23,11 +23,14 @@ export function underWay(): () => void {
 export async function quietMoment(mostMs: number): Promise<void> {
   if (requests === 0) return
   await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, mostMs)
-    waiting.push(() => {
+    const go = () => {
       clearTimeout(timer)
+      // Where some request is always under way, nobody else would.
+      waiting.delete(go)
       resolve()
-    })
+    }
+    const timer = setTimeout(go, mostMs)
+    waiting.add(go)
   })
 }
 
