@@ -88,7 +88,7 @@ export function createConnect(options: { dial: Dial; trust: Trust; dialTimeoutMs
         reject(new UpstreamError(isCertificateError(cause) ? 'upstream_untrusted' : 'upstream_failed', cause))
       }
       const timer = setTimeout(() => fail(new Error('the TLS handshake took too long')), timeoutMs)
-      secured.on('session', (later) => sessions.set(name, later))
+      secured.on('session', (later) => sessions.set(name, inOwnMemory(later)))
       secured.once('error', fail)
       secured.once('secureConnect', () => {
         clearTimeout(timer)
@@ -111,6 +111,13 @@ export function createConnect(options: { dial: Dial; trust: Trust; dialTimeoutMs
     }
     throw new UpstreamError('upstream_unreachable', failure)
   }
+}
+
+/** Node cuts what is small from blocks of 64 KiB, and each piece that is kept for long would keep a whole one. */
+function inOwnMemory(bytes: Buffer): Buffer {
+  const own = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(own)
+  return own
 }
 
 function isCertificateError(error: unknown): boolean {
