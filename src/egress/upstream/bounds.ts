@@ -8,3 +8,6 @@ export const idleMs = 4_000
 
 /** How long an upstream that agreed on HTTP/2 may keep silent: its SETTINGS are the first that it says. */
 export const settingsMs = 10_000
+
+/** How long an upstream may take to close its end of a connection by HTTP/2 on which nothing is under way any more. */
+export const farewellMs = 2_000

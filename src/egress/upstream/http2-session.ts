@@ -1,5 +1,6 @@
 import type { ClientHttp2Session } from 'node:http2'
-import { idleMs, settingsMs } from './bounds.ts'
+import type { Socket } from 'node:net'
+import { farewellMs, idleMs, settingsMs } from './bounds.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { UpstreamError } from './error.ts'
 import { Http2Request, requestHeaders } from './http2-exchange.ts'
@@ -13,6 +14,7 @@ export const maxStreams = 100
  */
 export class Session implements Channel {
   readonly #session: ClientHttp2Session
+  readonly #socket: Socket
   readonly #idleTimeoutMs: number
   readonly #maxHeaderSize: number
   /** Says goodbye to the upstream; not while a stream is under way. */
@@ -29,8 +31,13 @@ export class Session implements Channel {
   #streams = 1
   #idle: NodeJS.Timeout | undefined
 
-  constructor(session: ClientHttp2Session, options: { idleTimeoutMs: number; maxHeaderSize: number }) {
+  constructor(
+    session: ClientHttp2Session,
+    socket: Socket,
+    options: { idleTimeoutMs: number; maxHeaderSize: number },
+  ) {
     this.#session = session
+    this.#socket = socket
     this.#idleTimeoutMs = options.idleTimeoutMs
     this.#maxHeaderSize = options.maxHeaderSize
     this.settled = this.#settle()
@@ -40,7 +47,13 @@ export class Session implements Channel {
     session.on('goaway', (_code, last) => (this.#lastTaken = last))
     // Node answers a goodbye with its own. Having said that it tells nobody of bytes that are no frames, behind which it
     // reads no more and does not see the connection end: what is under way would wait until its time is over.
-    this.#close = session.close.bind(session)
+    const close = session.close.bind(session)
+    this.#close = () => {
+      close()
+      // Node waits for the upstream to close its end too, which it may never do.
+      const timer = setTimeout(() => socket.destroy(), farewellMs).unref()
+      socket.once('close', () => clearTimeout(timer))
+    }
     session.close = () => this.retire()
   }
 
@@ -50,9 +63,10 @@ export class Session implements Channel {
     if (this.#streams === 0) this.#close()
   }
 
-  /** Ends it, and all that is under way. */
+  /** Ends it, and all that is under way, also while the upstream's end of it is waited for. */
   destroy(): void {
     this.#session.destroy()
+    this.#socket.destroy()
   }
 
   #settle(): Promise<void> {

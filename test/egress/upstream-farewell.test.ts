@@ -1,0 +1,84 @@
+import { constants } from 'node:http2'
+import type { Socket } from 'node:net'
+import { createServer, type TLSSocket } from 'node:tls'
+import { expect, test } from 'vitest'
+import { systemDial } from '../../src/egress/upstream/dial.ts'
+import { makeWorld, request, rule, sayAndRead, type World } from '../support/egress-world.ts'
+import { frame, frameType, headerBlock, readFrames } from '../support/http2.ts'
+import { byServerName, listenLocally } from '../support/listening.ts'
+
+const host = 'orders.example.com'
+
+/** A world that tells of the proxy's own ends of its connections to upstreams. */
+async function makeDialled() {
+  const dialled: Socket[] = []
+  const world = await makeWorld({
+    dial: async (to) => {
+      const socket = await systemDial(to)
+      dialled.push(socket)
+      return socket
+    },
+  })
+  return { world, dialled }
+}
+
+/** Answers by HTTP/2, says goodbye with it where it is to, and never closes its end of a connection. */
+async function startHolding(world: World, { saysGoodbye }: { saysGoodbye: boolean }) {
+  const sockets: TLSSocket[] = []
+  const options = { ...byServerName(world.upstreamContext), ALPNProtocols: ['h2'], allowHalfOpen: true }
+  const server = createServer(options, (socket) => {
+    sockets.push(socket)
+    socket.on('error', () => undefined)
+    socket.write(frame(frameType.settings, 0, 0))
+    const frames = readFrames(socket)
+    let read = 0
+    socket.on('data', () => {
+      for (const { type, stream } of frames.slice(read)) {
+        if (type !== frameType.headers) continue
+        socket.write(frame(frameType.headers, 5, stream, headerBlock([[':status', '204']])))
+        const last = Buffer.from([0, 0, 0, stream, 0, 0, 0, constants.NGHTTP2_NO_ERROR])
+        if (saysGoodbye) socket.write(frame(frameType.goaway, 0, 0, last))
+      }
+      read = frames.length
+    })
+  })
+  return {
+    port: await listenLocally(server),
+    sockets,
+    [Symbol.dispose]() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+    },
+  }
+}
+
+test.each([
+  ['after its goodbye', true],
+  ['after it has idled', false],
+])(
+  'an upstream by HTTP/2 that never closes its end of a connection keeps none of ours: %s',
+  async (_, saysGoodbye) => {
+    const { world, dialled } = await makeDialled()
+    await using _world = world
+    using up = await startHolding(world, { saysGoodbye })
+    await world.setRules([rule(host, up.port)])
+    expect(await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/'))).toContain(
+      ' 204 ',
+    )
+    await expect.poll(() => dialled[0]?.destroyed, { timeout: 10_000 }).toBe(true)
+    expect(up.sockets[0]?.destroyed).toBe(false)
+  },
+)
+
+test('a proxy that stops waits for no upstream to close its end of a connection by HTTP/2', async () => {
+  const { world, dialled } = await makeDialled()
+  await using _world = world
+  using up = await startHolding(world, { saysGoodbye: true })
+  await world.setRules([rule(host, up.port)])
+  const proxy = await world.replica()
+  const tunnel = await world.tunnel(host, up.port, { egress: proxy })
+  expect(await sayAndRead(tunnel, request(host, up.port, '/'))).toContain(' 204 ')
+  await expect.poll(() => up.sockets[0]?.readableEnded).toBe(true)
+  await proxy[Symbol.asyncDispose]()
+  expect(dialled[0]?.destroyed).toBe(true)
+})
