@@ -12,10 +12,6 @@ import { spent } from '../economy/spent-buffers.ts'
 import { headerValues } from '../request/head.ts'
 import type { BodyReader, UpstreamAnswer } from '../upstream/channel.ts'
 
-/** What is decoded may be so many times as long as what came, and this much longer besides. */
-const mostRatio = 200
-const mostBesides = 1024 * 1024
-
 const decoders = {
   gzip: () => createGunzip(),
   'x-gzip': () => createGunzip(),
@@ -41,19 +37,12 @@ export function codingOf(rawHeaders: readonly string[]): Coding {
 }
 
 /**
- * Undoes a coding as bytes come, holding one window of it. Errors where the coding is broken or cut off, and where
- * it makes so much of so little that only a bomb does; ends where the coding ends, whatever stands behind it.
+ * Undoes a coding as bytes come and go on, holding one window of it. Errors where the coding is broken or cut off; ends
+ * where the coding ends, whatever stands behind it. It makes as much of as little as it can: a border would tell how
+ * well a text was compressed, and so what stands beside it (docs/decisions/0041).
  */
 export function createDecoder(coding: keyof typeof decoders): Gunzip | BrotliDecompress | ZstdDecompress {
-  const decoder = decoders[coding]()
-  let out = 0
-  decoder.on('data', (chunk: Buffer) => {
-    out += chunk.length
-    if (out > mostBesides + decoder.bytesWritten * mostRatio) {
-      decoder.destroy(new Error('an answer that grows beyond measure as it is decoded'))
-    }
-  })
-  return decoder
+  return decoders[coding]()
 }
 
 /**

@@ -39,7 +39,7 @@ async function drain(
   return { bytes: got, begin, peak }
 }
 
-test('row 40: a decompression bomb is refused or let through as it comes, never gathered', async () => {
+test('row 40: a decompression bomb is let through as it comes, and never gathered', async () => {
   await using world = await makeWorld()
   const bomb = gzipSync(Buffer.alloc(300 * mebibyte))
   expect(bomb.length).toBeLessThan(mebibyte)
@@ -48,9 +48,8 @@ test('row 40: a decompression bomb is refused or let through as it comes, never 
   const socket = await world.tunnel(host, up.port)
   socket.write(request(host, up.port, '/', ['Accept-Encoding: gzip', 'Connection: close']))
   const { begin, peak, bytes } = await drain(socket)
-  // It is cut off where it has grown two hundredfold.
   expect(begin).toContain('200 OK')
-  expect(bytes).toBeLessThan(100 * mebibyte)
+  expect(bytes).toBeGreaterThan(300 * mebibyte)
   expect(peak - before).toBeLessThan(150 * mebibyte)
 })
 
