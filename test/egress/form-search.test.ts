@@ -17,7 +17,7 @@ function plainly(forms: readonly Buffer[], bytes: Buffer): string[] {
 
 function found(forms: readonly Buffer[], bytes: Buffer): string[] {
   const occurrences = new Set<string>()
-  const search = new FormSearch(forms.map((form) => ({ bytes: form, lines: false })))
+  const search = new FormSearch(forms.map((form) => ({ bytes: form, lines: false, each: 1 })))
   search.begin().push(bytes, 0, (from, to) => occurrences.add(`${from} ${to - from}`))
   return [...occurrences].toSorted()
 }

@@ -115,7 +115,7 @@ export class EvenScrubber {
   /** What was searched when something threw, and nothing of what may begin a secret. */
   takeSearched(): Buffer {
     const needed = Math.min(this.#tellingFrom, this.#reading.neededFrom)
-    return this.#bytes.take(this.#walk === undefined ? needed : this.#walkedFrom)
+    return this.#bytes.take(this.#walk === undefined ? needed : Math.min(needed, this.#walkedFrom))
   }
 
   /** The rest, once the stream has ended well; after an error it is never asked for, and never let go. */
@@ -183,7 +183,7 @@ export class EvenScrubber {
       const alive = this.#walk.earliest ?? end
       if (alive < this.#walksTo) continue
       this.#walk = undefined
-      this.#reading.settle(alive)
+      this.#reading.settle(this.#walkedFrom, alive)
     }
   }
 
@@ -201,8 +201,10 @@ export class EvenScrubber {
   get #tellingFrom(): number {
     const { end } = this.#bytes
     if (this.#walk === undefined) return this.#reading.tellingFrom ?? end
-    // What is read character by character is known; nobody gets so far who does not know all of a secret.
-    const from = this.#heldFrom
+    // What is read character by character is known; nobody gets so far who does not know all of a secret. That may stand
+    // within another, which began before.
+    this.#reading.settle(this.#walkedFrom, this.#walk.earliest ?? end)
+    const from = Math.min(this.#heldFrom, this.#reading.tellingFrom ?? end)
     return end - from > this.#search.prints.untelling ? from : end
   }
 }

@@ -10,7 +10,7 @@ const mostTakenAtOnce = 4
 const mostBegun = 96
 /** Forms of up to so many bytes are whole in what always waits, however they are written. */
 const shortForm = 96
-/** However long a form is: more than so many of its first letters no text has by chance. */
+/** However long a secret is: more than so many of its first characters no text has by chance. */
 const mostUntelling = 7
 /** What a mark, and a number in a set, take in memory. */
 const markBytes = 150
@@ -32,6 +32,12 @@ export interface Mark {
   reach: number
   /** Whether the form may have come to its end; otherwise it has begun, and is too long to be known by its end alone. */
   isEnd: boolean
+}
+
+/** Beginnings of so many letters are known, and none of them says more up to so many letters behind. */
+export interface Begun {
+  readonly letters: number
+  readonly behind: number
 }
 
 /** Fingerprints of the same length, to be looked for. */
@@ -81,10 +87,13 @@ export class Fingerprints {
   readonly shortest: number
   /** Whether there is a form with too few letters to be known by them. */
   readonly lacks: boolean
-  /** So many letters of a beginning may be known: a quarter of the shortest form, seven at most. */
+  /** So many characters of a secret may be known: a quarter of the shortest, seven at most. */
   readonly untelling: number
-  readonly #beginnings = new Set<number>()
-  readonly #begun: readonly number[]
+  /** So many letters at most may say no more than those, in whatever form. */
+  readonly mostUntold: number
+  /** How many letters behind a beginning may say no more than it does. */
+  readonly #beginnings = new Map<number, number>()
+  readonly #begun: readonly Begun[]
 
   constructor(forms: readonly Form[], shortest: number, writings: Writings) {
     this.writings = writings
@@ -96,18 +105,22 @@ export class Fingerprints {
     this.untelling = Math.min(mostUntelling, Math.floor(shortest / 4))
     const marks = new Map(rows.map(({ length }): [number, Marks] => [length, new Map()]))
     const stream = new LetterStream(writings.root, alphabet)
-    const begun = new Set<number>()
+    const begun = new Map<number, number>()
     let lacks = false
-    for (const { bytes } of forms) {
+    for (const form of forms) {
+      const { bytes } = form
       const end = windowIn(bytes, bytes.length, alphabet)
       const begin = bytes.length > shortForm ? windowIn(bytes, shortForm, alphabet) : undefined
       if (end !== undefined) this.#addWindow(marks, bytes, end, true, stream)
       if (begin !== undefined) this.#addWindow(marks, bytes, begin, false, stream)
-      this.#addBeginnings(bytes, stream, begun)
+      this.#addBeginnings(form, stream, begun)
       lacks ||= end === undefined
     }
     this.lacks = lacks
-    this.#begun = [...begun].sort((a, b) => a - b)
+    this.#begun = [...begun]
+      .map(([letters, behind]) => ({ letters, behind }))
+      .sort((a, b) => a.letters - b.letters)
+    this.mostUntold = Math.max(...forms.map(({ each }) => (knownAt(this.untelling, each)[0] ?? 0) - 1))
     this.prints = rows.flatMap(({ length, step }) => {
       const each: Marks = marks.get(length) ?? new Map()
       return each.size > 0 ? [new Prints(length, step, each)] : []
@@ -125,18 +138,18 @@ export class Fingerprints {
     return this.prints.find((each) => each.length === length)?.marks.get(print) ?? []
   }
 
-  /** How many letters of beginnings are known, the fewest first. */
-  get begun(): readonly number[] {
+  /** The beginnings that are known, the shortest first. */
+  get begun(): readonly Begun[] {
     return this.#begun
   }
 
   /**
-   * Whether a form begins with letters of this fingerprint. Its first letters may be taken for a part of something else,
-   * but the last are always as manyth as a multiple of one more than are untelling: so that as many have to be guessed
-   * at once.
+   * Whether a form begins with letters of this fingerprint, and nothing more of it is known `behind` letters later. Its
+   * first letters may be taken for a part of something else, but the last are always as manyth as say a multiple of one
+   * more than are untelling: so that as many characters have to be guessed at once.
    */
-  isBeginning(print: number): boolean {
-    return this.#beginnings.has(print)
+  isBeginning(print: number, behind: number): boolean {
+    return (this.#beginnings.get(print) ?? -1) >= behind
   }
 
   #addWindow(
@@ -147,7 +160,7 @@ export class Fingerprints {
     stream: LetterStream,
   ): void {
     const before = lettersWritten(lettersIn(bytes, 0, to, this.alphabet))
-    const behind = lettersWritten(lettersIn(bytes, to, bytes.length, this.alphabet) + step)
+    const behind = lettersIn(bytes, to, bytes.length, this.alphabet) + step + slack
     const reach = bytes.length * widestWriting
     let from = to
     for (let missing = length + step - 1; missing > 0; from -= 1)
@@ -168,24 +181,44 @@ export class Fingerprints {
     }
   }
 
-  #addBeginnings(bytes: Buffer, stream: LetterStream, lengths: Set<number>): void {
+  #addBeginnings({ bytes, each }: Form, stream: LetterStream, begun: Map<number, number>): void {
     const { kinds } = this.alphabet
-    const step = this.untelling + 1
-    const fewest = step - Math.floor(step / 4)
+    const known = knownAt(this.untelling, each)
+    const [first = 0] = known
+    const fewest = first - Math.floor(first / 4)
     let from = 0
     for (let taken = 0; taken <= mostTakenAtOnce && from < bytes.length; taken += 1) {
       stream.separate(0)
       for (let at = from; at < bytes.length && stream.count - stream.since < mostBegun; at += 1) {
         stream.read(bytes, at, at + 1)
         const letters = stream.count - stream.since
-        if (letters < fewest || (taken + letters) % step !== 0) continue
-        this.#beginnings.add(stream.print(letters))
-        lengths.add(letters)
+        const next = known.indexOf(taken + letters) + 1
+        if (letters < fewest || next === 0) continue
+        const behind = (known[next] ?? 0) - taken - letters - 1
+        const print = stream.print(letters)
+        this.#beginnings.set(print, Math.max(behind, this.#beginnings.get(print) ?? 0))
+        begun.set(letters, Math.max(behind, begun.get(letters) ?? 0))
       }
       while (from < bytes.length && kinds[bytes[from] ?? 0] !== letter) from += 1
       from += 1
     }
   }
+}
+
+/**
+ * With how many of its letters the beginning of a form is known each time: where they say as many more characters of the
+ * secret as are known at once. One that says a character in two letters is known by twice as many as the secret itself,
+ * or whoever guesses would do so in that form.
+ */
+function knownAt(untelling: number, each: number): number[] {
+  const known: number[] = []
+  let last = 0
+  // And once more, for what stands behind the last of them.
+  for (let times = 1; last < 2 * mostBegun; times += 1) {
+    last = Math.ceil(times * (untelling + 1) * each)
+    known.push(last)
+  }
+  return known
 }
 
 type Marks = Map<number, Mark[]>

@@ -5,6 +5,8 @@ export interface Form {
   bytes: Buffer
   /** Whether it is broken into lines, as base64 is. */
   lines: boolean
+  /** How many of its letters say one character of the secret. */
+  each: number
 }
 
 /** Where no form has begun yet. */

@@ -19,7 +19,8 @@ export class LetterWatch {
   #begun: { from: number; until: number; within: number }[] = []
   #found: Stretch | undefined
   #end = 0
-  #settled = 0
+  /** From where on, and before where, it is known of all that begins that it does not go on. */
+  readonly #settled = { from: 0, to: 0 }
   /** Whether the last byte was a separator. */
   #isSeparate = true
 
@@ -50,20 +51,27 @@ export class LetterWatch {
 
   /** No form goes on behind `at`. */
   close(at: number): void {
-    this.settle(at)
+    this.settle(0, at)
     this.#separate(at)
     this.#isSeparate = true
   }
 
-  /** Of what begins before `place` it is known what it is: nothing that goes on. */
-  settle(place: number): void {
-    this.#settled = place
-    this.#begun = this.#begun.filter(({ from }) => from >= place)
+  /** Of what begins from `from` on and before `to` it is known what it is: nothing that goes on. */
+  settle(from: number, to: number): void {
+    const settled = this.#settled
+    settled.from = from > settled.to ? from : Math.min(from, settled.from)
+    settled.to = to
+    this.#begun = this.#begun.filter((begun) => !this.#isSettled(begun.from))
+  }
+
+  #isSettled(place: number): boolean {
+    return place >= this.#settled.from && place < this.#settled.to
   }
 
   /** Where a long form has begun that may not have ended. */
   get heldFrom(): number | undefined {
-    return this.#begunBefore(this.#stream.count, this.#end)
+    // What may be of a writing that has begun counts only when it is not.
+    return this.#begun.length === 0 ? undefined : this.#begunBefore(Math.min(...this.#stream.ends), this.#end)
   }
 
   /**
@@ -79,18 +87,21 @@ export class LetterWatch {
   /** What stands before is of no form that may be whole later, unless it is held. */
   get neededFrom(): number {
     const stream = this.#stream
-    return stream.placeOf(Math.min(...stream.ends) - lettersWritten(this.#of.untelling))
+    return stream.placeOf(Math.min(...stream.ends) - lettersWritten(this.#of.mostUntold))
   }
 
   #beginningUpTo(end: number): number | undefined {
     const stream = this.#stream
     const of = this.#of
-    const behind = end - stream.since
+    const most = end - stream.since
     let first: number | undefined
-    for (const letters of of.begun) {
-      if (letters > behind) break
-      for (let to = end - Math.min(of.untelling, behind - letters); to <= end; to += 1)
-        if (of.isBeginning(stream.print(letters, to)) && stream.placeOf(to - letters) >= this.#settled)
+    for (const { letters, behind } of of.begun) {
+      if (letters > most) break
+      for (let to = end - Math.min(behind, most - letters); to <= end; to += 1)
+        if (
+          of.isBeginning(stream.print(letters, to), end - to) &&
+          !this.#isSettled(stream.placeOf(to - letters))
+        )
           first = Math.min(first ?? to, to - letters)
     }
     return first === undefined ? undefined : stream.placeOf(first - 1)

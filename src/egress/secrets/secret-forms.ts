@@ -11,7 +11,10 @@ export function secretForms(values: readonly string[]): Form[] {
   for (const value of values)
     for (const form of formsOf(value)) {
       const key = form.bytes.toString('latin1')
-      if (key !== '' && forms.get(key)?.lines !== true) forms.set(key, form)
+      if (key === '') continue
+      const same = forms.get(key) ?? form
+      const each = Math.max(same.each, form.each)
+      forms.set(key, { bytes: form.bytes, lines: same.lines || form.lines, each })
     }
   return [...forms.values()]
 }
@@ -22,8 +25,8 @@ function* formsOf(value: string): Generator<Form> {
     const octets = Buffer.from(value, charset)
     yield whole(octets)
     yield whole(Buffer.from(reversed, charset))
-    yield whole(Buffer.from(octets.toString('hex')))
-    yield whole(Buffer.from(octets.toString('hex').toUpperCase()))
+    yield whole(Buffer.from(octets.toString('hex')), 2)
+    yield whole(Buffer.from(octets.toString('hex').toUpperCase()), 2)
     yield* base64Forms(octets)
   }
   const utf16 = Buffer.from(value, 'utf16le')
@@ -36,8 +39,8 @@ function charsetsOf(value: string): BufferEncoding[] {
   return /^[\0-\xff]*$/.test(value) ? ['latin1', 'utf8'] : ['utf8']
 }
 
-function whole(bytes: Buffer): Form {
-  return { bytes, lines: false }
+function whole(bytes: Buffer, each = 1): Form {
+  return { bytes, lines: false, each }
 }
 
 /** Only letters that the secret's own bits decide, whatever stands before and after it. */
@@ -48,7 +51,8 @@ function* base64Forms(octets: Buffer): Generator<Form> {
     for (const alphabet of ['base64', 'base64url'] as const) {
       const letters = shifted.toString(alphabet).slice(Math.ceil((shift * 8) / 6), end)
       // Two or three would mask half of any page, and give away no secret.
-      if (letters.length >= 4) yield { bytes: Buffer.from(letters), lines: letters.length >= fewestInLines }
+      if (letters.length >= 4)
+        yield { bytes: Buffer.from(letters), lines: letters.length >= fewestInLines, each: 4 / 3 }
     }
   }
 }

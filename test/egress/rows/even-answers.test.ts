@@ -1,8 +1,11 @@
+import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
+import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import type { WebSocket } from 'ws'
+import { Secret } from '../../../src/core/index.ts'
 import { webSocketAccept } from '../../../src/egress/request/websocket.ts'
 import { host, listenTo } from '../../support/armed.ts'
 import {
@@ -89,6 +92,87 @@ test('row 7: a right guess of a credential comes back in the same pieces as a wr
   })
   client.destroy()
   expect(apart).toEqual([])
+})
+
+test('row 7: a guess that stands before a pause is told by no fewer characters in hexadecimal or base64 than as it is', async () => {
+  await using world = await makeWorld()
+  let guess = ''
+  const up = await world.upstream((_req, res) => {
+    res.write(guess)
+    setTimeout(() => res.end('~ the rest'), 150)
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const socket = await world.tunnel(host, up.port)
+  const came = async (now: string) => {
+    guess = now
+    const answer = await sayAndRead(socket, request(host, up.port, '/'))
+    return [...answer.matchAll(/\r\n([0-9a-f]+)\r\n/g)].map(([, size]) => size)
+  }
+  const written: Record<string, (text: string) => string> = {
+    hex: (text) => Buffer.from(text).toString('hex'),
+    HEX: (text) => Buffer.from(text).toString('hex').toUpperCase(),
+    base64: (text) => Buffer.from(text).toString('base64').replace(/=+$/, ''),
+  }
+  for (const [name, write] of Object.entries(written))
+    for (const length of [3, 4, 5, 6, 7]) {
+      const right = write(theSecret.slice(0, length))
+      const wrong = write('Q'.repeat(length))
+      let [one, other] = [await came(right), await came(wrong)]
+      for (let tries = 0; tries < 4 && !isDeepStrictEqual(one, other); tries += 1)
+        [one, other] = [await came(right), await came(wrong)]
+      expect([name, length, one]).toEqual([name, length, other])
+    }
+})
+
+test('row 7: a long token that an upstream writes in escapes, and pauses within the last of them, is not shown', async () => {
+  await using world = await makeWorld()
+  const token = `eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.${createHash('shake256', { outputLength: 300 }).update('a').digest('hex')}`
+  const escaped = Array.from(token, (sign) => `\\u00${sign.charCodeAt(0).toString(16)}`).join('')
+  await world.vault.setCredential({
+    name: 'LONG_TOKEN',
+    scope: 'global',
+    scopeId: '',
+    value: new Secret(token),
+    by: 'test',
+  })
+  const up = await world.upstream((req, res) => {
+    const text = `{"${req.url?.slice(1)}":"${escaped}"}`
+    res.write(text.slice(0, -3))
+    setTimeout(() => res.end(text.slice(-3)), 150)
+  })
+  await world.setRules([
+    rule(host, up.port, {
+      inject: [{ credential: 'LONG_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }],
+    }),
+  ])
+  const socket = await world.tunnel(host, up.port)
+  // Every fourth letter of a text is looked at, and where they are counted from nobody knows.
+  for (let letters = 1; letters <= 8; letters += 1) {
+    const answer = await sayAndRead(socket, request(host, up.port, `/${'a'.repeat(letters)}`))
+    expect(answer).toContain('*'.repeat(20))
+    expect(answer).not.toContain('\\u')
+  }
+})
+
+test('row 7: how well an answer was compressed, and so whether a guess in it is the credential beside it, cuts nothing off', async () => {
+  await using world = await makeWorld()
+  const page = (guess: string, grown: number) =>
+    `{"authorization":"Bearer ${theSecret}","you":"Bearer ${guess}","pad":"${'a'.repeat(grown)}"}`
+  const up = await world.upstream((req, res) => {
+    const [, guess = '', grown] = req.url?.split('/') ?? []
+    res.setHeader('content-encoding', 'gzip').end(gzipSync(page(decodeURIComponent(guess), Number(grown))))
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  // Where a byte more or less of what came would make the difference, or not by far.
+  for (const grown of [1_100_000, 1_500_000, 2_500_000])
+    for (const guess of [theSecret.slice(0, 8), `${theSecret.slice(0, 7)}Q`]) {
+      const socket = await world.tunnel(host, up.port)
+      const heard = listenTo(socket)
+      socket.write(request(host, up.port, `/${encodeURIComponent(guess)}/${grown}`, ['Connection: close']))
+      await expect.poll(() => heard.closed, { timeout: 10_000 }).toBe(true)
+      expect(heard.text).toContain('Bearer ****')
+      expect([grown, heard.text.endsWith('0\r\n\r\n')]).toEqual([grown, true])
+    }
 })
 
 /** The sizes of the pieces that come by `tunnel` from when it is asked for them until the WebSocket tells of `event`. */
