@@ -17,6 +17,14 @@ export const rows = [
  * within another.
  */
 const mostTaken = 12
+/**
+ * What of so few letters takes more than that half: behind the beginning of a writing its end, where one writing may take
+ * as much, or its end and another writing that begins with what it says. These are read character by character.
+ */
+const taken = [
+  { below: 8, by: /^(?:[0-7]|x?[0-9a-f]{2}|u[0-9a-f{]|[a-z0-9]+;)/i },
+  { below: 24, by: /^0*(?:5c[0-7ux]|134[0-7ux]|25u|26[a-z0-9]+;)/i },
+]
 
 /** Letters in a row of a form, up to this byte. */
 export interface Window {
@@ -33,6 +41,8 @@ export function windowIn(bytes: Buffer, upTo: number, alphabet: Alphabet): Windo
   let best: Window | undefined
   for (const { from, to } of runsIn(bytes.subarray(0, upTo), alphabet)) {
     const letters = lettersIn(bytes, from, to, alphabet)
+    const text = bytes.toString('latin1', from, to)
+    if (taken.some(({ below, by }) => letters < below && by.test(text))) continue
     const sure = letters - Math.min(mostTaken, Math.floor(letters / 2))
     const row = rows.find(({ length, step }) => length + step - 1 <= sure)
     if (row === undefined || row.length < (best?.length ?? 0)) continue
