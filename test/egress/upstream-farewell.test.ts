@@ -1,11 +1,10 @@
 import { constants } from 'node:http2'
 import type { Socket } from 'node:net'
-import { createServer, type TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { systemDial } from '../../src/egress/upstream/dial.ts'
 import { makeWorld, request, rule, sayAndRead, type World } from '../support/egress-world.ts'
-import { frame, frameType, headerBlock, readFrames } from '../support/http2.ts'
-import { byServerName, listenLocally } from '../support/listening.ts'
+import { frame, frameType, headerBlock } from '../support/http2.ts'
+import { startRawHttp2 } from '../support/raw-http2.ts'
 
 const host = 'orders.example.com'
 
@@ -23,34 +22,16 @@ async function makeDialled() {
 }
 
 /** Answers by HTTP/2, says goodbye with it where it is to, and never closes its end of a connection. */
-async function startHolding(world: World, { saysGoodbye }: { saysGoodbye: boolean }) {
-  const sockets: TLSSocket[] = []
-  const options = { ...byServerName(world.upstreamContext), ALPNProtocols: ['h2'], allowHalfOpen: true }
-  const server = createServer(options, (socket) => {
-    sockets.push(socket)
-    socket.on('error', () => undefined)
-    socket.write(frame(frameType.settings, 0, 0))
-    const frames = readFrames(socket)
-    let read = 0
-    socket.on('data', () => {
-      for (const { type, stream } of frames.slice(read)) {
-        if (type !== frameType.headers) continue
-        socket.write(frame(frameType.headers, 5, stream, headerBlock([[':status', '204']])))
-        const last = Buffer.from([0, 0, 0, stream, 0, 0, 0, constants.NGHTTP2_NO_ERROR])
-        if (saysGoodbye) socket.write(frame(frameType.goaway, 0, 0, last))
-      }
-      read = frames.length
-    })
-  })
-  return {
-    port: await listenLocally(server),
-    sockets,
-    [Symbol.dispose]() {
-      for (const socket of sockets) socket.destroy()
-      server.close()
+const startHolding = (world: World, { saysGoodbye }: { saysGoodbye: boolean }) =>
+  startRawHttp2(
+    world,
+    ({ socket, stream }) => {
+      socket.write(frame(frameType.headers, 5, stream, headerBlock([[':status', '204']])))
+      const last = Buffer.from([0, 0, 0, stream, 0, 0, 0, constants.NGHTTP2_NO_ERROR])
+      if (saysGoodbye) socket.write(frame(frameType.goaway, 0, 0, last))
     },
-  }
-}
+    { keepsOpen: true },
+  )
 
 test.each([
   ['after its goodbye', true],

@@ -19,14 +19,15 @@ export interface RawHttp2 extends Disposable {
   asked: readonly number[]
 }
 
-/** Tells of each request when its head has come. */
+/** Tells of each request when its head has come; with `keepsOpen` it never closes its end of a connection. */
 export async function startRawHttp2(
   world: World,
   tell: (request: RawRequest) => void | Promise<void>,
+  { keepsOpen = false } = {},
 ): Promise<RawHttp2> {
   const sockets: TLSSocket[] = []
   const asked: number[] = []
-  const options = { ...byServerName(world.upstreamContext), ALPNProtocols: ['h2'] }
+  const options = { ...byServerName(world.upstreamContext), ALPNProtocols: ['h2'], allowHalfOpen: keepsOpen }
   const server = createServer(options, (socket) => {
     const connection = sockets.push(socket) - 1
     asked.push(0)

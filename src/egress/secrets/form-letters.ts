@@ -35,7 +35,7 @@ export interface Window {
 
 /**
  * By which letters of its first `upTo` bytes a form is known, whatever stands before it and however it is written;
- * undefined where it has too few.
+ * undefined where it has too few, or too many of them may be taken.
  */
 export function windowIn(bytes: Buffer, upTo: number, alphabet: Alphabet): Window | undefined {
   let best: Window | undefined
