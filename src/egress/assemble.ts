@@ -2,6 +2,7 @@ import type { Log } from '../core/index.ts'
 import { createAllowance } from './bounds/allowance.ts'
 import { createCrowd } from './bounds/crowd.ts'
 import { createLimit } from './bounds/limits.ts'
+import { createLoopShare } from './bounds/loop-share.ts'
 import { createSearchShare } from './bounds/search-share.ts'
 import type { Guard } from './decision/guard.ts'
 import { createJudge } from './decision/judge.ts'
@@ -55,8 +56,10 @@ export interface Assembled {
 export function assemble(parts: Parts): Assembled {
   const { limits, recorder, now } = parts
   const live = createLive(parts)
+  const share = createLoopShare()
   const upstream = createUpstream({
     connect: parts.connect,
+    share,
     idleTimeoutMs: limits.idleTimeoutMs,
     maxHeaderSize: limits.headerBytes,
   })
@@ -78,6 +81,7 @@ export function assemble(parts: Parts): Assembled {
   })
   const front = createFront({
     ...shared,
+    share,
     tunnels: createLimit({ perPrincipal: limits.tunnelsPerPrincipal, total: limits.tunnels }),
     crowd: createCrowd({
       nameless: limits.namelessConnections,

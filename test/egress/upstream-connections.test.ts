@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test, vi } from 'vitest'
+import { createLoopShare } from '../../src/egress/bounds/loop-share.ts'
 import { createHttp1 } from '../../src/egress/upstream/http1.ts'
 import { request, rule, sayAndRead } from '../support/egress-world.ts'
 import { makeRawWorld } from '../support/raw-upstream.ts'
@@ -148,7 +149,9 @@ test('a connection that nobody has used for four seconds is closed, sooner than 
   const { socket } = await pair()
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] })
   try {
-    createHttp1({ idleTimeoutMs: 30_000, maxHeaderSize: 1_000 }).adopt(host, socket).release()
+    createHttp1({ idleTimeoutMs: 30_000, maxHeaderSize: 1_000 })
+      .adopt(host, socket, createLoopShare().of('alice'))
+      .release()
     await new Promise(setImmediate)
     vi.advanceTimersByTime(3_500)
     expect(socket.destroyed).toBe(false)
@@ -175,7 +178,7 @@ test.each([
         told.push(what)
         resolve(what)
       }
-      const request = http1.adopt(host, socket).open(
+      const request = http1.adopt(host, socket, createLoopShare().of('alice')).open(
         { tuple, headers: [], content: undefined, secretFields: [], switching: false },
         {
           answered(answer) {

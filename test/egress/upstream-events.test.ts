@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { createLoopShare } from '../../src/egress/bounds/loop-share.ts'
 import type { Outgoing, UpstreamAnswer, UpstreamEvents } from '../../src/egress/upstream/channel.ts'
 import { createConnect, createTrust } from '../../src/egress/upstream/connection.ts'
 import { systemDial } from '../../src/egress/upstream/dial.ts'
@@ -13,10 +14,11 @@ async function openTo(world: World, port: number) {
   const trust = createTrust({ trustedCas: [world.upstreamCa], systemRoots: false })
   const upstream = createUpstream({
     connect: createConnect({ dial: systemDial, trust, dialTimeoutMs: 5_000 }),
+    share: createLoopShare(),
     idleTimeoutMs: 5_000,
     maxHeaderSize: 16_384,
   })
-  const place = { secure: true, host, port, addresses: ['127.0.0.1'], poolKey: '' }
+  const place = { secure: true, host, port, addresses: ['127.0.0.1'], principalId: 'alice', poolKey: '' }
   const outgoing: Outgoing = {
     tuple: { scheme: 'https', host, port, method: 'GET', path: '/', query: '' },
     headers: ['host', host],

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { msPerPiece, worked } from './work.ts'
 
 /** A larger piece goes on as it is. */
 const crumbBytes = 1024
@@ -12,9 +13,9 @@ const pieceBytes = 16 * 1024
  * too: as they came, each would take a hundred bytes of memory and more. No more is asked for in a turn that brought
  * some, for Node would read up to 32 times before anybody else has a turn (docs/decisions/0040).
  *
- * For what is read as it flows, by `data`. What came before an end or an error is told before that.
+ * `came` is told of each piece that comes. For what is read as it flows, by `data`. What came before an end or an error is told before that.
  */
-export function takeTogether(from: Readable): void {
+export function takeTogether(from: Readable, came: (bytes: number) => void = () => worked(msPerPiece)): void {
   const push = from.push.bind(from)
   const destroy = from.destroy.bind(from)
   let crumbs: Buffer[] = []
@@ -36,6 +37,7 @@ export function takeTogether(from: Readable): void {
     else if (bytes > 0) crumbs = [Buffer.concat(crumbs, bytes)]
   }
   const take = (piece: Buffer): boolean => {
+    came(piece.length)
     if (bytes === 0 && piece.length >= crumbBytes) return push(piece)
     const isAlone = !isTurn && bytes === 0 && from.readableFlowing === true
     if (!isTurn) setImmediate(endTurn)

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { msPerRequest, worked } from '../bounds/work.ts'
 import { headerValues } from '../request/head.ts'
 import type { Inbound } from './inbound.ts'
 
@@ -26,6 +27,7 @@ const due = new WeakMap<Duplex, Due>()
  * stands behind it was not begun.
  */
 export function hearsMore(socket: Duplex): boolean {
+  worked(msPerRequest)
   const of = due.get(socket)
   if (of === undefined || !of.full) return true
   of.unheard += 1

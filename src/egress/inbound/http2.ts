@@ -20,7 +20,12 @@ export class Http2Inbound implements Inbound {
   readonly #stream: ServerHttp2Stream
   #trailers: readonly string[] = []
 
-  constructor(stream: ServerHttp2Stream, { pseudo, regular }: Http2Fields, hasBody: boolean) {
+  /** `came` is told of each piece of the body. */
+  constructor(
+    stream: ServerHttp2Stream,
+    { pseudo, regular }: Http2Fields,
+    { hasBody, came }: { hasBody: boolean; came: (bytes: number) => void },
+  ) {
     this.#stream = stream
     this.method = pseudo.get(':method') ?? ''
     this.target = pseudo.get(':path') ?? ''
@@ -30,7 +35,7 @@ export class Http2Inbound implements Inbound {
     this.content = hasBody
       ? { body: stream, length: length === undefined ? undefined : Number(length) }
       : undefined
-    if (hasBody) takeTogether(stream)
+    if (hasBody) takeTogether(stream, came)
     this.answer = new Http2Answer(stream, () => this.complete())
     stream.on('trailers', (...[, , raw]: [unknown, unknown, string[]?]) => {
       this.#trailers = raw ?? []

@@ -132,6 +132,7 @@ export class Delivery implements UpstreamEvents {
       port: tuple.port,
       addresses: verdict.addresses,
       identity: verdict.arms.identity,
+      principalId: identity.principalId,
       poolKey: `${identity.principalId} ${identity.leaseId} ${verdict.version} ${verdict.rule}`,
     }
     const channel = this.#deps.upstream.channel(place, inbound.webSocket !== undefined)

@@ -4,6 +4,7 @@ import { type Log, toAppError } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
 import type { Limit } from '../bounds/limits.ts'
+import type { LoopShare } from '../bounds/loop-share.ts'
 import { createOverstayWatch } from '../bounds/overstay.ts'
 import type { RulesAt } from '../decision/rules.ts'
 import { endOwing, hearsMore, inTurn, owesAnswer } from '../inbound/due-answers.ts'
@@ -33,6 +34,7 @@ export interface FrontDeps {
   tunnels: Limit
   allowance: Allowance
   crowd: Crowd
+  share: LoopShare
   live: Live
   exchange: (exchange: Exchange) => Promise<void>
   passThrough: (tunnel: PassedTunnel) => Promise<void>

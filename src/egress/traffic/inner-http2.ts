@@ -6,6 +6,7 @@ import {
 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import type { BreakWatch } from '../bounds/broken-writes.ts'
+import { readSessionFairly } from '../bounds/fair-session.ts'
 import { Http2Inbound } from '../inbound/http2.ts'
 import { headerListSize, maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
@@ -20,6 +21,10 @@ import type { Tunnel } from './tunnel.ts'
 /** Streams that a client takes back before their answer, beyond which it only means to make work (Rapid Reset). */
 const resetBurst = 100
 const resetsPerSecond = 20
+
+/** PING and SETTINGS, each of which is answered: more than any client has to say. */
+const controlBurst = 500
+const controlsPerSecond = 50
 
 /**
  * Bounds of one session. Header blocks are bounded as HTTP/1.1's heads are, CONTINUATION frames with them by
@@ -76,9 +81,16 @@ export function serveHttp2(
   })
   session.once('goaway', () => (saidGoodbye = true))
   const streams = lateGoodbye(session)
+  const came = readSessionFairly(secured, deps.share.of(tunnel.identity.principalId))
   session.on('close', () => tunnel.end())
   // The proxy's connections may be half open, which a session does not look at: nobody would notice a client that went.
   secured.once('end', () => tunnel.end())
+  const asked = createBucket(controlBurst, controlsPerSecond)
+  const control = () => {
+    if (!asked()) refuse('http2_abuse')
+  }
+  session.on('ping', control)
+  session.on('remoteSettings', control)
   const taken = createBucket(resetBurst, resetsPerSecond)
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
     streams.opened(stream)
@@ -91,7 +103,7 @@ export function serveHttp2(
       if (secured.destroyed || session.destroyed || inbound?.answer.isOver === true) return
       if (!taken()) refuse('http2_abuse')
     })
-    inbound = serveStream(deps, tunnel, stream, { flags, raw })
+    inbound = serveStream(deps, tunnel, stream, { flags, raw, came })
   }
   session.on(
     'stream',
@@ -132,7 +144,7 @@ function serveStream(
   deps: InnerDeps,
   tunnel: Tunnel,
   stream: ServerHttp2Stream,
-  { flags, raw }: { flags: number; raw: string[] },
+  { flags, raw, came }: { flags: number; raw: string[]; came: (bytes: number) => void },
 ): Http2Inbound | undefined {
   // Until the client has acknowledged the setting, Node takes twice as much.
   if (headerListSize(raw) > deps.limits.headerBytes) {
@@ -146,7 +158,7 @@ function serveStream(
   })
   const fields = http2Fields(raw)
   const hasBody = (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0
-  const inbound = new Http2Inbound(stream, fields, hasBody)
+  const inbound = new Http2Inbound(stream, fields, { hasBody, came })
   serveRequest(deps, tunnel, { inbound, canonical: http2Target(fields, tunnel.destination, hasBody) })
   return inbound
 }

@@ -1,4 +1,5 @@
 import type { Log } from '../../core/index.ts'
+import type { LoopShare } from '../bounds/loop-share.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { EgressLimits } from '../types.ts'
 import { answerDenial } from './answer-denial.ts'
@@ -11,6 +12,7 @@ export interface InnerDeps {
   leases: Leases
   denier: Denier
   exchange: (exchange: Exchange) => Promise<void>
+  share: LoopShare
   limits: EgressLimits
   log: Log
 }

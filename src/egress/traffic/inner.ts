@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { createBreakWatch } from '../bounds/broken-writes.ts'
+import { readFairly } from '../bounds/fair-reading.ts'
 import { endOwing, hearsMore, inTurn, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound, headOf } from '../inbound/http1.ts'
 import { SwitchingInbound } from '../inbound/switching.ts'
@@ -37,6 +38,7 @@ export function createInner(deps: InnerDeps): Inner {
       deps.log,
       (secured: TLSSocket, tunnel: Tunnel) => {
         if (secured.alpnProtocol === 'h2') return serveHttp2(http2Deps, tunnel, secured)
+        readFairly(secured, deps.share.of(tunnel.identity.principalId))
         tunnels.set(secured, tunnel)
         // Node counts a head's time from here on, and until its first byte the tunnel's own holds.
         secured.once(
@@ -46,6 +48,7 @@ export function createInner(deps: InnerDeps): Inner {
             () => {
               neverPaused(secured)
               server.emit('connection', secured)
+              notConsumed(secured)
             },
             () => tunnel.end(),
           ),
@@ -151,6 +154,12 @@ function neverPaused(secured: TLSSocket): void {
       // It stays as it is.
     },
   })
+}
+
+/** Node has its parser take a connection's bytes past everybody, unless somebody else listens too. */
+function notConsumed(secured: TLSSocket): void {
+  const nobody = () => undefined
+  secured.on('data', nobody).off('data', nobody)
 }
 
 function serveUpgrade(

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Duplex, Transform } from 'node:stream'
-import { takeTogether } from '../bounds/crumbs.ts'
 import type { Pausable, Turns } from '../bounds/search-share.ts'
+import { msPerPiece, worked } from '../bounds/work.ts'
 import { FrameError, FrameReader, unmasked } from '../request/websocket-frames.ts'
 import type { ScrubForms } from '../secrets/scrub.ts'
 import { MessageScrubber } from '../secrets/scrub-messages.ts'
@@ -48,9 +48,6 @@ export function passWebSocket(options: {
   threw: (error: unknown) => void
 }): void {
   const { client, passed, frames, watch } = options
-  // The upstream's has been told so from the beginning.
-  takeTogether(client)
-
   const nothing = () => undefined
   const fromClient = new FrameReader('client', {
     head: nothing,
@@ -62,6 +59,7 @@ export function passWebSocket(options: {
   })
   const outward = through((chunk, push) => {
     fromClient.push(chunk)
+    worked((fromClient.frames - frames.sent) * msPerPiece)
     frames.sent = fromClient.frames
     options.sending(chunk.length)
     push(chunk)
@@ -89,6 +87,7 @@ export function passWebSocket(options: {
         if (said.length > 0) push(Buffer.concat(said))
         said = undefined
       }
+      worked((fromUpstream.frames - frames.received) * msPerPiece)
       frames.received = fromUpstream.frames
       passed.bytes += chunk.length
       if (search === undefined) return push(chunk)

@@ -1,4 +1,5 @@
 import binary from 'undici/lib/llhttp/llhttp_simd-wasm.js'
+import { msPerPiece, worked } from '../bounds/work.ts'
 
 /** What a parser tells of the answers on one connection. A throw ends the reading, as an error of the parser does. */
 export interface AnswerListener {
@@ -165,6 +166,7 @@ export class AnswerParser {
 
   onBody(at: number, length: number): void {
     const from = at - room
+    worked(msPerPiece)
     this.#listener.body(this.#part.subarray(from, from + length))
   }
 

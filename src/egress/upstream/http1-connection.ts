@@ -1,11 +1,15 @@
 import type { Socket } from 'node:net'
 import { takeTogether } from '../bounds/crumbs.ts'
+import { readFairly } from '../bounds/fair-reading.ts'
+import type { Part } from '../bounds/loop-share.ts'
 import { AnswerParser, type Follows } from './answer-parser.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { Http1Exchange } from './http1-exchange.ts'
 import { readBeforeBreak, readRest } from './rest.ts'
 
 export interface ConnectionOptions {
+  /** Of the loop, which belongs to whoever the connection is for. */
+  part: Part
   /** How long a request may pass no byte in either direction. */
   idleTimeoutMs: number
   maxHeaderSize: number
@@ -43,6 +47,7 @@ export class Connection implements Channel {
     readBeforeBreak(socket, (piece) => {
       if (!this.#closed) this.#read(piece)
     })
+    readFairly(socket, options.part)
     takeTogether(socket)
     socket.setTimeout(options.idleTimeoutMs, () => this.#exchange?.onTimeout())
     socket.on('data', this.#read)

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { Part } from '../bounds/loop-share.ts'
 import { idleMs } from './bounds.ts'
 import type { Channel } from './channel.ts'
 import { Connection } from './http1-connection.ts'
@@ -11,7 +12,7 @@ export interface Http1 {
   /** A kept connection of this name. */
   free(name: string): Channel | undefined
   /** Takes over a connection for requests of this name and no other, one after the other. */
-  adopt(name: string, socket: Socket): Channel
+  adopt(name: string, socket: Socket, part: Part): Channel
   /** Closes every idle connection. */
   drop(): void
   close(): void
@@ -62,9 +63,10 @@ export function createHttp1(options: { idleTimeoutMs: number; maxHeaderSize: num
         if (last === undefined || !last.connection.closed) return last?.connection
       }
     },
-    adopt(name, socket) {
+    adopt(name, socket, part) {
       const connection = new Connection(socket, {
         ...options,
+        part,
         rested: () => rest(name, connection),
         gone: () => all.delete(connection),
       })

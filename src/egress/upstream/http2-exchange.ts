@@ -21,17 +21,22 @@ export class Http2Request implements UpstreamRequest {
   /** It has failed or nobody wants the answer any more: nothing else is told. */
   #over = false
 
-  /** `lastTaken` is what the goodbye of its connection said, where that came; no head may be longer than `maxHeaderSize`. */
+  /** `lastTaken` is what the goodbye of its connection said, where that came; no head may be longer than `maxHeaderSize`; `came` is told of
+   * each piece of the answer. */
   constructor(
     stream: ClientHttp2Stream,
     events: UpstreamEvents,
-    { lastTaken, maxHeaderSize }: { lastTaken: () => number | undefined; maxHeaderSize: number },
+    {
+      lastTaken,
+      maxHeaderSize,
+      came,
+    }: { lastTaken: () => number | undefined; maxHeaderSize: number; came: (bytes: number) => void },
   ) {
     this.#stream = stream
     this.#events = events
     this.#lastTaken = lastTaken
     const isWhole = watchEnd(stream)
-    takeTogether(stream)
+    takeTogether(stream, came)
     // Until an upstream has acknowledged our settings, which it may never do, Node takes any size: a few bytes of HPACK
     // can stand for megabytes.
     const hold = (...[, , raw]: [unknown, unknown, string[]?]) => {

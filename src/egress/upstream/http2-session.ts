@@ -17,6 +17,8 @@ export class Session implements Channel {
   readonly #socket: Socket
   readonly #idleTimeoutMs: number
   readonly #maxHeaderSize: number
+  /** Told of each piece that an answer brings. */
+  readonly #came: (bytes: number) => void
   /** Says goodbye to the upstream; not while a stream is under way. */
   readonly #close: () => void
   /** Settles when the upstream has said how many streams it takes, or has gone; rejects when it keeps silent. */
@@ -34,12 +36,13 @@ export class Session implements Channel {
   constructor(
     session: ClientHttp2Session,
     socket: Socket,
-    options: { idleTimeoutMs: number; maxHeaderSize: number },
+    options: { idleTimeoutMs: number; maxHeaderSize: number; came: (bytes: number) => void },
   ) {
     this.#session = session
     this.#socket = socket
     this.#idleTimeoutMs = options.idleTimeoutMs
     this.#maxHeaderSize = options.maxHeaderSize
+    this.#came = options.came
     this.settled = this.#settle()
     // It matters to those who wait for it, if anybody does.
     this.settled.catch(() => undefined)
@@ -123,6 +126,7 @@ export class Session implements Channel {
     const request = new Http2Request(stream, events, {
       lastTaken: () => this.#lastTaken,
       maxHeaderSize: this.#maxHeaderSize,
+      came: this.#came,
     })
     stream.setTimeout(this.#idleTimeoutMs, () => {
       // The connection may be dead, which nobody would hear of: it gets no more requests.

@@ -2,6 +2,8 @@ import { connect as connectHttp2 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
 import { createBreakWatch } from '../bounds/broken-writes.ts'
+import { readSessionFairly } from '../bounds/fair-session.ts'
+import type { Part } from '../bounds/loop-share.ts'
 import { maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import type { Channel } from './channel.ts'
 import { maxStreams, Session } from './http2-session.ts'
@@ -21,7 +23,7 @@ export interface Http2 {
    * Takes over a connection on which HTTP/2 was agreed, for requests of this name and no other: a channel for the one
    * who dialled, at once. `settled` says when there may be room for others, as `Session.settled` does.
    */
-  adopt(name: string, socket: TLSSocket): Channel & { settled: Promise<void> }
+  adopt(name: string, socket: TLSSocket, part: Part): Channel & { settled: Promise<void> }
   drop(): void
   close(): void
 }
@@ -38,7 +40,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
       return pooled.get(name)?.find((session) => session.take(most))
     },
     isApart: (name) => apart.has(name),
-    adopt(name, socket) {
+    adopt(name, socket, part) {
       const inner = connectHttp2(`https://${socket.servername || 'upstream'}`, {
         createConnection: () => socket,
         maxSessionMemory: 8,
@@ -57,7 +59,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
         if (!inner.destroyed) inner.setLocalWindowSize(maxStreams * streamWindow)
       })
       breaks.watch(socket, () => inner.destroy())
-      const session = new Session(inner, socket, options)
+      const session = new Session(inner, socket, { ...options, came: readSessionFairly(socket, part) })
       all.add(session)
       pooled.set(name, [...(pooled.get(name) ?? []), session])
       const leave = () => {

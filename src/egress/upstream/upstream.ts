@@ -1,17 +1,21 @@
 import { TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
+import type { LoopShare } from '../bounds/loop-share.ts'
 import type { Channel } from './channel.ts'
 import { type Connect, type Place, poolName } from './connection.ts'
 import { UpstreamError } from './error.ts'
 import { createHttp1 } from './http1.ts'
 import { createHttp2 } from './http2.ts'
 
+/** Where somebody's requests go. */
+type PersonsPlace = Place & { principalId: string }
+
 export interface Upstream {
   /**
    * A way to this place, on which one request may be sent, one that is `switching` if it is to change the protocol:
    * a kept one at once, or a new one, whose promise rejects with an `UpstreamError`.
    */
-  channel(place: Place, switching: boolean): Channel | Promise<Channel>
+  channel(place: PersonsPlace, switching: boolean): Channel | Promise<Channel>
   /** Closes every idle connection, so that none outlives a change of rules. */
   drop(): void
   /** Closes every connection, also one that is only being made: it would keep the process until its upstream tires. */
@@ -25,9 +29,11 @@ export interface Upstream {
  */
 export function createUpstream(options: {
   connect: Connect
+  share: LoopShare
   idleTimeoutMs: number
   maxHeaderSize: number
 }): Upstream {
+  const { share } = options
   const http1 = createHttp1(options)
   const http2 = createHttp2(options)
   const onlyHttp1 = new LRUCache<string, true>({ max: 5_000, ttl: 300_000 })
@@ -41,21 +47,21 @@ export function createUpstream(options: {
     throw new UpstreamError('upstream_failed', new Error('the proxy stops'))
   }
 
-  const agree = async (place: Place, name: string): Promise<Agreed> => {
+  const agree = async (place: PersonsPlace, name: string): Promise<Agreed> => {
     const socket = await connect(place, ['h2', 'http/1.1'])
     if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') {
-      const channel = http2.adopt(name, socket)
+      const channel = http2.adopt(name, socket, share.of(place.principalId))
       return { channel, settled: channel.settled }
     }
     onlyHttp1.set(placeName(place), true)
-    return { channel: http1.adopt(name, socket), settled: undefined }
+    return { channel: http1.adopt(name, socket, share.of(place.principalId)), settled: undefined }
   }
 
   /** Which version it will be is known, or nobody else is finding out. */
-  const connected = async (place: Place, name: string, byHttp1: boolean): Promise<Channel> => {
+  const connected = async (place: PersonsPlace, name: string, byHttp1: boolean): Promise<Channel> => {
     for (;;) {
       if (byHttp1 || onlyHttp1.has(placeName(place)))
-        return http1.adopt(name, await connect(place, ['http/1.1']))
+        return http1.adopt(name, await connect(place, ['http/1.1']), share.of(place.principalId))
       if (http2.isApart(name)) return (await agree(place, name)).channel
       const others = agreeing.get(name)
       if (others === undefined) break

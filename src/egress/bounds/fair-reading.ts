@@ -1,0 +1,109 @@
+import type { Socket } from 'node:net'
+import type { Part } from './loop-share.ts'
+import { msPerByte, workDone } from './work.ts'
+
+/** What is told at once should keep the loop no longer than so many ms. */
+const sliceMs = 0.25
+/** What begins a connection is cut like this, and what takes longer than thought no smaller than the least. */
+const firstBytes = 4 * 1024
+const leastBytes = 256
+const mostBytes = 64 * 1024
+
+/**
+ * Has what `socket` brings told as fast as the share of its person allows: at once as a rule, and in slices that are
+ * worth a quarter of a millisecond, by what the last one took, where what is read takes long to deal with. While some
+ * waits nothing more is read. An end, and an error, come behind all that came before them; what is given up on this side
+ * ends at once.
+ */
+export function readFairly(socket: Socket, part: Part): void {
+  const push = socket.push.bind(socket)
+  const read = socket._read.bind(socket)
+  const destroy = socket.destroy.bind(socket)
+  let kept: Buffer[] = []
+  let bytes = 0
+  let sliceBytes = firstBytes
+  /** What comes behind all that is kept. */
+  let last: (() => void) | undefined
+  let waits = false
+
+  const isHeard = () => socket.readableFlowing === true && socket.readableLength === 0
+
+  const tell = (slice: Buffer, now: number): boolean => {
+    const before = workDone()
+    const more = push(slice)
+    const ms = workDone() - before + slice.length * msPerByte
+    part.took(ms, now)
+    const fitting = Math.round((slice.length * sliceMs) / ms)
+    sliceBytes = Math.min(mostBytes, Math.max(leastBytes, fitting))
+    return more
+  }
+  const takeSlice = (): Buffer => {
+    if ((kept[0]?.length ?? 0) < Math.min(bytes, leastBytes)) kept = [Buffer.concat(kept, bytes)]
+    const [piece = Buffer.alloc(0)] = kept
+    const slice = piece.subarray(0, sliceBytes)
+    bytes -= slice.length
+    if (slice.length === piece.length) kept.shift()
+    else kept[0] = piece.subarray(slice.length)
+    return slice
+  }
+
+  const step = (): boolean => {
+    waits = false
+    if (socket.destroyed) return false
+    if (bytes > 0) {
+      // It comes again when it is read on.
+      if (socket.readableFlowing !== true) return false
+      if (isHeard()) tell(takeSlice(), performance.now())
+    }
+    waits = bytes > 0
+    if (waits) return true
+    const ends = last
+    last = undefined
+    ends?.()
+    return false
+  }
+  const wait = () => {
+    if (waits) return
+    waits = true
+    part.later(step)
+  }
+
+  socket.push = (piece: Buffer | null) => {
+    if (piece === null) {
+      if (bytes === 0) return push(null)
+      last = () => push(null)
+      return false
+    }
+    let now = performance.now()
+    if (bytes === 0 && piece.length <= sliceBytes && socket.readableLength === 0) {
+      if (socket.readableFlowing !== true) return push(piece)
+      if (part.isFree(now)) return tell(piece, now)
+    }
+    kept.push(piece)
+    bytes += piece.length
+    // Whoever does not listen yet hears by this that there is something.
+    if (socket.readableFlowing !== true && socket.readableLength === 0) push(takeSlice())
+    for (; bytes > 0 && isHeard() && part.isFree(now); now = performance.now()) tell(takeSlice(), now)
+    if (bytes === 0) return true
+    // While nobody reads so much may come as Node lets come: by that it sees a connection break.
+    if (socket.readableFlowing !== true) return bytes + socket.readableLength < socket.readableHighWaterMark
+    wait()
+    return false
+  }
+  socket._read = (size) => {
+    if (!waits) read(size)
+  }
+  socket.destroy = (error) => {
+    if (bytes === 0 || error === undefined) return destroy(error)
+    if (waits) {
+      last = () => destroy(error)
+      return socket
+    }
+    for (const piece of kept.splice(0)) push(piece)
+    bytes = 0
+    return destroy(error)
+  }
+  socket.on('resume', () => {
+    if (bytes > 0) wait()
+  })
+}
