@@ -9,13 +9,23 @@ const firstBytes = 4 * 1024
 const leastBytes = 256
 const mostBytes = 64 * 1024
 
+/** Whose part of the loop each socket's bytes take. */
+const parts = new WeakMap<Socket, { part: Part }>()
+
 /**
  * Has what `socket` brings told as fast as the share of its person allows: at once as a rule, and in slices that are
  * worth a quarter of a millisecond, by what the last one took, where what is read takes long to deal with. While some
  * waits nothing more is read. An end, and an error, come behind all that came before them; what is given up on this side
- * ends at once.
+ * ends at once. Again: it is another's part from here on.
  */
 export function readFairly(socket: Socket, part: Part): void {
+  const known = parts.get(socket)
+  if (known !== undefined) {
+    known.part = part
+    return
+  }
+  const of = { part }
+  parts.set(socket, of)
   const push = socket.push.bind(socket)
   const read = socket._read.bind(socket)
   const destroy = socket.destroy.bind(socket)
@@ -23,16 +33,17 @@ export function readFairly(socket: Socket, part: Part): void {
   let bytes = 0
   let sliceBytes = firstBytes
   /** What comes behind all that is kept. */
-  let last: (() => void) | undefined
+  let hasEnded = false
+  let broken: Error | undefined
   let waits = false
 
-  const isHeard = () => socket.readableFlowing === true && socket.readableLength === 0
+  const isHeard = () => socket.readableFlowing === true && socket.readableLength === 0 && !socket.destroyed
 
   const tell = (slice: Buffer, now: number): boolean => {
     const before = workDone()
     const more = push(slice)
     const ms = workDone() - before + slice.length * msPerByte
-    part.took(ms, now)
+    of.part.took(ms, now)
     const fitting = Math.round((slice.length * sliceMs) / ms)
     sliceBytes = Math.min(mostBytes, Math.max(leastBytes, fitting))
     return more
@@ -47,43 +58,45 @@ export function readFairly(socket: Socket, part: Part): void {
     return slice
   }
 
+  /** Nobody reads it, and there is nothing more to wait for: whoever wants the rest finds it. */
+  const breakOff = (error: Error) => {
+    for (const piece of kept.splice(0)) push(piece)
+    bytes = 0
+    destroy(error)
+  }
   const step = (): boolean => {
     waits = false
     if (socket.destroyed) return false
-    if (bytes > 0) {
-      // It comes again when it is read on.
-      if (socket.readableFlowing !== true) return false
-      if (isHeard()) tell(takeSlice(), performance.now())
-    }
-    waits = bytes > 0
+    if (isHeard()) tell(takeSlice(), performance.now())
+    // It comes again when it is read on.
+    waits = bytes > 0 && socket.readableFlowing === true && !socket.destroyed
     if (waits) return true
-    const ends = last
-    last = undefined
-    ends?.()
+    if (broken !== undefined) breakOff(broken)
+    else if (hasEnded && bytes === 0 && !socket.destroyed) push(null)
     return false
   }
   const wait = () => {
     if (waits) return
     waits = true
-    part.later(step)
+    of.part.later(step)
   }
 
   socket.push = (piece: Buffer | null) => {
     if (piece === null) {
       if (bytes === 0) return push(null)
-      last = () => push(null)
+      hasEnded = true
       return false
     }
     let now = performance.now()
     if (bytes === 0 && piece.length <= sliceBytes && socket.readableLength === 0) {
       if (socket.readableFlowing !== true) return push(piece)
-      if (part.isFree(now)) return tell(piece, now)
+      if (of.part.isFree(now)) return tell(piece, now)
     }
     kept.push(piece)
     bytes += piece.length
     // Whoever does not listen yet hears by this that there is something.
     if (socket.readableFlowing !== true && socket.readableLength === 0) push(takeSlice())
-    for (; bytes > 0 && isHeard() && part.isFree(now); now = performance.now()) tell(takeSlice(), now)
+    for (; bytes > 0 && isHeard() && of.part.isFree(now); now = performance.now()) tell(takeSlice(), now)
     if (bytes === 0) return true
     // While nobody reads so much may come as Node lets come: by that it sees a connection break.
     if (socket.readableFlowing !== true) return bytes + socket.readableLength < socket.readableHighWaterMark
@@ -95,13 +108,9 @@ export function readFairly(socket: Socket, part: Part): void {
   }
   socket.destroy = (error) => {
     if (bytes === 0 || error === undefined) return destroy(error)
-    if (waits) {
-      last = () => destroy(error)
-      return socket
-    }
-    for (const piece of kept.splice(0)) push(piece)
-    bytes = 0
-    return destroy(error)
+    if (waits) broken ??= error
+    else breakOff(error)
+    return socket
   }
   socket.on('resume', () => {
     if (bytes > 0) wait()

@@ -122,7 +122,7 @@ class PersonsPart implements Part {
   }
 
   #rest(): void {
-    setTimeout(this.#release, Math.ceil(this.#freeAt - performance.now()))
+    setTimeout(this.#release, Math.ceil(this.#freeAt - performance.now())).unref()
   }
 
   /** One after the other, each with a turn of its own: nobody knows before what they have to say. */

@@ -3,7 +3,9 @@ import type { Socket } from 'node:net'
 import type { Log } from '../../core/index.ts'
 import { type Allowance, headBytes } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
+import { readFairly } from '../bounds/fair-reading.ts'
 import { type Limit, limitReason } from '../bounds/limits.ts'
+import type { LoopShare } from '../bounds/loop-share.ts'
 import type { OverstayWatch } from '../bounds/overstay.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import { type RuleBook, type RulesAt, rulesOf } from '../decision/rules.ts'
@@ -33,6 +35,7 @@ export interface ConnectDeps {
   tunnels: Limit
   allowance: Allowance
   crowd: Crowd
+  share: LoopShare
   cameFrom: CameFrom
   live: Live
   limits: EgressLimits
@@ -72,6 +75,7 @@ export function createConnectHandler(
     if (over !== undefined) return await refuse(over.reason, 'limit', over.retryAfterSeconds)
     const full = deps.crowd.named(socket, identity.principalId)
     if (full !== undefined) return await refuse(limitReason(full, 'too_many_tunnels'), 'limit')
+    readFairly(socket, deps.share.of(identity.principalId))
     if (!canonical.ok) return await refuse(canonical.reason, 'request')
     if (behind) return await refuse('tunnel_behind_request', 'request')
     if (early.length > 0) return await refuse('tunnel_early_data', 'request')

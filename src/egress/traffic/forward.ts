@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Crowd } from '../bounds/crowd.ts'
+import { readFairly } from '../bounds/fair-reading.ts'
 import { limitReason } from '../bounds/limits.ts'
+import type { LoopShare } from '../bounds/loop-share.ts'
 import { headOf } from '../inbound/http1.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { Leases } from '../leases/leases.ts'
@@ -16,6 +18,7 @@ export function createForwardHandler(deps: {
   leases: Leases
   denier: Denier
   crowd: Crowd
+  share: LoopShare
   cameFrom: CameFrom
   exchange: (exchange: Exchange) => Promise<void>
 }): (req: IncomingMessage, inbound: Inbound) => Promise<void> {
@@ -35,6 +38,7 @@ export function createForwardHandler(deps: {
       await refusal.told
       return answerDenial(inbound, refusal, asked, true)
     }
+    readFairly(req.socket, deps.share.of(identity.principalId))
     await deps.exchange({ inbound, identity, canonical: forwardTarget(headOf(req)), scheme: 'http' })
   }
 }

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { type Log, toAppError } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
+import { readFairly } from '../bounds/fair-reading.ts'
 import type { Limit } from '../bounds/limits.ts'
 import type { LoopShare } from '../bounds/loop-share.ts'
 import { createOverstayWatch } from '../bounds/overstay.ts'
@@ -24,7 +25,7 @@ import type { Exchange } from './exchange.ts'
 import { createForwardHandler } from './forward.ts'
 import { createInner } from './inner.ts'
 import type { PassedTunnel } from './pass-through.ts'
-import { makeServer, refuseBytes, saidBy } from './server.ts'
+import { makeServer, notConsumed, refuseBytes, saidBy } from './server.ts'
 
 export interface FrontDeps {
   leases: Leases
@@ -53,12 +54,17 @@ export interface Front {
 export function createFront(deps: FrontDeps): Front {
   const inner = createInner(deps)
   const overstays = createOverstayWatch()
+  const nameless = deps.share.of('nameless')
 
   function makeOuter(cameFrom: CameFrom): Server {
     const forward = createForwardHandler({ ...deps, cameFrom })
     const connect = createConnectHandler({ ...deps, inner, overstays, cameFrom })
     const server = makeServer(deps.limits)
-    server.on('connection', (socket) => deps.crowd.arrived(socket))
+    server.on('connection', (socket) => {
+      deps.crowd.arrived(socket)
+      readFairly(socket, nameless)
+      notConsumed(socket)
+    })
     const requests = (expectsContinue: boolean) =>
       contained(
         deps.log,

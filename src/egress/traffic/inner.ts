@@ -14,7 +14,7 @@ import { contained } from './contained.ts'
 import { createHeadWatch } from './head-watch.ts'
 import { serveHttp2 } from './inner-http2.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
-import { makeServer, refuseBytes, saidBy } from './server.ts'
+import { makeServer, notConsumed, refuseBytes, saidBy } from './server.ts'
 import type { Tunnel } from './tunnel.ts'
 
 /** What serves the decrypted side of every tunnel; it never listens. */
@@ -154,12 +154,6 @@ function neverPaused(secured: TLSSocket): void {
       // It stays as it is.
     },
   })
-}
-
-/** Node has its parser take a connection's bytes past everybody, unless somebody else listens too. */
-function notConsumed(secured: TLSSocket): void {
-  const nobody = () => undefined
-  secured.on('data', nobody).off('data', nobody)
 }
 
 function serveUpgrade(

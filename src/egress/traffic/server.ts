@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { http } from '../../core/index.ts'
 import { lookEveryMs } from '../bounds/overstay.ts'
@@ -29,6 +30,12 @@ export function makeServer(limits: EgressLimits): Server {
   server.timeout = clientIdleMs(limits)
   server.maxHeadersCount = 0
   return server
+}
+
+/** Node has its parser take a connection's bytes past everybody, unless somebody else has listened too. */
+export function notConsumed(socket: Socket): void {
+  const nobody = () => undefined
+  socket.on('data', nobody).off('data', nobody)
 }
 
 /** What a request says of itself, before anything of it is understood. */

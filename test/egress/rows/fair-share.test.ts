@@ -1,0 +1,105 @@
+import type { TLSSocket } from 'node:tls'
+import { expect, test } from 'vitest'
+import { makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
+import { frame, frameFlag, frameType, headerBlock, preface, pseudoHeaders } from '../../support/http2.ts'
+import { startRawHttp2 } from '../../support/raw-http2.ts'
+
+/** One person's bytes that take long to deal with, and another person's request in the midst of them. */
+
+const host = 'orders.example.com'
+const chunks = '1\r\na\r\n'.repeat(10_000)
+const frames = Buffer.concat(Array<Buffer>(25_000).fill(frame(frameType.data, 0, 1, Buffer.from('a'))))
+const post = (port: number) => headerBlock(pseudoHeaders(host, port, 'POST'))
+
+interface Noise {
+  /** Of one byte each, on all connections. */
+  pieces: number
+  /** How many of them have come to their end. */
+  dealtWith: () => number
+}
+
+/** Adds a rule for a port of the host. */
+type Allow = (port: number) => Promise<void>
+
+/** What one person does, once their connections stand. */
+const noises: Record<string, (world: World, allow: Allow) => Promise<Noise>> = {
+  async 'chunks that are sent'(world, allow) {
+    let got = 0
+    const up = await world.upstream((req) => req.on('data', (piece: Buffer) => (got += piece.length)))
+    await allow(up.port)
+    const head = request(host, up.port, '/', ['Transfer-Encoding: chunked'], 'POST')
+    for (const tunnel of await tunnels(world, up.port, 30)) tunnel.write(head + chunks)
+    return { pieces: 300_000, dealtWith: () => got }
+  },
+  async 'frames that are sent'(world, allow) {
+    let got = 0
+    const up = await world.upstream((req) => req.on('data', (piece: Buffer) => (got += piece.length)))
+    await allow(up.port)
+    const head = frame(frameType.headers, frameFlag.endHeaders, 1, post(up.port))
+    for (const tunnel of await tunnels(world, up.port, 10, 'h2'))
+      tunnel.write(Buffer.concat([preface, head, frames]))
+    return { pieces: 250_000, dealtWith: () => got }
+  },
+  async 'chunks of answers'(world, allow) {
+    const up = await world.upstream((_req, { socket }) => {
+      socket?.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`)
+    })
+    await allow(up.port)
+    return await askForAll(world, up.port, 30, 10_000)
+  },
+  async 'frames of answers'(world, allow) {
+    const up = await startRawHttp2(world, ({ socket, stream }) => {
+      socket.write(frame(frameType.headers, frameFlag.endHeaders, stream, headerBlock([[':status', '200']])))
+      socket.write(frames)
+    })
+    await allow(up.port)
+    return await askForAll(world, up.port, 10, 25_000)
+  },
+}
+
+async function tunnels(
+  world: World,
+  port: number,
+  count: number,
+  protocol = 'http/1.1',
+): Promise<TLSSocket[]> {
+  const all = await Promise.all(
+    Array.from({ length: count }, () => world.tunnel(host, port, { protocols: [protocol] })),
+  )
+  for (const one of all) one.on('error', () => undefined).resume()
+  return all
+}
+
+async function askForAll(world: World, port: number, count: number, pieces: number): Promise<Noise> {
+  let got = 0
+  for (const tunnel of await tunnels(world, port, count)) {
+    tunnel.on('data', (piece: Buffer) => (got += piece.length))
+    tunnel.write(request(host, port, '/'))
+  }
+  return { pieces: count * pieces, dealtWith: () => got }
+}
+
+test.each(Object.entries(noises))(
+  'row 38: %s a byte at a time, by all of one person’s connections, leave another person their share',
+  async (_, makeNoise) => {
+    await using world = await makeWorld()
+    const other = await world.addLease({})
+    const up = await world.upstream((_req, res) => res.end('answer'))
+    const rules = [rule(host, up.port)]
+    const allow: Allow = async (port) => await world.setRules([...rules, rule(host, port)])
+    await world.setRules(rules)
+    const noise = await makeNoise(world, allow)
+    const dealtWith: number[] = []
+    for (let n = 0; n < 4; n += 1) {
+      const tunnel = await world.tunnel(host, up.port, { lease: other.lease })
+      expect(await sayAndRead(tunnel, request(host, up.port, '/'))).toContain('answer')
+      tunnel.destroy()
+      dealtWith.push(noise.dealtWith())
+    }
+    // Four tunnels and four requests later a proxy that deals with what has come has dealt with all of it.
+    expect(Math.max(...dealtWith)).toBeLessThan(0.6 * noise.pieces)
+    // And nothing of it is lost.
+    await expect.poll(noise.dealtWith, { timeout: 20_000 }).toBeGreaterThanOrEqual(noise.pieces)
+  },
+  60_000,
+)
