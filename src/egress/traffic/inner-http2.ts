@@ -81,7 +81,7 @@ export function serveHttp2(
   })
   session.once('goaway', () => (saidGoodbye = true))
   const streams = lateGoodbye(session)
-  const came = readSessionFairly(secured, deps.share.of(tunnel.identity.principalId))
+  const came = readSessionFairly(session, secured, deps.share.of(tunnel.identity.principalId))
   session.on('close', () => tunnel.end())
   // The proxy's connections may be half open, which a session does not look at: nobody would notice a client that went.
   secured.once('end', () => tunnel.end())

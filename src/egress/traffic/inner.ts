@@ -46,7 +46,6 @@ export function createInner(deps: InnerDeps): Inner {
           contained(
             deps.log,
             () => {
-              neverPaused(secured)
               server.emit('connection', secured)
               notConsumed(secured)
             },
@@ -141,19 +140,6 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
     ),
   )
   return server
-}
-
-/**
- * Node has its parser pause where a client asks for more than it reads. TLS goes on to hand over the records that came
- * together, and the paused parser takes them for an error. What a connection may ask for ahead is bounded elsewhere.
- */
-function neverPaused(secured: TLSSocket): void {
-  Object.defineProperty(secured, '_paused', {
-    get: () => false,
-    set() {
-      // It stays as it is.
-    },
-  })
 }
 
 function serveUpgrade(

@@ -59,7 +59,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
         if (!inner.destroyed) inner.setLocalWindowSize(maxStreams * streamWindow)
       })
       breaks.watch(socket, () => inner.destroy())
-      const session = new Session(inner, socket, { ...options, came: readSessionFairly(socket, part) })
+      const session = new Session(inner, socket, { ...options, came: readSessionFairly(inner, socket, part) })
       all.add(session)
       pooled.set(name, [...(pooled.get(name) ?? []), session])
       const leave = () => {

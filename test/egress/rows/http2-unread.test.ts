@@ -175,7 +175,12 @@ test('row 25: a client that says goodbye with an error of its own abuses nothing
 test('row 38: a client by HTTP/2 that reads nothing of its answer is let go', async () => {
   const limits = { idleTimeoutMs: 600, tunnelIdleTimeoutMs: 600 }
   await using world = await makeWorld({ limits })
-  const up = await world.upstream((_req, res) => res.end(Buffer.alloc(64 * 1024 * 1024)))
+  const answer = Buffer.alloc(64 * 1024 * 1024)
+  const up = await world.upstream((_req, res) => {
+    // Writing so much takes this process a while.
+    res.flushHeaders()
+    setImmediate(() => res.end(answer))
+  })
   await world.setRules([rule(host, up.port)])
   const deaf = await byHttp2(world, up.port)
   deaf.write(withRoom(up.port))
