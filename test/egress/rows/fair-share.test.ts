@@ -1,8 +1,10 @@
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { makeWorld, request, rule, sayAndRead, type World } from '../../support/egress-world.ts'
 import { frame, frameFlag, frameType, headerBlock, preface, pseudoHeaders } from '../../support/http2.ts'
 import { startRawHttp2 } from '../../support/raw-http2.ts'
+import { startWebSocketUpstream } from '../../support/websocket.ts'
 
 /** One person's bytes that take long to deal with, and another person's request in the midst of them. */
 
@@ -19,7 +21,7 @@ interface Noise {
 }
 
 /** Adds a rule for a port of the host. */
-type Allow = (port: number) => Promise<void>
+type Allow = (port: number, extra?: object) => Promise<void>
 
 /** What one person does, once their connections stand. */
 const noises: Record<string, (world: World, allow: Allow) => Promise<Noise>> = {
@@ -55,6 +57,17 @@ const noises: Record<string, (world: World, allow: Allow) => Promise<Noise>> = {
     await allow(up.port)
     return await askForAll(world, up.port, 10, 25_000)
   },
+  async 'messages of WebSockets'(world, allow) {
+    const messages = Buffer.from('\x81\x01a'.repeat(20_000), 'latin1')
+    const up = await startWebSocketUpstream(world.upstreamContext, (socket) => {
+      ;(socket as unknown as { _socket: Socket })._socket.write(messages)
+    })
+    await allow(up.port, { methods: ['WEBSOCKET'] })
+    const handshake = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13']
+    const key = `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}`
+    const noise = await askForAll(world, up.port, 15, 20_000, [...handshake, key])
+    return { ...noise, dealtWith: () => noise.dealtWith() / 3 }
+  },
 }
 
 async function tunnels(
@@ -70,11 +83,17 @@ async function tunnels(
   return all
 }
 
-async function askForAll(world: World, port: number, count: number, pieces: number): Promise<Noise> {
+async function askForAll(
+  world: World,
+  port: number,
+  count: number,
+  pieces: number,
+  fields: string[] = [],
+): Promise<Noise> {
   let got = 0
   for (const tunnel of await tunnels(world, port, count)) {
     tunnel.on('data', (piece: Buffer) => (got += piece.length))
-    tunnel.write(request(host, port, '/'))
+    tunnel.write(request(host, port, '/', fields))
   }
   return { pieces: count * pieces, dealtWith: () => got }
 }
@@ -86,7 +105,8 @@ test.each(Object.entries(noises))(
     const other = await world.addLease({})
     const up = await world.upstream((_req, res) => res.end('answer'))
     const rules = [rule(host, up.port)]
-    const allow: Allow = async (port) => await world.setRules([...rules, rule(host, port)])
+    const allow: Allow = async (port, extra) =>
+      await world.setRules([...rules, rule(host, port, { ...extra })])
     await world.setRules(rules)
     const noise = await makeNoise(world, allow)
     const dealtWith: number[] = []
