@@ -10,7 +10,8 @@ import { startWebSocketUpstream } from '../../support/websocket.ts'
 
 const host = 'orders.example.com'
 const chunks = '1\r\na\r\n'.repeat(10_000)
-const frames = Buffer.concat(Array<Buffer>(25_000).fill(frame(frameType.data, 0, 1, Buffer.from('a'))))
+const framesOn = (stream: number) =>
+  Buffer.concat(Array<Buffer>(25_000).fill(frame(frameType.data, 0, stream, Buffer.from('a'))))
 const post = (port: number) => headerBlock(pseudoHeaders(host, port, 'POST'))
 
 interface Noise {
@@ -39,7 +40,7 @@ const noises: Record<string, (world: World, allow: Allow) => Promise<Noise>> = {
     await allow(up.port)
     const head = frame(frameType.headers, frameFlag.endHeaders, 1, post(up.port))
     for (const tunnel of await tunnels(world, up.port, 10, 'h2'))
-      tunnel.write(Buffer.concat([preface, head, frames]))
+      tunnel.write(Buffer.concat([preface, head, framesOn(1)]))
     return { pieces: 250_000, dealtWith: () => got }
   },
   async 'chunks of answers'(world, allow) {
@@ -52,7 +53,7 @@ const noises: Record<string, (world: World, allow: Allow) => Promise<Noise>> = {
   async 'frames of answers'(world, allow) {
     const up = await startRawHttp2(world, ({ socket, stream }) => {
       socket.write(frame(frameType.headers, frameFlag.endHeaders, stream, headerBlock([[':status', '200']])))
-      socket.write(frames)
+      socket.write(framesOn(stream))
     })
     await allow(up.port)
     return await askForAll(world, up.port, 10, 25_000)
