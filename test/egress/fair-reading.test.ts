@@ -62,6 +62,24 @@ test('what takes long is told in slices of a quarter of a millisecond, and no mo
   far.destroy()
 })
 
+test('of what a slow reader has not read yet there is never more here than Node would keep', async () => {
+  const { socket, far } = await pair()
+  let told = 0
+  let most = 0
+  socket.on('data', (piece: Buffer) => {
+    told += piece.length
+    most = Math.max(most, socket.bytesRead - told)
+    socket.pause()
+    setImmediate(() => socket.resume())
+  })
+  far.write(Buffer.alloc(4 * 1024 * 1024))
+  await expect.poll(() => told, { timeout: 20_000 }).toBe(4 * 1024 * 1024)
+  // Twice 64 KiB: what is kept, and what one read brought beyond it.
+  expect(most).toBeLessThanOrEqual(128 * 1024)
+  socket.destroy()
+  far.destroy()
+})
+
 test('forty connections of one person get no more of a turn than one, and another person waits for nothing', async () => {
   const share = createLoopShare()
   const all = await Promise.all(Array.from({ length: 40 }, () => pair(share.of('alice'))))

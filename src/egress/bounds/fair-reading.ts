@@ -14,7 +14,7 @@ const parts = new WeakMap<Socket, { part: Part }>()
 
 /**
  * Has what `socket` brings told as fast as the share of its person allows: at once as a rule, and in slices that are
- * worth a quarter of a millisecond, by what the last one took, where what is read takes long to deal with. While some
+ * worth a quarter of a millisecond, by what those before took, where what is read takes long to deal with. While some
  * waits nothing more is read. An end, and an error, come behind all that came before them; what is given up on this side
  * ends at once. Again: it is another's part from here on.
  */
@@ -39,13 +39,17 @@ export function readFairly(socket: Socket, part: Part): void {
 
   const isHeard = () => socket.readableFlowing === true && socket.readableLength === 0 && !socket.destroyed
 
+  /** While nobody reads so much may come as Node lets come: by that it sees a connection break. */
+  const hasRoom = () => !waits && bytes + socket.readableLength < socket.readableHighWaterMark
+
   const tell = (slice: Buffer, now: number): boolean => {
     const before = workDone()
     const more = push(slice)
     const ms = workDone() - before + slice.length * msPerByte
     of.part.took(ms, now)
-    const fitting = Math.round((slice.length * sliceMs) / ms)
-    sliceBytes = Math.min(mostBytes, Math.max(leastBytes, fitting))
+    if (ms > sliceMs) sliceBytes = Math.max(leastBytes, Math.round((slice.length * sliceMs) / ms))
+    // Of a few bytes nothing is learnt about many.
+    else if (2 * slice.length >= sliceBytes) sliceBytes = Math.min(mostBytes, 2 * sliceBytes)
     return more
   }
   const takeSlice = (): Buffer => {
@@ -64,21 +68,31 @@ export function readFairly(socket: Socket, part: Part): void {
     bytes = 0
     destroy(error)
   }
+  const finish = () => {
+    if (broken !== undefined) breakOff(broken)
+    else if (hasEnded && bytes === 0 && !socket.destroyed) push(null)
+  }
   const step = (): boolean => {
     waits = false
     if (socket.destroyed) return false
     if (isHeard()) tell(takeSlice(), performance.now())
     // It comes again when it is read on.
     waits = bytes > 0 && socket.readableFlowing === true && !socket.destroyed
-    if (waits) return true
-    if (broken !== undefined) breakOff(broken)
-    else if (hasEnded && bytes === 0 && !socket.destroyed) push(null)
-    return false
+    if (!waits) finish()
+    return waits
   }
   const wait = () => {
     if (waits) return
     waits = true
     of.part.later(step)
+  }
+
+  /** As much as may be told now; what is left waits. */
+  const tellSome = () => {
+    for (let now = performance.now(); bytes > 0 && isHeard() && of.part.isFree(now); now = performance.now())
+      tell(takeSlice(), now)
+    if (bytes > 0 && socket.readableFlowing === true) wait()
+    else if (bytes === 0 && !waits) finish()
   }
 
   socket.push = (piece: Buffer | null) => {
@@ -87,7 +101,7 @@ export function readFairly(socket: Socket, part: Part): void {
       hasEnded = true
       return false
     }
-    let now = performance.now()
+    const now = performance.now()
     if (bytes === 0 && piece.length <= sliceBytes && socket.readableLength === 0) {
       if (socket.readableFlowing !== true) return push(piece)
       if (of.part.isFree(now)) return tell(piece, now)
@@ -96,15 +110,11 @@ export function readFairly(socket: Socket, part: Part): void {
     bytes += piece.length
     // Whoever does not listen yet hears by this that there is something.
     if (socket.readableFlowing !== true && socket.readableLength === 0) push(takeSlice())
-    for (; bytes > 0 && isHeard() && of.part.isFree(now); now = performance.now()) tell(takeSlice(), now)
-    if (bytes === 0) return true
-    // While nobody reads so much may come as Node lets come: by that it sees a connection break.
-    if (socket.readableFlowing !== true) return bytes + socket.readableLength < socket.readableHighWaterMark
-    wait()
-    return false
+    tellSome()
+    return hasRoom()
   }
   socket._read = (size) => {
-    if (!waits) read(size)
+    if (hasRoom()) read(size)
   }
   socket.destroy = (error) => {
     if (bytes === 0 || error === undefined) return destroy(error)
@@ -112,7 +122,8 @@ export function readFairly(socket: Socket, part: Part): void {
     else breakOff(error)
     return socket
   }
+  // Node tells what is in the stream first.
   socket.on('resume', () => {
-    if (bytes > 0) wait()
+    if (bytes > 0 && !waits) process.nextTick(tellSome)
   })
 }
