@@ -115,37 +115,48 @@ test('forty connections of one person get no more of a turn than one, and anothe
 
 test('whatever comes, and however it is read, comes whole and in its order, with its end behind it', async () => {
   const step = fc.oneof(
-    fc.record({ send: fc.integer({ min: 1, max: 20_000 }) }),
+    fc.record({ send: fc.oneof(fc.integer({ min: 1, max: 5_000 }), fc.integer({ min: 1, max: 200_000 })) }),
     fc.constantFrom('pause', 'resume', 'turn', 'sleep'),
   )
+  const rests = { none: undefined, tick: process.nextTick, turn: setImmediate, ms: setTimeout } as const
+  const rest = fc.constantFrom(...(Object.keys(rests) as (keyof typeof rests)[]))
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 25 }), fc.boolean(), async (steps, slow) => {
-      const { socket, far } = await pair()
-      const sent: Buffer[] = []
-      const got: Buffer[] = []
-      socket.on('data', (piece: Buffer) => {
-        got.push(piece)
-        if (slow) worked(piece.length * msPerPiece)
-      })
-      const ended = once(socket, 'end')
-      let next = 0
-      for (const one of steps) {
-        if (typeof one === 'object') {
-          const piece = Buffer.from(Array.from({ length: one.send }, () => (next += 7) & 0xff))
-          sent.push(piece)
-          far.write(piece)
-        } else if (one === 'turn') await turn()
-        else if (one === 'sleep') await sleep(2)
-        else socket[one]()
-      }
-      far.end()
-      socket.resume()
-      await ended
-      expect(Buffer.concat(got).equals(Buffer.concat(sent))).toBe(true)
-      socket.destroy()
-      far.destroy()
-    }),
-    { numRuns: 60 },
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 25 }),
+      fc.array(rest),
+      fc.boolean(),
+      async (steps, how, slow) => {
+        const { socket, far } = await pair()
+        const sent: Buffer[] = []
+        const got: Buffer[] = []
+        socket.on('data', (piece: Buffer) => {
+          got.push(piece)
+          if (slow) worked(piece.length * (msPerPiece / 50))
+          const resting = rests[how[got.length % how.length] ?? 'none']
+          if (resting === undefined) return
+          socket.pause()
+          resting(() => void socket.resume())
+        })
+        const ended = once(socket, 'end')
+        let next = 0
+        for (const one of steps) {
+          if (typeof one === 'object') {
+            const piece = Buffer.alloc(one.send, String((next += 1)))
+            sent.push(piece)
+            far.write(piece)
+          } else if (one === 'turn') await turn()
+          else if (one === 'sleep') await sleep(2)
+          else socket[one]()
+        }
+        far.end()
+        socket.resume()
+        await ended
+        expect(Buffer.concat(got).equals(Buffer.concat(sent))).toBe(true)
+        socket.destroy()
+        far.destroy()
+      },
+    ),
+    { numRuns: 100 },
   )
 }, 60_000)
 

@@ -114,7 +114,8 @@ export function readFairly(socket: Socket, part: Part): void {
     return hasRoom()
   }
   socket._read = (size) => {
-    if (hasRoom()) read(size)
+    // Of what is in the stream itself Node asks once only; whatever is kept is told in time, and behind that it asks again.
+    if (!waits && bytes < socket.readableHighWaterMark) read(size)
   }
   socket.destroy = (error) => {
     if (bytes === 0 || error === undefined) return destroy(error)

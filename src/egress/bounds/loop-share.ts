@@ -43,23 +43,32 @@ export interface LoopShare {
 export function createLoopShare(): LoopShare {
   const parts = new LRUCache<string, Part>({ max: 10_000 })
   /** In the order in which they are served. */
-  const waiting: Steps[] = []
+  const waiting: PersonsPart[] = []
+  let isComing = false
 
   const endTurn = () => {
+    isComing = false
     const until = performance.now() + turnMs
-    while (performance.now() < until) {
+    let resting = 0
+    for (let now = performance.now(); now < until && resting < waiting.length; now = performance.now()) {
       const one = waiting.shift()
       if (one === undefined) return
-      const step = one.shift()
-      if (step?.() === true) one.push(step)
+      const isResting = !one.hasPaid(now)
+      resting = isResting ? resting + 1 : 0
       // Who was served goes behind the others.
-      if (one.length > 0) waiting.push(one)
+      if (isResting || one.serve()) waiting.push(one)
     }
-    if (waiting.length > 0) setImmediate(endTurn)
+    if (waiting.length > 0) come(resting === waiting.length)
   }
-  const wait = (one: Steps) => {
-    if (waiting.length === 0) setImmediate(endTurn)
+  const come = (later: boolean) => {
+    if (isComing) return
+    isComing = true
+    if (later) setTimeout(endTurn, 1)
+    else setImmediate(endTurn)
+  }
+  const wait = (one: PersonsPart) => {
     waiting.push(one)
+    come(false)
   }
 
   return {
@@ -73,23 +82,24 @@ export function createLoopShare(): LoopShare {
   }
 }
 
-/** What waits of one person. */
-type Steps = Step[]
-
 class PersonsPart implements Part {
-  readonly #wait: (steps: Steps) => void
-  readonly #steps: Steps = []
+  readonly #wait: (one: PersonsPart) => void
+  readonly #steps: Step[] = []
   readonly #readers = new Set<Reader>()
   /** In the order in which they are released. */
   readonly #held = new Set<Reader>()
   #freeAt = 0
 
-  constructor(wait: (steps: Steps) => void) {
+  constructor(wait: (one: PersonsPart) => void) {
     this.#wait = wait
   }
 
+  hasPaid(now: number): boolean {
+    return this.#freeAt <= now
+  }
+
   isFree(now: number): boolean {
-    return this.#freeAt <= now && this.#steps.length === 0
+    return this.hasPaid(now) && this.#steps.length === 0
   }
 
   took(ms: number, now: number): void {
@@ -97,8 +107,17 @@ class PersonsPart implements Part {
   }
 
   later(step: Step): void {
-    if (this.#steps.length === 0) this.#wait(this.#steps)
-    this.#steps.push(step)
+    if (this.#steps.push(step) === 1) this.#wait(this)
+  }
+
+  /** Does one step; whether anything is left. */
+  serve(): boolean {
+    const [step] = this.#steps
+    const isLeft = step?.() === true
+    // Not before: what it has done later must not make the person wait twice.
+    this.#steps.shift()
+    if (isLeft && step !== undefined) this.#steps.push(step)
+    return this.#steps.length > 0
   }
 
   join(reader: Reader): () => void {
@@ -111,7 +130,7 @@ class PersonsPart implements Part {
 
   hold(reader: Reader): void {
     if (this.#held.size === 0) {
-      this.#rest()
+      this.later(this.#release)
       for (const other of this.#readers) this.#holdOne(other)
     } else this.#holdOne(reader)
   }
@@ -121,17 +140,13 @@ class PersonsPart implements Part {
     reader.hold()
   }
 
-  #rest(): void {
-    setTimeout(this.#release, Math.ceil(this.#freeAt - performance.now())).unref()
-  }
-
   /** One after the other, each with a turn of its own: nobody knows before what they have to say. */
-  readonly #release = (): void => {
-    if (this.#freeAt > performance.now()) return this.#rest()
+  readonly #release = (): boolean => {
     const [reader] = this.#held
-    if (reader === undefined) return
+    if (reader === undefined) return false
     this.#held.delete(reader)
     reader.release()
-    if (this.#held.size > 0) setImmediate(this.#release)
+    if (this.#held.size > 0) setImmediate(() => this.later(this.#release))
+    return false
   }
 }

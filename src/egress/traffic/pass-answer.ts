@@ -1,4 +1,5 @@
 import type { Pausable, Turns } from '../bounds/search-share.ts'
+import { msPerSearchedByte, worked } from '../bounds/work.ts'
 import { spent } from '../economy/spent-buffers.ts'
 import type { InboundAnswer } from '../inbound/inbound.ts'
 import { forwardedTrailers } from '../request/fields.ts'
@@ -88,6 +89,7 @@ class PassingAnswer {
     body.read({
       data: (part) => {
         if (this.#decoded === undefined) spent(part.length)
+        if (this.#scrubber !== undefined) worked(part.length * msPerSearchedByte)
         this.#inTurn(() => this.#search(part))
       },
       ended: (trailers) => this.#inTurn(() => this.#finish(trailers)),
