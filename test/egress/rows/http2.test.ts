@@ -289,6 +289,25 @@ test('row 25: a flood of PING or of SETTINGS, read or not, closes the tunnel and
   client.destroy()
 })
 
+test('row 25: PINGs of which each is answered before the next ones come are a flood too, where they do not end', async () => {
+  await using world = await makeWorld()
+  await using up = await upstream(world)
+  const { back, isClosed, socket } = await frames(world, up.port)
+  const pings = Buffer.concat(Array<Buffer>(50).fill(frame(frameType.ping, 0, 0, Buffer.alloc(8))))
+  const answers = () => back.filter(({ type }) => type === frameType.ping).length
+  let asked = 0
+  while (!isClosed() && asked < 2_000) {
+    socket.write(pings)
+    asked += 50
+    await expect.poll(() => isClosed() || answers() === asked, { interval: 1 }).toBe(true)
+  }
+  // Five hundred at once, and fifty a second.
+  expect(asked).toBeGreaterThan(450)
+  expect(isClosed()).toBe(true)
+  const events = await world.events('egress.denied', 1)
+  expect(events.map(({ data }) => data['reason'])).toEqual(['http2_abuse'])
+})
+
 test('row 25: of more streams than were granted none is begun, and who goes on asking loses the tunnel', async () => {
   await using world = await makeWorld({ limits: { requestsPerPrincipal: 5 } })
   await using up = await startHttp2Upstream(world.upstreamContext, () => undefined)
