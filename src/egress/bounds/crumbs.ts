@@ -13,7 +13,8 @@ const pieceBytes = 16 * 1024
  * too: as they came, each would take a hundred bytes of memory and more. No more is asked for in a turn that brought
  * some, for Node would read up to 32 times before anybody else has a turn (docs/decisions/0040).
  *
- * `came` is told of each piece that comes. For what is read as it flows, by `data`. What came before an end or an error is told before that.
+ * `came` is told of each piece that comes. For what is read as it flows, by `data`. What came before an end or an error
+ * is told before that.
  */
 export function takeTogether(from: Readable, came: (bytes: number) => void = () => worked(msPerPiece)): void {
   const push = from.push.bind(from)
