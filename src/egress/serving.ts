@@ -65,7 +65,7 @@ export function createServing(
   const metrics = createMetrics()
   const recorder = createRecorder({
     store,
-    inFlight: createInFlight({ store, lookMaxAgeMs: maxAgeMs }),
+    inFlight: createInFlight({ lookMaxAgeMs: maxAgeMs }),
     metrics,
     replicaId: options.replicaId,
     log,

@@ -7,6 +7,9 @@ import type { Database } from './schema.ts'
 /** What a query function needs: the pool or a transaction. */
 export type Executor = Kysely<Database> | Transaction<Database>
 
+/** One connection of the pool, for statements that share its fate. */
+export type Connection = pg.PoolClient
+
 /** One pool and the Kysely over it. `pool` is for the few prepared statements on the way of a call. */
 export interface Store {
   readonly db: Kysely<Database>
@@ -72,6 +75,22 @@ export function openStore(options: {
       closed = true
       await db.destroy()
     },
+  }
+}
+
+/** Does `work` on a connection of its own, which is closed when `work` rejects: nobody knows how far it came. */
+export async function onConnection<T>(
+  pool: pg.Pool,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = await pool.connect()
+  let broken = true
+  try {
+    const result = await work(connection)
+    broken = false
+    return result
+  } finally {
+    connection.release(broken)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { CallId, LeaseId, PrincipalId, RunnerId } from '../core/index.ts'
-import type { Store } from './database.ts'
+import type { Connection, Store } from './database.ts'
 
 /** A lease that is good right now, and what the proxy needs to decide and record with it. */
 export interface LeaseFacts {
@@ -78,11 +78,11 @@ const recentCallsText = `
  * database's clock to hold their times against.
  */
 export async function recentCalls(
-  pool: Store['pool'],
+  connection: Connection,
   scopes: CallScope[],
   windowMs: number,
 ): Promise<{ now: number; calls: RecentCall[] }> {
-  const { rows } = await pool.query<{ now: number; calls: RecentCall[] }>({
+  const { rows } = await connection.query<{ now: number; calls: RecentCall[] }>({
     name: 'egress_recent_calls',
     text: recentCallsText,
     values: [JSON.stringify(scopes), scopes.flatMap(({ seen }) => seen), windowMs / 1_000],

@@ -2,7 +2,7 @@ import { pipeline } from 'node:stream/promises'
 import { CompiledQuery, sql } from 'kysely'
 import { from as copyFrom } from 'pg-copy-streams'
 import type { AuditEvent, CallId, PrincipalId } from '../core/index.ts'
-import type { Executor, Store } from './database.ts'
+import type { Connection, Executor } from './database.ts'
 
 // One text and one parameter however many there are: of a thousand parameters the planning is most of the work.
 const appendText = `
@@ -29,20 +29,13 @@ export type WrittenEvent = Omit<AuditEvent, 'data'> & { data: string }
 /**
  * The same for facts that stand already: all of `parts` in one transaction, each sent as it comes. A row takes the
  * server two thirds of the time that an insert does. When it rejects nothing is written, or, if the connection broke at
- * the very end, everything may be.
+ * the very end, everything may be; the connection is of no further use.
  */
 export async function copyEvents(
-  pool: Store['pool'],
+  connection: Connection,
   parts: AsyncIterable<readonly WrittenEvent[]>,
 ): Promise<void> {
-  const client = await pool.connect()
-  let broken = true
-  try {
-    await pipeline(linesOf(parts), client.query(copyFrom(copyText)))
-    broken = false
-  } finally {
-    client.release(broken)
-  }
+  await pipeline(linesOf(parts), connection.query(copyFrom(copyText)))
 }
 
 const copyText = 'COPY events (kind, principal_id, token_id, call_id, data) FROM STDIN'

@@ -44,7 +44,7 @@ export {
   resealCredential,
   sealedCredentials,
 } from './credentials.ts'
-export { type Executor, openStore, type Store } from './database.ts'
+export { type Connection, type Executor, onConnection, openStore, type Store } from './database.ts'
 export {
   type CallScope,
   type ConfiguredSources,

@@ -4,11 +4,12 @@ import { expect, test } from 'vitest'
 import { type CallId, newId, type PrincipalId } from '../../src/core/index.ts'
 import { createInFlight } from '../../src/egress/leases/in-flight.ts'
 import type { Identity } from '../../src/egress/leases/leases.ts'
+import { onConnection } from '../../src/store/index.ts'
 import { testStore } from '../support/database.ts'
 
 test('a request belongs to the calls that ran when it was made, however long or short they are', async () => {
   await using store = await testStore()
-  const inFlight = createInFlight({ store, lookMaxAgeMs: 500 })
+  const inFlight = createInFlight({ lookMaxAgeMs: 500 })
   const principalId = newId('prn')
   const begin = async (call: { principalId?: PrincipalId; source?: string; secondsAgo?: number } = {}) => {
     const id = newId('call')
@@ -57,15 +58,17 @@ test('a request belongs to the calls that ran when it was made, however long or 
   requests.push({ at: performance.now(), identity: { ...identity, principalId: stranger, callIds: [] } })
   // All of them are asked about at once, afterwards.
   await sleep(60)
-  expect(await inFlight.at(requests)).toEqual([[long, short], [long], [long, after], [elsewhere], [theirs]])
+  const answers = await onConnection(store.pool, (connection) => inFlight.at(connection, requests))
+  expect(answers).toEqual([[long, short], [long], [long, after], [elsewhere], [theirs]])
 })
 
 test('calls that cannot be read are an error, and not none', async () => {
-  const store = await testStore()
-  const inFlight = createInFlight({ store, lookMaxAgeMs: 500 })
-  await store[Symbol.asyncDispose]()
+  await using store = await testStore()
+  const inFlight = createInFlight({ lookMaxAgeMs: 500 })
+  await store.pool.query('ALTER TABLE calls RENAME TO calls_away')
   const identity = { principalId: newId('prn'), sourceId: 'orders', callIds: [newId('call')] } as unknown
-  await expect(inFlight.at([{ at: performance.now(), identity: identity as Identity }])).rejects.toThrow(
+  const requests = [{ at: performance.now(), identity: identity as Identity }]
+  await expect(onConnection(store.pool, (connection) => inFlight.at(connection, requests))).rejects.toThrow(
     /does not exist/,
   )
 })

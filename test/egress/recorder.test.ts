@@ -5,9 +5,9 @@ import { type AuditEvent, createLog, type Log, newId, silentLog } from '../../sr
 import { createInFlight } from '../../src/egress/leases/in-flight.ts'
 import type { Identity } from '../../src/egress/leases/leases.ts'
 import { createMetrics } from '../../src/egress/records/metrics.ts'
-import { createRecorder } from '../../src/egress/records/record.ts'
+import { createRecorder, type Recorder } from '../../src/egress/records/record.ts'
 import { openStore, type Store } from '../../src/store/index.ts'
-import { cutOff, testStore } from '../support/database.ts'
+import { testStore } from '../support/database.ts'
 
 const delayMs = 50
 const replicaId = newId('rep')
@@ -19,7 +19,7 @@ function recorderOf(
 ) {
   return createRecorder({
     store,
-    inFlight: createInFlight({ store, lookMaxAgeMs: 500 }),
+    inFlight: createInFlight({ lookMaxAgeMs: 500 }),
     metrics: createMetrics(),
     replicaId,
     log,
@@ -118,11 +118,8 @@ test('a batch whose connection is cut half-way is written whole, each record onc
   expect(lines.filter((line) => line.includes('egress decision'))).toHaveLength(made.length)
 })
 
-test('records name their calls where those can be read again before they are written, and else none', async () => {
-  await using store = await testStore()
-  const lines: string[] = []
-  const log = createLog({ level: 'warn', name: 'egress' }, { write: (text) => void lines.push(text) })
-  const recorder = recorderOf(store, log)
+/** One person's running call, and requests that are made for it. */
+async function running(store: Store, recorder: Recorder) {
   const principalId = newId<'prn'>('prn')
   const call = newId('call')
   await store.db
@@ -143,20 +140,50 @@ test('records name their calls where those can be read again before they are wri
   const open = (path: string) => {
     const { reason: _, ...facts } = refusal().data
     const data = { ...facts, path, addressClass: 'public', credentials: [], outcome: null }
-    recorder.allowed({ kind: 'egress.allowed', principalId, data }, identity)
+    return recorder.allowed({ kind: 'egress.allowed', principalId, data }, identity)
   }
-  {
-    await using _outage = await cutOff(store)
-    open('/read-again')
-    await expect.poll(() => lines.join('')).toContain('records could not be written')
+  return { call, open }
+}
+
+test('records name their calls however often the database goes away before they are written', async () => {
+  await using store = await testStore()
+  const lines: string[] = []
+  const log = createLog({ level: 'warn', name: 'egress' }, { write: (text) => void lines.push(text) })
+  const recorder = recorderOf(store, log)
+  const { call, open } = await running(store, recorder)
+  await using knife = openStore({ url: store.url, poolSize: 1, log: silentLog })
+  // Connections are cut wherever they are: before calls are read, before records are written, and between the two.
+  const cut = async () => {
+    const all = sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND pid <> pg_backend_pid()`
+    return (await all.execute(knife.db)).rows.length
   }
-  await expect.poll(() => recorder.waiting).toBe(0)
+  let made = 0
+  for (let cuts = 0; cuts < 60; made += 1) {
+    open(`/${made}`)
+    await sleep(2 + (made % 20))
+    cuts += await cut()
+  }
+  await recorder.close(10_000)
+  const rows = await store.db.selectFrom('events').select(['call_id', 'data']).execute()
+  expect(new Set(rows.map(({ data }) => data['path']))).toEqual(
+    new Set(Array.from({ length: made }, (_, i) => `/${i}`)),
+  )
+  for (const { call_id, data } of rows) expect([call_id, data['callIds']]).toEqual([call, [call]])
+  expect(lines.join('')).not.toContain('could not be joined')
+})
+
+test('records are written without their calls where those alone cannot be read', async () => {
+  await using store = await testStore()
+  const lines: string[] = []
+  const log = createLog({ level: 'warn', name: 'egress' }, { write: (text) => void lines.push(text) })
+  const recorder = recorderOf(store, log)
+  const { open } = await running(store, recorder)
   await store.pool.query('ALTER TABLE calls RENAME TO calls_away')
   open('/unread')
   await recorder.close(5_000)
-  const rows = await store.db.selectFrom('events').select(['call_id', 'data']).orderBy('id').execute()
+  const rows = await store.db.selectFrom('events').select(['call_id', 'data']).execute()
   expect(rows.map(({ call_id, data }) => [data['path'], call_id, data['callIds']])).toEqual([
-    ['/read-again', call, [call]],
     ['/unread', null, []],
   ])
   expect(lines.filter((line) => line.includes('could not be joined to their calls'))).toHaveLength(1)

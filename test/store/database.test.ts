@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { createLog, silentLog } from '../../src/core/index.ts'
-import { copyEvents, openStore, type Store } from '../../src/store/index.ts'
+import { copyEvents, onConnection, openStore, type Store, type WrittenEvent } from '../../src/store/index.ts'
 import { cutOff, testStore } from '../support/database.ts'
 
 test('invariant 14: a connection that breaks between two statements of a transaction fails that and ends nothing', async () => {
@@ -76,20 +76,22 @@ test('a copy into a database that stopped answering, or one that never ends, fai
   using relay = await muteable(owner)
   await using store = openStore({ url: relay.url, poolSize: 2, log: silentLog, queryMs: 500 })
   const part = [{ kind: 'egress.denied' as const, data: '{}' }]
+  const copy = (parts: AsyncIterable<WrittenEvent[]>) =>
+    onConnection(store.pool, (connection) => copyEvents(connection, parts))
   const muted = async function* () {
     yield part
     await sleep(50)
     relay.mute()
     yield part
   }
-  await expect(copyEvents(store.pool, muted())).rejects.toThrow(/said nothing for 1.5 s|terminated/)
+  await expect(copy(muted())).rejects.toThrow(/said nothing for 1.5 s|terminated/)
   const endless = async function* () {
     for (;;) {
       yield part
       await sleep(50)
     }
   }
-  await expect(copyEvents(store.pool, endless())).rejects.toThrow(/statement timeout/)
+  await expect(copy(endless())).rejects.toThrow(/statement timeout/)
   const { rows } = await store.pool.query('SELECT count(*)::int AS events FROM events')
   expect(rows).toEqual([{ events: 0 }])
 })

@@ -2,7 +2,14 @@ import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { newId, type PrincipalId, type TokenId } from '../../src/core/index.ts'
-import { appendEvents, copyEvents, listEvents, type Store } from '../../src/store/index.ts'
+import {
+  appendEvents,
+  copyEvents,
+  listEvents,
+  onConnection,
+  type Store,
+  type WrittenEvent,
+} from '../../src/store/index.ts'
 import { testStore } from '../support/database.ts'
 
 async function addCall(store: Store, principalId: PrincipalId) {
@@ -87,7 +94,7 @@ test('property: what is copied is read as it was, whatever it is made of', async
           data: JSON.stringify(data),
         })),
       )
-      await copyEvents(store.pool, Readable.from(written))
+      await onConnection(store.pool, (connection) => copyEvents(connection, Readable.from(written)))
       const { rows } = await store.pool.query(
         'SELECT principal_id, call_id, data FROM events WHERE id > $1 ORDER BY id',
         [before],
@@ -114,8 +121,10 @@ test('a copy whose parts end in an error leaves nothing, and its connection is n
   const unreadable = async function* () {
     yield [event, { ...event, data: 'no JSON' }]
   }
-  await expect(copyEvents(store.pool, failing())).rejects.toThrow('no more')
-  await expect(copyEvents(store.pool, unreadable())).rejects.toThrow('invalid input syntax for type json')
+  const copy = (parts: AsyncIterable<WrittenEvent[]>) =>
+    onConnection(store.pool, (connection) => copyEvents(connection, parts))
+  await expect(copy(failing())).rejects.toThrow('no more')
+  await expect(copy(unreadable())).rejects.toThrow('invalid input syntax for type json')
   const { rows } = await store.pool.query('SELECT count(*)::int AS events FROM events')
   expect(rows).toEqual([{ events: 0 }])
 })

@@ -1,5 +1,5 @@
 import type { CallId } from '../../core/index.ts'
-import { recentCalls, type Store } from '../../store/index.ts'
+import { type Connection, recentCalls } from '../../store/index.ts'
 import type { Identity } from './leases.ts'
 
 /** A request that was made at a moment of this process' clock (`performance.now()`). */
@@ -10,8 +10,11 @@ export interface Made {
 
 /** Which calls were in flight when a request was made; asked afterwards, so that no request waits for it. */
 export interface InFlight {
-  /** For each request the calls of its person and source that ran at its moment. Rejects when they cannot be read. */
-  at(requests: readonly Made[]): Promise<CallId[][]>
+  /**
+   * For each request the calls of its person and source that ran at its moment, asked on `connection`. Rejects when
+   * they cannot be read.
+   */
+  at(connection: Connection, requests: readonly Made[]): Promise<CallId[][]>
 }
 
 /**
@@ -19,14 +22,14 @@ export interface InFlight {
  * by the database's clock; in doubt, which is half a round trip, it counts. `lookMaxAgeMs` is how old an `identity` may
  * be: what ran longer than that was seen by the look that made it.
  */
-export function createInFlight(options: { store: Store; lookMaxAgeMs: number }): InFlight {
+export function createInFlight(options: { lookMaxAgeMs: number }): InFlight {
   return {
-    async at(requests) {
+    async at(connection, requests) {
       const sent = performance.now()
       const oldest = requests[0]?.at ?? sent
       // Twice, for a look that was a while under way.
       const windowMs = sent - oldest + 2 * options.lookMaxAgeMs
-      const { now, calls } = await recentCalls(options.store.pool, scopes(requests), windowMs)
+      const { now, calls } = await recentCalls(connection, scopes(requests), windowMs)
       const doubtMs = (performance.now() - sent) / 2
       const offset = now - (sent + doubtMs)
       return requests.map(({ at, identity }) => {

@@ -7,7 +7,13 @@ import {
   type Log,
   type ReplicaId,
 } from '../../core/index.ts'
-import { copyEvents, type Store, type WrittenEvent } from '../../store/index.ts'
+import {
+  type Connection,
+  copyEvents,
+  onConnection,
+  type Store,
+  type WrittenEvent,
+} from '../../store/index.ts'
 import { quietMoment } from '../economy/busy.ts'
 import type { InFlight } from '../leases/in-flight.ts'
 import type { Identity } from '../leases/leases.ts'
@@ -98,6 +104,8 @@ export function createRecorder(options: {
     else waiting.set(principalId, now)
   }
   let writing: Entry[] = []
+  /** Why the calls of what is being written could not be read. */
+  let unjoined: { failed: unknown } | undefined
   let timer: NodeJS.Timeout | undefined
   let flushing: Promise<void> | undefined
   let closing = false
@@ -109,15 +117,22 @@ export function createRecorder(options: {
 
   const due = (entry: Entry, now: number) => closing || entry.ended || now - entry.since >= endMs
 
-  /** Names the calls of what is being written; or why they could not be read. */
-  const join = async (): Promise<{ failed: unknown } | undefined> => {
+  /**
+   * Names the calls of what is being written, by the connection that is to write it: where calls alone cannot be read
+   * it is written without them.
+   */
+  const join = async (connection: Connection) => {
+    unjoined = undefined
     const asked = writing.flatMap(({ since, open }) => (open === undefined ? [] : [{ at: since, ...open }]))
-    if (asked.length === 0) return undefined
+    if (asked.length === 0) return
     let found: CallId[][]
     try {
-      found = await options.inFlight.at(asked)
+      found = await options.inFlight.at(connection, asked)
     } catch (failed) {
-      return { failed }
+      // Rejects where the connection broke: then nothing can be written on it either, and both are tried again.
+      await connection.query('SELECT')
+      unjoined = { failed }
+      return
     }
     for (const [i, { event }] of asked.entries()) {
       const callIds = found[i] ?? []
@@ -125,7 +140,6 @@ export function createRecorder(options: {
       // The event's own column, by which a call's events are found, has room for one.
       if (callIds.length === 1 && callIds[0] !== undefined) event.callId = callIds[0]
     }
-    return undefined
   }
 
   /** Records as text; from then on they stay as they are, and those that have ended have their line. */
@@ -173,13 +187,14 @@ export function createRecorder(options: {
       queue = rest
       if (writing.length === 0) return
       await quietMoment(quietMs)
-      let unjoined = await join()
       const made: WrittenEvent[] = []
       for (;;) {
         try {
-          // A connection may have been cut, or the database away until now; what is made already stays as it is.
-          if (unjoined !== undefined && made.length === 0) unjoined = await join()
-          await copyEvents(options.store.pool, partsOf(made))
+          await onConnection(options.store.pool, async (connection) => {
+            // What is made stays as it is.
+            if (made.length === 0) await join(connection)
+            await copyEvents(connection, partsOf(made))
+          })
           trouble.over('records')
           break
         } catch (err) {
