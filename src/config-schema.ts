@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { addressRange, slug, sourceSpec } from './catalog/index.ts'
 import { parseDuration } from './core/index.ts'
 
-const duration = z.string().transform((text, context) => {
+const span = 'write a whole number and m, h or d, such as 30m, 12h or 7d'
+const duration = z.string({ error: span }).transform((text, context) => {
   try {
     return parseDuration(text)
   } catch (error) {
@@ -50,7 +51,12 @@ const port = z.number().int().min(0).max(65535)
  * shows every key with its default and why, and a test compares the two.
  */
 export const configFile = z.strictObject({
-  public_url: z.url({ protocol: /^https?$/ }).optional(),
+  public_url: z
+    .url({
+      protocol: /^https?$/,
+      error: 'write the whole address, such as https://crib.example.com',
+    })
+    .optional(),
   listen: section({
     host: z.string().default('127.0.0.1'),
     port: port.default(7400),

@@ -4,6 +4,7 @@ import { LineCounter, parseDocument, type YAMLParseError } from 'yaml'
 import { z } from 'zod'
 import type { Pepper } from './access/index.ts'
 import { deadRulesIn } from './config-dead-rules.ts'
+import { sayIssue } from './config-issue.ts'
 import { type ConfigFile, configFile } from './config-schema.ts'
 import { readUpstreamCas } from './config-upstream-cas.ts'
 import { AppError, digestJson, Secret } from './core/index.ts'
@@ -92,7 +93,7 @@ export function parseConfig(
   const document = parseDocument(text ?? '', { lineCounter: lines, uniqueKeys: true })
   const problems = syntaxProblems(document.errors)
   const value = (problems.length === 0 ? (document.toJS() as unknown) : undefined) ?? {}
-  const parsed = configFile.safeParse(value)
+  const parsed = configFile.safeParse(value, { error: sayIssue })
   if (!parsed.success && problems.length === 0) problems.push(...parsed.error.issues.map(explain))
   // As it is written: one mistake elsewhere does not hide a file that is not there.
   const named = from.withUpstreamCas === true ? namedCas.safeParse(value).data : undefined
@@ -178,19 +179,8 @@ function syntaxProblems(errors: readonly YAMLParseError[]): string[] {
 }
 
 /** One problem as a line: where, what, and what would work. */
-function explain(issue: z.core.$ZodIssue): string {
-  const place = issue.path.length === 0 ? 'top level' : issue.path.map(String).join('.')
-  if (issue.code === 'unrecognized_keys') {
-    return `${place}: unknown key ${issue.keys.map((key) => `"${key}"`).join(', ')}; toolcrib.example.yaml lists every key`
-  }
-  if (issue.code === 'invalid_key')
-    return `${place}: this name cannot be used; ${issue.issues.map(({ message }) => message).join(' and ')}`
-  if (issue.code === 'invalid_type' && ['record', 'object'].includes(issue.expected)) {
-    const received = /received (\w+)/.exec(issue.message)?.[1] ?? 'something else'
-    const given = received === 'null' ? 'nothing' : received === 'array' ? 'a list' : `a ${received}`
-    return `${place}: holds ${given}; write \`name: value\` lines below it, or {} for none`
-  }
-  return `${place}: ${issue.message}`
+function explain({ path, message }: z.core.$ZodIssue): string {
+  return `${path.length === 0 ? 'top level' : path.map(String).join('.')}: ${message}`
 }
 
 /** Where the commands that speak to a server find it; `cli/` reads the key file itself. */

@@ -135,6 +135,9 @@ interface Schema {
   properties?: Record<string, Schema>
   additionalProperties?: Schema | boolean
   items?: Schema
+  const?: unknown
+  anyOf?: Schema[]
+  oneOf?: Schema[]
 }
 
 /** Paths of the keys that `schema` knows and `value` does not show; one example entry stands for a whole record. */
@@ -149,6 +152,25 @@ function missingKeys(schema: Schema, value: unknown, path: string): string[] {
   const [entry] = Object.entries(object)
   if (entry === undefined) return missing
   return [...missing, ...missingKeys(schema.additionalProperties, entry[1], `${path}.${entry[0]}`)]
+}
+
+/** Files that each have `wrong` in another place of `schema`, and else what says which kind of thing it is. */
+function everyPlace(schema: Schema, wrong: unknown): unknown[] {
+  const members = Object.entries(schema.properties ?? {})
+  const kind = Object.fromEntries(
+    members.flatMap(([key, member]) => (member.const === undefined ? [] : [[key, member.const]])),
+  )
+  const inner = [
+    ...members.flatMap(([key, member]) =>
+      everyPlace(member, wrong).map((value) => ({ ...kind, [key]: value })),
+    ),
+    ...(typeof schema.additionalProperties === 'object'
+      ? everyPlace(schema.additionalProperties, wrong).map((value) => ({ NAME: value }))
+      : []),
+    ...(schema.items === undefined ? [] : everyPlace(schema.items, wrong).map((value) => [value])),
+    ...(schema.anyOf ?? schema.oneOf ?? []).flatMap((option) => everyPlace(option, wrong)),
+  ]
+  return [wrong, ...inner]
 }
 
 test('an empty secret file is refused: as a signing secret it would be one that everybody knows', () => {
@@ -166,4 +188,53 @@ test('a key that holds no names, or nothing, is told what to write', () => {
     `  - sources: holds nothing; ${cure}`,
     `  - toolkits: holds a number; ${cure}`,
   ])
+})
+
+test('a value of a wrong kind or size is told with what was given and what would work', () => {
+  const text = [
+    'public_url: crib.example.com',
+    'listen: { host: 5, port: 70000, drain_seconds: -1 }',
+    'log_level: verbose',
+    'tokens: { default_lifetime: 7 }',
+    'egress:',
+    '  upstream_ca_files: ca.pem',
+    '  metrics: { port: "9464" }',
+    '  limits: { requests: 0, requests_total: many, tunnels: .inf, tunnels_total: 1.5, idle_seconds: }',
+    'sources:',
+    '  a: { command: "", egress: [{ host: a.example.com, intercept: yes, sign: { kind: rsa } }] }',
+    '  b: { kind: http, command: x, minted: { T: {} } }',
+    'toolkits: { t: { title: a, tools: [] } }',
+  ]
+  const list = 'write a list: each entry on a line of its own behind `- `, or [] for none'
+  expect(problems(text.join('\n'))).toEqual(
+    [
+      'public_url: write the whole address, such as https://crib.example.com',
+      'listen.host: holds 5; write a text, in quotes where it looks like something else',
+      'listen.port: holds 70000; write 65535 at most',
+      'listen.drain_seconds: holds -1; write 0 at least',
+      'log_level: holds "verbose"; write debug, info, warn or error',
+      'tokens.default_lifetime: write a whole number and m, h or d, such as 30m, 12h or 7d',
+      `egress.upstream_ca_files: holds a text; ${list}`,
+      'egress.metrics.port: holds "9464"; write it without quotes',
+      'egress.limits.requests: holds 0; write 1 at least',
+      'egress.limits.requests_total: holds "many"; write a whole number',
+      'egress.limits.tunnels: holds Infinity; write a whole number',
+      'egress.limits.tunnels_total: holds 1.5; write a whole number',
+      'egress.limits.idle_seconds: holds nothing; write a whole number',
+      'sources.a.kind: is missing; write stdio',
+      'sources.a.command: holds an empty text; write one',
+      'sources.a.egress.0.intercept: holds "yes"; write true or false',
+      'sources.a.egress.0.sign.kind: holds "rsa"; write aws_sigv4 or hmac',
+      'sources.b.kind: holds "http"; write stdio',
+      'sources.b.minted.T.kind: is missing; write oauth_client_credentials, oauth_refresh_token or github_app',
+      'toolkits.t.tools: has no entry; name 1 at least',
+    ].map((line) => `  - ${line}`),
+  )
+})
+
+test('no part of the schema answers a wrong value in words that are not its own', () => {
+  const schema = z.toJSONSchema(configFile, { io: 'input', unrepresentable: 'any' }) as Schema
+  for (const wrong of [undefined, null, 5, -1e15, 1e15, 'x'.repeat(5_000), '', true, [], {}, [[]], { x: [] }])
+    for (const line of everyPlace(schema, wrong).flatMap((file) => problems(JSON.stringify(file))))
+      expect(line).not.toMatch(/Invalid|expected|received|Too (?:big|small)/)
 })
