@@ -159,7 +159,9 @@ test('an address for metrics that is taken is an error that names it', async () 
       metrics: { host: '127.0.0.1', port: world.egress.metricsPort ?? 0 },
       log: world.log,
     }),
-  ).rejects.toThrow(/egress\.metrics.*127\.0\.0\.1:\d+.*in use/)
+  ).rejects.toThrow(
+    /egress\.metrics: 127\.0\.0\.1:\d+ is in use; end what listens there, perhaps another `toolcrib egress`/,
+  )
 })
 
 test('a name that is not resolved in time is told of in the log, and counted until the resolver gives up', async () => {

@@ -29,7 +29,10 @@ export async function serveMetrics(options: {
   await listenAt(
     server,
     { host: options.host, port: options.port },
-    { setting: 'egress.metrics', cure: 'name another port, or leave it out' },
+    {
+      setting: 'egress.metrics',
+      cure: 'end what listens there, perhaps another `toolcrib egress`, or name another port',
+    },
   )
   const { address, port } = server.server.address() as AddressInfo
   return {
