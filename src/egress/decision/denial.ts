@@ -93,7 +93,7 @@ const told = {
   upstream_unreachable: [502, 'the upstream could not be reached'],
   upstream_untrusted: [
     502,
-    'the upstream’s certificate is not trusted; an admin can add its CA to the proxy',
+    'the upstream’s certificate has expired, is for another name, or is of a CA that is not in `egress.upstream_ca_files`; an admin finds which in the proxy’s log',
   ],
   upstream_failed: [502, 'the upstream broke the connection or answered what is not HTTP; it may have acted'],
   upstream_refused: [

@@ -285,8 +285,9 @@ export class Delivery implements UpstreamEvents {
   failed(err: unknown): void {
     if (this.#over) return
     const { identity, tuple } = this.#asked
-    this.#deps.log.debug(
-      { code: failureCode(err), sourceId: identity.sourceId, host: tuple.host },
+    // At the level of the decision's own line, which has the reason alone: what to mend is in the cause.
+    this.#deps.log.info(
+      { code: failureCode(err), sourceId: identity.sourceId, host: tuple.host, port: tuple.port },
       'upstream request failed',
     )
     const reason = upstreamFailure(err)

@@ -133,7 +133,10 @@ async function passBytes(
   try {
     upstream = await deps.connect({ ...destination, secure: false, addresses, poolKey: '' }, [])
   } catch (err) {
-    deps.log.debug({ code: failureCode(err), sourceId: identity.sourceId }, 'a tunnel could not be opened')
+    deps.log.info(
+      { code: failureCode(err), sourceId: identity.sourceId, ...destination },
+      'a tunnel could not be opened',
+    )
     return end(upstreamFailure(err))
   }
   // As with a request: who stood still meanwhile has not heard what was withdrawn.

@@ -172,3 +172,16 @@ test('row 43: no certificate is signed for a host whose tunnels are not ended he
   expect(listenTo(socket).text).toBe('')
   expect(world.logged()).not.toContain(theSecret)
 })
+
+test('row 44: why the host of a tunnel that is let through could not be reached stands in the log', async () => {
+  await using world = await makeWorld({
+    dial: () => Promise.reject(Object.assign(new Error('nobody there'), { code: 'ECONNREFUSED' })),
+  })
+  await world.setRules([blind(8443)])
+  const socket = await opened(world, 8443)
+  socket.write(await clientHello(host))
+  expect(await world.outcome()).toMatchObject({ status: null, failure: 'upstream_unreachable' })
+  expect(world.logged()).toMatch(
+    /"level":30,[^\n]*"code":"upstream_unreachable < ECONNREFUSED"[^\n]*"port":8443,"msg":"a tunnel could not be opened"/,
+  )
+})

@@ -223,6 +223,7 @@ test('row 41: a request that comes to nothing has its line too, and of a flood n
     decision: 'allowed',
     outcome: { status: null, failure: 'upstream_unreachable' },
   })
+  expect(world.logged()).toMatch(/"level":30,[^\n]*"port":8443,"msg":"upstream request failed"/)
   expect(learnt).toMatchObject({
     decision: 'would_deny',
     reason: 'path_not_allowed',

@@ -169,12 +169,12 @@ test('row 19: an answer smuggled behind another is nobody’s: the connection it
 })
 
 test.each([
-  ['of another name', { name: 'other.example.com' }, true],
-  ['that has expired', { at: Date.now() - 30 * 86_400_000 }, true],
-  ['of an unknown authority', {}, false],
+  ['of another name', { name: 'other.example.com' }, true, 'ERR_TLS_CERT_ALTNAME_INVALID'],
+  ['that has expired', { at: Date.now() - 30 * 86_400_000 }, true, 'CERT_HAS_EXPIRED'],
+  ['of an unknown authority', {}, false, 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],
 ])(
-  'row 26: a server with a certificate %s is refused and sees no byte of the request',
-  async (_, options, trusted) => {
+  'row 26: a server with a certificate %s is refused and sees no byte of the request, and the log says why',
+  async (_, options, trusted, code) => {
     await using raw = await makeRawWorld({ trusted })
     const { world } = raw
     await using server = await raw.start((socket) => socket.end(), options)
@@ -183,6 +183,7 @@ test.each([
     expect(deniedAs(answer)).toBe('upstream_untrusted')
     expect(server.heads).toEqual([])
     expect(await world.outcome()).toMatchObject({ status: null, failure: 'upstream_untrusted' })
+    expect(world.logged()).toMatch(new RegExp(`"level":30,[^\n]*"code":"upstream_untrusted < ${code}"[^\n]*`))
   },
 )
 
