@@ -1,9 +1,10 @@
-import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { newId, type PrincipalId, Secret, silentLog } from '../../src/core/index.ts'
 import { generateEgressKeys, loadEgressKeys } from '../../src/egress/index.ts'
+import { addAuthority } from '../../src/egress/keys/key-folder.ts'
 import { type CredentialRow, credentialsFor, publishEgressKey } from '../../src/store/index.ts'
 import {
   chooseCredential,
@@ -170,6 +171,24 @@ test('a CA whose key is missing is told by the name of the file, with the cure',
   await rm(join(dir, key))
   await expect(generateEgressKeys(dir, Date.now())).rejects.toMatchObject({
     code: 'not_found',
-    message: `${join(dir, key)} is missing: the certificate beside it cannot sign without it; restore it from a backup`,
+    message: `${join(dir, key)} is missing: the certificate beside it cannot sign without it; restore it from a backup, or move that away too and run \`toolcrib keys rotate --ca\``,
+  })
+  await rm(join(dir, key.replace(/key$/, 'pem')))
+  await expect(generateEgressKeys(dir, Date.now())).rejects.toMatchObject({
+    code: 'not_found',
+    message: `there is no certificate authority in ${dir}; run \`toolcrib keys rotate --ca\`, or restore the folder from a backup`,
+  })
+  // As it says, and as `keys rotate --ca` begins.
+  await addAuthority(dir, Date.now())
+  expect((await generateEgressKeys(dir, Date.now())).authorities.size).toBe(1)
+})
+
+test('a damaged sealing key is told with what to do where there is no backup, and none of what stands in it', async () => {
+  const dir = await folder()
+  await generateEgressKeys(dir, Date.now())
+  const key = (await readdir(dir)).find((name) => name.startsWith('sealing-')) ?? ''
+  await writeFile(join(dir, key), '{"privateKey":"cut o')
+  await expect(generateEgressKeys(dir, Date.now())).rejects.toMatchObject({
+    message: `${join(dir, key)} is not a sealing key; restore it from a backup, or, if that is lost, move it away and run \`toolcrib keys rotate --lost\``,
   })
 })

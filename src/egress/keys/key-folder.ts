@@ -45,7 +45,10 @@ export async function makeKeyFolder(dir: string): Promise<void> {
 export async function readKeyFolder(dir: string): Promise<KeyFolder> {
   const folder = await findKeyFolder(dir)
   if (folder !== undefined) return folder
-  throw new AppError('not_found', `there are no egress keys in ${dir}; start \`toolcrib egress\` once`)
+  throw new AppError(
+    'not_found',
+    `there are no egress keys in ${dir}; start \`toolcrib egress\` once, or restore the folder from a backup`,
+  )
 }
 
 /** The same, and undefined when there is no folder. */
@@ -128,7 +131,10 @@ function parseSealing(text: string, path: string): { publicKey: string; privateK
   }
   const { publicKey, privateKey } = (parsed ?? {}) as { publicKey?: unknown; privateKey?: unknown }
   if (typeof publicKey !== 'string' || typeof privateKey !== 'string') {
-    throw new AppError('internal', `${path} is not a sealing key; restore it from a backup`)
+    throw new AppError(
+      'internal',
+      `${path} is not a sealing key; restore it from a backup, or, if that is lost, move it away and run \`toolcrib keys rotate --lost\``,
+    )
   }
   return { publicKey, privateKey: new Secret(privateKey) }
 }
@@ -139,7 +145,7 @@ async function readPrivate(path: string): Promise<string> {
     if (cause.code !== 'ENOENT') throw cause
     throw new AppError(
       'not_found',
-      `${path} is missing: the certificate beside it cannot sign without it; restore it from a backup`,
+      `${path} is missing: the certificate beside it cannot sign without it; restore it from a backup, or move that away too and run \`toolcrib keys rotate --ca\``,
     )
   })
   if ((facts.mode & 0o077) !== 0) {

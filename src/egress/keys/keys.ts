@@ -81,9 +81,10 @@ export async function loadEgressKeys(dir: string): Promise<EgressKeys> {
 async function readComplete(dir: string): Promise<KeyFolder> {
   const folder = await readKeyFolder(dir)
   if (folder.sealing.length > 0 && folder.authorities.length > 0) return folder
-  const what = folder.sealing.length === 0 ? 'egress keys' : 'certificate authority'
-  throw new AppError(
-    'not_found',
-    `there is no ${what} in ${dir}; start \`toolcrib egress\` once, or restore the folder from a backup`,
-  )
+  // A start makes the CA of a folder that has no sealing key either; to one that has, it leaves the choice.
+  const [what, cure] =
+    folder.sealing.length === 0
+      ? ['are no egress keys', 'start `toolcrib egress` once']
+      : ['is no certificate authority', 'run `toolcrib keys rotate --ca`']
+  throw new AppError('not_found', `there ${what} in ${dir}; ${cure}, or restore the folder from a backup`)
 }
