@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import type { DestinationStream, pino as Pino } from 'pino'
+import { standardError } from './standard-error.ts'
 
 // Loaded when the first log is made: the toolhost shares this room and must start in the time that pino takes.
 const require = createRequire(import.meta.url)
@@ -35,7 +36,7 @@ const redacted = [
 /** A pino logger that writes JSON lines to `destination` (standard error when left out). */
 export function createLog(options: { level: string; name: string }, destination?: DestinationStream): Log {
   const { pino } = require('pino') as { pino: typeof Pino }
-  const stream = destination ?? pino.destination({ dest: 2, sync: true })
+  const stream = destination ?? standardError((lost) => log.warn({ lost }, 'lines of the log were lost'))
   const log = pino(
     {
       level: options.level,

@@ -1,4 +1,9 @@
-import { expect, test } from 'vitest'
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, onTestFinished, test } from 'vitest'
 import { AppError, createLog, Secret } from '../../src/core/index.ts'
 
 function logged(fields: object): Record<string, unknown> {
@@ -54,4 +59,42 @@ test('lines of JSON text have the level, the time and the fields of their log, a
   ])
   const quiet = createLog({ level: 'warn', name: 'test' }, { write: () => expect.unreachable() })
   quiet.lines(['"n":1'], 'said')
+})
+
+/** In a process of its own, whose standard error is exchanged for a full disk, and that again for a file. */
+const onFullDisk = `
+import { closeSync, openSync } from 'node:fs'
+import { createLog } from ${JSON.stringify(new URL('../../src/core/log.ts', import.meta.url).href)}
+const standardError = (path) => (closeSync(2), openSync(path, 'a'))
+const [file, lines] = process.argv.slice(1)
+const log = createLog({ level: 'info', name: 'egress' })
+standardError('/dev/full')
+for (let i = 0; i < Number(lines); i += 1) log.info({ i, filler: 'x'.repeat(1_000) }, 'said on a full disk')
+standardError(file)
+log.info({}, 'there is room')
+log.info({}, 'the last line')
+console.log('it went on')
+`
+
+test.each([
+  ['few lines all come later', 10, 0],
+  ['of many the first do, and how many were lost is told', 3_000, 1_000],
+])('a disk that is full ends nobody who logs: %s', async (_, lines, lostAtLeast) => {
+  const folder = await mkdtemp(join(tmpdir(), 'toolcrib-log-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const file = join(folder, 'log')
+  const args = ['--input-type=module', '-e', onFullDisk, file, String(lines)]
+  const { stdout } = await promisify(execFile)(process.execPath, args)
+  expect(stdout).toBe('it went on\n')
+  const said = (await readFile(file, 'utf8')).trim().split('\n')
+  const parsed = said.map((line) => JSON.parse(line) as { i?: number; msg: string; lost?: number })
+  const kept = parsed.flatMap(({ i }) => (i === undefined ? [] : [i]))
+  expect(kept).toEqual(kept.map((_i, at) => at))
+  const lost = parsed.find(({ msg }) => msg === 'lines of the log were lost')?.lost ?? 0
+  expect(lost).toBeGreaterThanOrEqual(lostAtLeast)
+  expect(kept.length + lost).toBe(lines)
+  expect(parsed.map(({ msg }) => msg).filter((msg) => / line$|room/.test(msg))).toEqual([
+    'there is room',
+    'the last line',
+  ])
 })
