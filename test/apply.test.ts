@@ -1,14 +1,18 @@
+import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { connect } from 'node:tls'
 import { expect, inject, onTestFinished, test } from 'vitest'
 import { applyAtStart, applyConfig } from '../src/app-apply.ts'
 import { createCatalog } from '../src/catalog/index.ts'
 import { parseConfig } from '../src/config.ts'
 import { silentLog } from '../src/core/index.ts'
 import { generateAuthority } from '../src/egress/keys/authority.ts'
+import { createLeaves, importAuthority } from '../src/egress/keys/certificates.ts'
 import { apply, checkConfig } from '../src/main-database.ts'
 import { testStore } from './support/database.ts'
+import { startUpstream } from './support/upstream.ts'
 
 const read = (text: string | undefined) =>
   parseConfig(text, { environment: {}, baseDir: '/srv', name: '/srv/toolcrib.yaml' })
@@ -45,6 +49,41 @@ test('every file of certificate authorities that is not there, holds none, or is
       `${place} ${dir}/key.pem holds no certificate; it is to hold one or more in PEM`,
       `${place} ${dir}/cut.pem holds a certificate that is damaged; get it anew`,
     ].join('\n'),
+  )
+})
+
+test('what is read of a file of certificate authorities is what TLS trusts, and what it would pass over is told', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'toolcrib-apply-'))
+  onTestFinished(() => rm(dir, { recursive: true, force: true }))
+  const { certificatePem: good, keyPem } = await generateAuthority(Date.now())
+  const authority = await importAuthority(good, keyPem)
+  const leaves = await createLeaves({ authority, now: () => Date.now(), cacheSize: 5 })
+  await using upstream = await startUpstream(
+    (_request, response) => response.end(),
+    'https',
+    (name) => leaves.contextFor(name),
+  )
+  const socket = connect({ port: upstream.port, servername: 'a.example.com', rejectUnauthorized: false })
+  await once(socket, 'secureConnect')
+  const leaf = socket.getPeerX509Certificate()?.toString() ?? ''
+  socket.destroy()
+  await writeFile(join(dir, 'noted.pem'), `of the company: ${good}`)
+  await writeFile(join(dir, 'cut.pem'), `${good.slice(0, 200)}\n${good}`)
+  await writeFile(join(dir, 'leaf.pem'), leaf)
+  const read = (file: string) =>
+    parseConfig(JSON.stringify({ egress: { upstream_ca_files: [file] } }), {
+      environment: {},
+      baseDir: dir,
+      name: 'toolcrib.yaml',
+      withUpstreamCas: true,
+    }).upstreamCas
+  const ca = read('noted.pem')
+  const trusting = connect({ port: upstream.port, servername: 'a.example.com', ca })
+  await once(trusting, 'secureConnect')
+  trusting.destroy()
+  expect(() => read('cut.pem')).toThrow(`${dir}/cut.pem holds a certificate that is damaged; get it anew`)
+  expect(() => read('leaf.pem')).toThrow(
+    `${dir}/leaf.pem holds a certificate that is no authority's; name a file with that of the authority which signed it`,
   )
 })
 
