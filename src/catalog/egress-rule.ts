@@ -51,9 +51,19 @@ function hostProblem(host: string): string | undefined {
     return 'write a name; where it really is goes into `address`, with its `port`'
   if (canonical.ok && canonical.host === host && host.includes('.')) return undefined
   const meant = canonicalHost(domainToASCII(host.replace(/\.$/, '')))
-  return meant.ok && meant.host.includes('.') && isIP(meant.host) === 0
-    ? `write it as requests have it: ${meant.host}`
-    : 'use a lower-case host name with a dot, such as api.example.com'
+  if (meant.ok && meant.host.includes('.') && isIP(meant.host) === 0)
+    return `write it as requests have it: ${meant.host}`
+  const inside = hostInside(host)
+  return inside === undefined
+    ? 'use a lower-case host name with a dot, such as api.example.com'
+    : `write the name alone, ${inside}; the rest of an address goes into \`scheme\`, \`port\` and \`paths\``
+}
+
+/** The host of what is an address, or a host with its port. */
+function hostInside(text: string): string | undefined {
+  const address = /^https?:\/\//.test(text) ? text : `https://${text}`
+  const found = URL.canParse(address) ? canonicalHost(new URL(address).hostname) : { ok: false as const }
+  return found.ok && found.host.includes('.') && isIP(found.host) === 0 ? found.host : undefined
 }
 
 /** One destination that a source may reach, and what is added on the way. Everything not named is refused. */

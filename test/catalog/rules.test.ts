@@ -21,9 +21,15 @@ test.each([
   ['0x7f.1', 'use a lower-case host name'],
   ['2130706433', 'use a lower-case host name'],
   ['localhost', 'use a lower-case host name with a dot'],
+  [
+    'api.example.com:8443',
+    'write the name alone, api.example.com; the rest of an address goes into `scheme`',
+  ],
+  ['https://api.example.com/v1', 'write the name alone, api.example.com; the rest of an address goes into'],
+  ['https://10.0.0.1/v1', 'use a lower-case host name with a dot'],
   ['xn--a.example.com', 'use a lower-case host name'],
-  ['api.example.com:443', 'use a lower-case host name'],
-  ['user@api.example.com', 'use a lower-case host name'],
+  ['api.example.com:443', 'write the name alone, api.example.com'],
+  ['user@api.example.com', 'write the name alone, api.example.com'],
   ['', 'use a lower-case host name'],
 ])('the host %s is refused when it is written: no request could come to it', (host, cure) => {
   expect(problems([{ ...rule, host }])).toEqual([expect.stringContaining(`egress.0.host: `)])
