@@ -53,7 +53,7 @@ function judgeTool(tool: PolicyTool | undefined, source: Question['source']): La
   if (tool.acceptedDigest === null)
     return block('unreviewed', 'this tool is new and nobody has accepted its definition yet')
   if (tool.acceptedDigest !== tool.definitionDigest)
-    return block('changed', 'the definition of this tool changed and nobody has accepted the new one yet')
+    return block('changed', 'this tool, or where it may send data, changed, and nobody has accepted that yet')
   return { layer: 'tool', effect: 'allow', rule: 'accepted', reason: 'its definition was accepted' }
 }
 

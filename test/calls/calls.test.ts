@@ -127,7 +127,10 @@ test('a disabled, a blocked and a changed tool, and one outside the toolkit, are
   )
   await w.catalog.setToolEnabled('demo_echo', true, 'dana')
   await w.catalog.discover('demo', async () => [{ name: 'echo', inputSchema: {}, description: 'other' }])
-  expect(refusalText(await w.call('demo_echo', {}, await latest()))).toMatch(/^tool_unreviewed: .*changed/)
+  expect(refusalText(await w.call('demo_echo', {}, await latest()))).toMatch(
+    // Its definition, or the rules of its source: an answer that names one alone sends people after the other.
+    /^tool_unreviewed: .*this tool, or where it may send data, changed, and nobody has accepted that yet/,
+  )
   expect(w.sent).toEqual([])
   expect((await w.events()).map(({ data }) => [data['outcome'], data['rule']]).toReversed()).toEqual([
     ['denied', 'toolkit empty'],
