@@ -90,7 +90,7 @@ const told = {
   leases_unavailable: [503, 'the proxy cannot check leases and lets nothing out until it can'],
   proxy_failed: [500, 'the proxy failed; an admin finds the cause in its log'],
   revoked: [403, 'the right to this request was withdrawn while it was under way'],
-  upstream_unreachable: [502, 'the upstream could not be reached'],
+  upstream_unreachable: [502, 'the upstream could not be reached; an admin finds why in the proxy’s log'],
   upstream_untrusted: [
     502,
     'the upstream’s certificate has expired, is for another name, or is of a CA that is not in `egress.upstream_ca_files`; an admin finds which in the proxy’s log',

@@ -214,7 +214,8 @@ test('row 41: a request that comes to nothing has its line too, and of a flood n
     egress_warn_until: new Date(Date.now() + 60_000).toISOString(),
   })
   const socket = await world.tunnel(host, 8443)
-  await sayAndRead(socket, request(host, 8443, '/v1'))
+  const answer = await sayAndRead(socket, request(host, 8443, '/v1'))
+  expect(answer).toContain('could not be reached; an admin finds why in the proxy')
   await sayAndRead(socket, request(host, 8443, '/learnt'))
   const out = await lines(world, 2)
   const unreachable = out.find(({ path }) => path === '/v1')
