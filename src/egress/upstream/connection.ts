@@ -85,7 +85,10 @@ export function createConnect(options: { dial: Dial; trust: Trust; dialTimeoutMs
         clearTimeout(timer)
         sessions.delete(name)
         secured.destroy()
-        reject(new UpstreamError(isCertificateError(cause) ? 'upstream_untrusted' : 'upstream_failed', cause))
+        // Nothing of a request has left before TLS stands, so nobody has to fear that it was acted on.
+        reject(
+          new UpstreamError(isCertificateError(cause) ? 'upstream_untrusted' : 'upstream_unreachable', cause),
+        )
       }
       const timer = setTimeout(() => fail(new Error('the TLS handshake took too long')), timeoutMs)
       secured.on('session', (later) => sessions.set(name, inOwnMemory(later)))

@@ -187,7 +187,7 @@ test.each([
   },
 )
 
-test('row 26: a server that speaks no TLS where https is meant gets no credential', async () => {
+test('row 26: a server that speaks no TLS where https is meant gets no credential, and nobody is told that it may have acted', async () => {
   await using world = await makeWorld()
   let heard = ''
   const server = createTcp((socket) => {
@@ -202,7 +202,9 @@ test('row 26: a server that speaks no TLS where https is meant gets no credentia
   try {
     await world.setRules([rule(host, port, { inject: injectBearer })])
     const socket = await world.tunnel(host, port)
-    expect(deniedAs(await sayAndRead(socket, request(host, port, '/')))).toBe('upstream_failed')
+    const answer = await sayAndRead(socket, request(host, port, '/'))
+    expect(deniedAs(answer)).toBe('upstream_unreachable')
+    expect(answer).not.toContain('may have acted')
     expect(heard).not.toContain(theSecret)
     expect(heard).not.toContain('GET /')
   } finally {
