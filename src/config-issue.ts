@@ -48,7 +48,8 @@ function wrongType(expected: string, input: unknown): string | undefined {
   const cure = cures[expected]
   if (cure === undefined) return undefined
   if (input === undefined) return 'is missing; toolcrib.example.yaml shows what it may be'
-  if (['record', 'object', 'array'].includes(expected)) return `holds ${kindOf(input)}; ${cure}`
+  // In the place of a text may stand a variable of a source's environment, which is nobody's to read.
+  if (['record', 'object', 'array', 'string'].includes(expected)) return `holds ${kindOf(input)}; ${cure}`
   const quoted = typeof input === 'string' && (/^\d+$/.test(input) || input === 'true' || input === 'false')
   return `holds ${shown(input)}; ${quoted ? 'write it without quotes' : cure}`
 }

@@ -209,7 +209,7 @@ test('a value of a wrong kind or size is told with what was given and what would
   expect(problems(text.join('\n'))).toEqual(
     [
       'public_url: write the whole address, such as https://crib.example.com',
-      'listen.host: holds 5; write a text, in quotes where it looks like something else',
+      'listen.host: holds a number; write a text, in quotes where it looks like something else',
       'listen.port: holds 70000; write 65535 at most',
       'listen.drain_seconds: holds -1; write 0 at least',
       'log_level: holds "verbose"; write debug, info, warn or error',
