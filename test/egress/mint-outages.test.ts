@@ -117,3 +117,26 @@ test('an outage of a token endpoint is told as one story, however many requests 
   const denied = lines.filter(({ msg, reason }) => msg === 'egress decision' && reason === 'mint_unavailable')
   expect(denied).toHaveLength(refused.length)
 }, 20_000)
+
+test('a token that could be kept only after an outage of the database is used no longer than it is good', async () => {
+  await using minting = await makeMintWorld()
+  const { world, server, ask, bearers } = minting
+  await minting.mint(clientCredentials)
+  server.expiresIn = 5
+  server.delayMs = 300
+  const asking = ask().catch(() => 'cut')
+  await until(() => server.asked.length === 1)
+  await using outage = await cutOff(world.store)
+  await until(() => server.issued.length === 1)
+  const issuedAt = performance.now()
+  await new Promise((resolve) => setTimeout(resolve, 2_500))
+  await outage[Symbol.asyncDispose]()
+  await asking
+  const whenEnded = 5_100 - (performance.now() - issuedAt)
+  expect(whenEnded).toBeGreaterThan(0)
+  expect(bearers()).toEqual(server.issued)
+  await new Promise((resolve) => setTimeout(resolve, whenEnded))
+  for (const egress of [world.egress, await world.replica()]) await ask({ egress })
+  expect(server.issued).toHaveLength(2)
+  expect(bearers().slice(1)).toEqual([server.issued[1], server.issued[1]])
+}, 20_000)
