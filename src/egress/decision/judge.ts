@@ -2,7 +2,7 @@ import type { AddressClass, EgressRule } from '../../catalog/index.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Tuple } from '../request/tuple.ts'
 import type { Arms } from '../secrets/arrange.ts'
-import type { Credentials } from '../secrets/credentials.ts'
+import type { Armed, Credentials } from '../secrets/credentials.ts'
 import type { DecisionReason } from './decide.ts'
 import type { DenialReason } from './denial.ts'
 import type { Guard } from './guard.ts'
@@ -22,6 +22,8 @@ export type Verdict =
       addresses: string[]
       addressClass: AddressClass | 'public'
       arms: Arms
+      /** The same as they are by then, once that was long ago. */
+      arm: () => Armed | Promise<Armed>
     }
 
 /** Decides, opens what is to be injected, and judges where the host leads, in that order; nothing is sent. */
@@ -41,7 +43,8 @@ export function createJudge(options: {
     const { rule, matched } = decision
 
     const minted = book.minted.get(identity.sourceId) ?? {}
-    const arming = options.credentials.arm(matched, known.rules, minted, identity.principalId)
+    const arm = () => options.credentials.arm(matched, known.rules, minted, identity.principalId)
+    const arming = arm()
     const armed = arming instanceof Promise ? await arming : arming
     if (!armed.ok) return { allow: false, reason: armed.reason, rule: `${rule} ${armed.credential}` }
     const checking = options.guard.check(tuple, matched, identity.principalId)
@@ -57,6 +60,7 @@ export function createJudge(options: {
       addresses: guarded.addresses,
       addressClass: guarded.addressClass,
       arms: armed.arms,
+      arm,
     }
   }
 }

@@ -65,14 +65,20 @@ export interface AllowedRequest {
   tuple: Tuple
   verdict: Extract<Verdict, { allow: true }>
   outgoing: ComposedRequest
+  /** The same with the credentials as they are now, or why it may not go out with them; may reject as `judge` does. */
+  armedAgain: () => Promise<ArmedAgain>
   /** It is wholly here and may be sent once more, if its upstream proves that it did not begin. */
   mayRepeat: boolean
 }
 
+export type ArmedAgain =
+  | ({ ok: true } & Pick<AllowedRequest, 'verdict' | 'outgoing'>)
+  | { ok: false; reason: DenialReason; rule: string }
+
 /** Takes one allowed request out and its answer back, once, and records how it went. */
 export class Delivery implements UpstreamEvents {
   readonly #deps: DeliveryDeps
-  readonly #asked: AllowedRequest
+  #asked: AllowedRequest
   readonly #record: OpenRecord
   readonly #watch: StandInWatch | undefined
   readonly #passed = { bytes: 0, redactions: 0 }
@@ -82,7 +88,7 @@ export class Delivery implements UpstreamEvents {
   #leave: () => void = () => undefined
   readonly #ended = underWay()
   #undecode: () => void = () => undefined
-  readonly #searched: () => void
+  #searched: () => void
   #sent: UpstreamRequest | undefined
   #status: number | null = null
   #bytesOut = 0
@@ -126,6 +132,12 @@ export class Delivery implements UpstreamEvents {
       end: (by) => this.#cutOff(by),
     })
     inbound.answer.onClosed((whole) => this.#finish(whole ? null : 'client_closed'))
+    this.#reach()
+    return this.#done.promise
+  }
+
+  #reach(): void {
+    const { identity, tuple, verdict, inbound } = this.#asked
     const place = {
       secure: tuple.scheme === 'https',
       host: tuple.host,
@@ -140,20 +152,31 @@ export class Delivery implements UpstreamEvents {
       const since = this.#deps.elapsed()
       channel.then((opened) => this.#openDialled(opened, since)).catch((err: unknown) => this.failed(err))
     } else this.#open(channel)
-    return this.#done.promise
   }
 
   /**
    * What is withdrawn ends a request that is under way. But a proxy that stood still while it dialled has not heard of
-   * it yet, and the connection may stand before it does.
+   * it yet, and the connection may stand before it does; and a credential is withdrawn from what is still to be sent.
    */
   async #openDialled(channel: Channel, since: number): Promise<void> {
-    if (this.#deps.elapsed() - since > verdictMs) {
-      const allowed = await this.#isAllowedNow().catch(() => undefined)
-      if (allowed === undefined) this.#fail('leases_unavailable')
-      else if (!allowed) this.#fail('revoked')
-    }
-    this.#open(channel)
+    const { identity: shown } = this.#asked.verdict.arms
+    if (this.#deps.elapsed() - since > verdictMs)
+      await this.#decideAgain().catch(() => this.#fail('leases_unavailable'))
+    if (this.#over || shown?.id === this.#asked.verdict.arms.identity?.id) return this.#open(channel)
+    // Its upstream was shown a certificate that has been replaced since.
+    channel.release()
+    this.#reach()
+  }
+
+  async #decideAgain(): Promise<void> {
+    if (!(await this.#isAllowedNow())) return this.#fail('revoked')
+    const armed = await this.#asked.armedAgain()
+    if (this.#over) return
+    if (!armed.ok) return this.#fail(armed.reason, { rule: armed.rule })
+    const searched = this.#searched
+    this.#searched = armed.verdict.arms.searching()
+    searched()
+    this.#asked = { ...this.#asked, verdict: armed.verdict, outgoing: armed.outgoing }
   }
 
   async #isAllowedNow(): Promise<boolean> {
@@ -198,7 +221,7 @@ export class Delivery implements UpstreamEvents {
     this.#bytesOut += bytes
     spent(bytes)
     const over = this.#deps.allowance.send(this.#asked.identity.principalId, bytes)
-    if (over !== undefined) this.#fail(over.reason, over.retryAfterSeconds)
+    if (over !== undefined) this.#fail(over.reason, over)
   }
 
   /** Beside what speaks for the caller nothing of its own may stand, and some servers read trailers as headers. */
@@ -321,10 +344,15 @@ export class Delivery implements UpstreamEvents {
   }
 
   /** Before anything of the answer has left: say what happened. After: cut it off, so that it is not taken for whole. */
-  #fail(reason: DenialReason, retryAfterSeconds?: number): void {
+  #fail(
+    reason: DenialReason,
+    {
+      rule = this.#asked.verdict.rule,
+      retryAfterSeconds,
+    }: { rule?: string; retryAfterSeconds?: number } = {},
+  ): void {
     if (this.#over) return
-    const { inbound, identity, tuple, verdict } = this.#asked
-    const { rule } = verdict
+    const { inbound, identity, tuple } = this.#asked
     answerDenial(
       inbound,
       {

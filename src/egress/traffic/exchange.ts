@@ -9,10 +9,10 @@ import type { Recorder } from '../records/record.ts'
 import type { Tuple, TupleRefusal } from '../request/tuple.ts'
 import { answerDenial } from './answer-denial.ts'
 import { type Asked, askedRaw } from './asked.ts'
-import { Delivery, type DeliveryDeps } from './delivery.ts'
+import { type ArmedAgain, Delivery, type DeliveryDeps } from './delivery.ts'
 import type { Denier } from './deny.ts'
-import type { BodyHold } from './held.ts'
-import { type Composed, compose, holdForOutgoing } from './outgoing.ts'
+import type { BodyHold, HeldBody } from './held.ts'
+import { compose, holdForOutgoing } from './outgoing.ts'
 import { verdictMs } from './rights-now.ts'
 import type { Stubs } from './stub.ts'
 
@@ -101,7 +101,8 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
           if (inbound.answer.gone()) return
           const { outgoing } = composed
           const mayRepeat = isHere && round < mostRounds
-          const asked = { inbound, identity, tuple, verdict: now, outgoing, mayRepeat }
+          const armedAgain = async () => await armAgain(now, held, inbound, tuple)
+          const asked = { inbound, identity, tuple, verdict: now, outgoing, armedAgain, mayRepeat }
           if ((await new Delivery(deps, asked).run()) === 'over') return
         }
       } finally {
@@ -117,7 +118,23 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
   }
 }
 
+/** The same request with the credentials as they are now. */
+async function armAgain(
+  verdict: Extract<Verdict, { allow: true }>,
+  held: HeldBody | undefined,
+  inbound: Inbound,
+  tuple: Tuple,
+): Promise<ArmedAgain> {
+  const armed = await verdict.arm()
+  if (!armed.ok) return { ...armed, rule: ruleOf(verdict.rule, armed) }
+  const now = { ...verdict, arms: armed.arms }
+  const composed = compose(now, held, inbound, tuple)
+  return composed.ok
+    ? { ok: true, verdict: now, outgoing: composed.outgoing }
+    : { ...composed, rule: ruleOf(verdict.rule, composed) }
+}
+
 /** The rule, and which of its credentials has no place. */
-function ruleOf(rule: string, { credential }: Extract<Composed, { ok: false }>): string {
+function ruleOf(rule: string, { credential }: { credential?: string }): string {
   return credential === undefined ? rule : `${rule} ${credential}`
 }

@@ -6,6 +6,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { expect, test } from 'vitest'
 import { Secret } from '../../../src/core/index.ts'
 import { createLeaves, generateAuthority, importAuthority } from '../../../src/egress/keys/certificates.ts'
+import { systemDial } from '../../../src/egress/upstream/dial.ts'
 import { armed, deniedAs, host } from '../../support/armed.ts'
 import { certificateOf } from '../../support/certificate.ts'
 import {
@@ -247,6 +248,43 @@ test('row 44: an upstream that wants a client’s certificate is shown the one t
   await set(later.key + later.cert)
   await expect.poll(async () => await say()).toContain('shown by DNS:later')
   expect(world.logged()).not.toMatch(/PRIVATE KEY/)
+})
+
+test('row 44: a request goes out where the certificate was shown that is set by the time that its upstream has been dialled', async () => {
+  const clients = await generateAuthority(Date.now())
+  const authority = await importAuthority(clients.certificatePem, clients.keyPem)
+  let meanwhile: (() => Promise<void>) | undefined
+  await using world = await makeWorld({
+    trustedCas: [clients.certificatePem],
+    async dial(to) {
+      const change = meanwhile
+      meanwhile = undefined
+      await change?.()
+      return await systemDial(to)
+    },
+  })
+  await using up = await demandingUpstream(await certificateOf(authority, host), clients.certificatePem)
+  const set = async (who: string) => {
+    const { key, cert } = await certificateOf(authority, who)
+    const value = new Secret(key + cert)
+    await world.vault.setCredential({
+      name: 'ORDERS_CERTIFICATE',
+      scope: 'global',
+      scopeId: '',
+      value,
+      by: 't',
+    })
+  }
+  await set('robot')
+  await world.setRules([rule(host, up.port, { client_certificate: 'ORDERS_CERTIFICATE' })])
+  const tunnel = await world.tunnel(host, up.port)
+  meanwhile = async () => {
+    await set('later')
+    await new Promise((resolve) => setTimeout(resolve, 800))
+  }
+  expect(await sayAndRead(tunnel, request(host, up.port, '/'))).toContain('shown by DNS:later')
+  expect(up.seen).toHaveLength(1)
+  expect(world.dialled).toHaveLength(2)
 })
 
 test('row 7: a session that an upstream opens for the shown certificate, or for a signature, stays outside', async () => {
