@@ -49,17 +49,31 @@ export function tokenEndpoint(spec: MintedSpec): Tuple {
 /**
  * Sends one request to a token endpoint, on a connection of its own (a kept one can die under it, and then nobody
  * knows whether it arrived), to a judged address, over TLS. It follows no redirect, reads at most 64 KiB and gives up
- * `timeoutMs` after it was called, connected or not; it never rejects, and nothing is sent twice.
+ * `timeoutMs` after it was called, connected or not; nothing is sent twice. `request` is called once the connection
+ * stands, which may take long; what it answers in place of one is returned, and nothing sent. It rejects only as
+ * `request` does.
  */
-export async function askEndpoint(
+export async function askEndpoint<Instead extends { kind: string }>(
   deps: EndpointDeps,
   spec: MintedSpec,
-  asked: TokenRequest,
+  request: () => Promise<TokenRequest | Instead>,
   principalId: PrincipalId,
-): Promise<EndpointReply> {
+): Promise<EndpointReply | Instead> {
   const deadline = AbortSignal.timeout(deps.timeoutMs)
   const reached = await reach(deps, spec, principalId, deadline)
-  return reached.kind === 'reached' ? await exchange(deps, spec, asked, reached.socket, deadline) : reached
+  if (reached.kind !== 'reached') return reached
+  const { socket } = reached
+  // It may break meanwhile, and is then found destroyed.
+  socket.on('error', () => undefined)
+  try {
+    const asked = await request()
+    if ('kind' in asked) return asked
+    if (deadline.aborted) return tooLate
+    if (socket.destroyed) return { kind: 'unsent', code: 'upstream_failed' }
+    return await exchange(deps, spec, asked, socket, deadline)
+  } finally {
+    socket.destroy()
+  }
 }
 
 type Reached = { kind: 'reached'; socket: Duplex } | Extract<EndpointReply, { kind: 'unsent' }>
@@ -129,7 +143,6 @@ async function exchange(
   } finally {
     deadline.removeEventListener('abort', late)
     outgoing.destroy()
-    socket.destroy()
   }
 }
 

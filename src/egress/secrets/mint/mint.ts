@@ -64,6 +64,13 @@ export interface MintOptions {
   log: Log
 }
 
+/** Why there is nothing to ask with; not one byte of a request left. */
+interface Unprepared {
+  kind: 'unprepared'
+  reason: MintFailure
+  code: string
+}
+
 /** How long a claim lasts, in times of the endpoint's own limit: time to ask, and to write down what was said. */
 const claimFactor = 6
 const backoffMs = {
@@ -157,12 +164,11 @@ export function createMint(options: MintOptions): Mint {
       await settle.release(claim)
       return good(fresh, all)
     }
-    const prepared = await beforeSending(claim, prepare(order))
-    if (!prepared.ok) {
-      const { reason, code } = prepared
-      return await endClaim(order, claim, { reason, code, after: 'release' })
+    const { asked, clockOffSeconds } = await beforeSending(claim, ask(order))
+    if (asked.kind === 'unprepared') {
+      const { reason, code } = asked
+      return await endClaim(order, claim, { reason, code, after: 'release', clockOffSeconds })
     }
-    const { asked, clockOffSeconds } = await ask(order, prepared.requestAt)
     const after = repeatable(order.spec) ? 'release' : 'uncertain'
     if (asked.kind !== 'answered') {
       const unsent = asked.kind === 'unsent'
@@ -185,13 +191,14 @@ export function createMint(options: MintOptions): Mint {
     return kept === undefined ? failedBy(order, 'mint_unavailable', 'not_kept') : good(kept.fresh, kept.all)
   }
 
-  /** Asks, and once more by the endpoint's own clock where it refused because of ours; `clockOffSeconds` then says so. */
+  /**
+   * Asks, and once more by the endpoint's own clock where it refused because of ours; `clockOffSeconds` then says so.
+   * Rejects where nothing was sent that spends anything.
+   */
   const ask = async (
     order: MintOrder,
-    requestAt: (nowMs: number) => TokenRequest,
-  ): Promise<{ asked: EndpointReply; clockOffSeconds?: number | undefined }> => {
-    const askAt = (nowMs: number) => askEndpoint(endpoint, order.spec, requestAt(nowMs), order.principalId)
-    const asked = await askAt(options.now())
+  ): Promise<{ asked: EndpointReply | Unprepared; clockOffSeconds?: number | undefined }> => {
+    const asked = await askBy(order, 0)
     const aheadMs = asked.kind === 'answered' ? refusedByClock(order.spec, asked, options.now()) : undefined
     if (aheadMs === undefined) return { asked }
     const clockOffSeconds = Math.round(-aheadMs / 1_000)
@@ -199,28 +206,30 @@ export function createMint(options: MintOptions): Mint {
       { credential: order.name, clockOffSeconds },
       'the clock of this machine is wrong: a token is asked for by that of its endpoint',
     )
-    return { asked: await askAt(options.now() + aheadMs), clockOffSeconds }
+    return { asked: await askBy(order, aheadMs), clockOffSeconds }
   }
 
+  /** With what is set once the endpoint has been dialled, by a clock so far ahead of ours. */
+  const askBy = async (order: MintOrder, aheadMs: number) =>
+    await askEndpoint(endpoint, order.spec, () => prepare(order, aheadMs), order.principalId)
+
   /** Opens what the token is made from, as it stands now: a refresh token may have been rotated a moment ago. */
-  const prepare = async (order: MintOrder) => {
+  const prepare = async (order: MintOrder, aheadMs: number): Promise<TokenRequest | Unprepared> => {
     const rows: CredentialRow[] = []
     for (const row of order.rows) {
       const now = await credentialById(store.db, row.id)
       if (now === undefined || now.version !== row.version)
-        return { ok: false, reason: 'mint_unavailable', code: 'credential_changed' } as const
+        return { kind: 'unprepared', reason: 'mint_unavailable', code: 'credential_changed' }
       rows.push(now)
     }
     try {
       const secrets = await Promise.all(rows.map(async (row) => await openCredential(options.opening, row)))
-      const requestAt = (nowMs: number) => tokenRequest(order.spec, secrets, nowMs)
       // A key of no use is found out here.
-      requestAt(options.now())
-      return { ok: true, requestAt } as const
+      return tokenRequest(order.spec, secrets, options.now() + aheadMs)
     } catch (err) {
       // The message of a key's parser is constant, and that of the vault names the row.
       trouble.happened(order, err)
-      return { ok: false, reason: 'credential_unreadable', code: 'input_unreadable' } as const
+      return { kind: 'unprepared', reason: 'credential_unreadable', code: 'input_unreadable' }
     }
   }
 
