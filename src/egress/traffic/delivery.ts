@@ -169,8 +169,9 @@ export class Delivery implements UpstreamEvents {
   }
 
   async #decideAgain(): Promise<void> {
-    if (!(await this.#isAllowedNow())) return this.#fail('revoked')
-    const armed = await this.#asked.armedAgain()
+    // Both at once: the connection is there, and its upstream may not keep it for long.
+    const [isAllowed, armed] = await Promise.all([this.#isAllowedNow(), this.#asked.armedAgain()])
+    if (!isAllowed) return this.#fail('revoked')
     if (this.#over) return
     if (!armed.ok) return this.#fail(armed.reason, { rule: armed.rule })
     const searched = this.#searched
