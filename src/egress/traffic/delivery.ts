@@ -4,19 +4,13 @@ import type { Allowance } from '../bounds/allowance.ts'
 import { type Limit, limitReason } from '../bounds/limits.ts'
 import { inTurns, type Pausable, type SearchShare, type Turns } from '../bounds/search-share.ts'
 import { type DenialReason, denialStatus } from '../decision/denial.ts'
-import type { Verdict } from '../decision/judge.ts'
-import type { RulesAt } from '../decision/rules.ts'
 import { decideRequest } from '../decision/warn.ts'
 import { underWay } from '../economy/busy.ts'
 import { spent } from '../economy/spent-buffers.ts'
-import type { Elapsed } from '../elapsed.ts'
-import type { Inbound } from '../inbound/inbound.ts'
-import type { Identity, Leases } from '../leases/leases.ts'
 import type { EndedBy, Live } from '../leases/live.ts'
 import type { Metrics } from '../records/metrics.ts'
 import type { OpenRecord, Recorder } from '../records/record.ts'
 import { forwardedTrailers } from '../request/fields.ts'
-import type { Tuple } from '../request/tuple.ts'
 import { provesHandshake } from '../request/websocket.ts'
 import { speaksForCaller } from '../secrets/arrange.ts'
 import { Scrubber } from '../secrets/scrub.ts'
@@ -29,51 +23,27 @@ import type {
   UpstreamRequest,
 } from '../upstream/channel.ts'
 import { failureCode, failurePlace, UpstreamError, upstreamFailure } from '../upstream/error.ts'
-import type { Upstream } from '../upstream/upstream.ts'
 import { cleanHead, hasMeaning, unsearchable } from './answer.ts'
 import { answerDenial } from './answer-denial.ts'
 import { factsOf, placeOf } from './asked.ts'
 import { codingOf } from './decode.ts'
-import type { ComposedRequest } from './outgoing.ts'
 import { askedPart } from './part.ts'
 import { passAnswer } from './pass-answer.ts'
-import { rightsNow, verdictMs } from './rights-now.ts'
+import { type AllowedRequest, type ReachDeps, type Reached, reach } from './reach.ts'
 import { passWebSocket } from './websocket.ts'
 
-export interface DeliveryDeps {
-  leases: Pick<Leases, 'current'>
-  rulesAt: RulesAt
+export interface DeliveryDeps extends ReachDeps {
   allowance: Allowance
   recorder: Recorder
   metrics: Metrics
-  upstream: Upstream
   live: Live
   /** Answers that are decoded at the same time: a coding may ask for 16 MiB of window each. */
   decoders: Limit
   share: SearchShare
   /** How long a WebSocket may pass nothing either way, in milliseconds. */
   webSocketIdleMs: number
-  elapsed: Elapsed
-  now: () => number
   log: Log
 }
-
-/** A request that may go out, with everything that was decided about it. */
-export interface AllowedRequest {
-  inbound: Inbound
-  identity: Identity
-  tuple: Tuple
-  verdict: Extract<Verdict, { allow: true }>
-  outgoing: ComposedRequest
-  /** The same with the credentials as they are now, or why it may not go out with them; may reject as `judge` does. */
-  armedAgain: () => Promise<ArmedAgain>
-  /** It is wholly here and may be sent once more, if its upstream proves that it did not begin. */
-  mayRepeat: boolean
-}
-
-export type ArmedAgain =
-  | ({ ok: true } & Pick<AllowedRequest, 'verdict' | 'outgoing'>)
-  | { ok: false; reason: DenialReason; rule: string }
 
 /** Takes one allowed request out and its answer back, once, and records how it went. */
 export class Delivery implements UpstreamEvents {
@@ -132,58 +102,23 @@ export class Delivery implements UpstreamEvents {
       end: (by) => this.#cutOff(by),
     })
     inbound.answer.onClosed((whole) => this.#finish(whole ? null : 'client_closed'))
-    this.#reach()
+    const reached = reach(this.#deps, this.#asked)
+    if (reached instanceof Promise)
+      reached.then((there) => this.#reached(there)).catch((err: unknown) => this.failed(err))
+    else this.#open(reached)
     return this.#done.promise
   }
 
-  #reach(): void {
-    const { identity, tuple, verdict, inbound } = this.#asked
-    const place = {
-      secure: tuple.scheme === 'https',
-      host: tuple.host,
-      port: tuple.port,
-      addresses: verdict.addresses,
-      identity: verdict.arms.identity,
-      principalId: identity.principalId,
-      poolKey: `${identity.principalId} ${identity.leaseId} ${verdict.version} ${verdict.rule}`,
+  #reached(reached: Reached): void {
+    if (!reached.ok) return this.#fail(reached.reason, reached)
+    const { channel, asked } = reached
+    if (asked !== this.#asked && !this.#over) {
+      const before = this.#searched
+      this.#searched = asked.verdict.arms.searching()
+      before()
+      this.#asked = asked
     }
-    const channel = this.#deps.upstream.channel(place, inbound.webSocket !== undefined)
-    if (channel instanceof Promise) {
-      const since = this.#deps.elapsed()
-      channel.then((opened) => this.#openDialled(opened, since)).catch((err: unknown) => this.failed(err))
-    } else this.#open(channel)
-  }
-
-  /**
-   * What is withdrawn ends a request that is under way. But a proxy that stood still while it dialled has not heard of
-   * it yet, and the connection may stand before it does; and a credential is withdrawn from what is still to be sent.
-   */
-  async #openDialled(channel: Channel, since: number): Promise<void> {
-    const { identity: shown } = this.#asked.verdict.arms
-    if (this.#deps.elapsed() - since > verdictMs)
-      await this.#decideAgain().catch(() => this.#fail('leases_unavailable'))
-    if (this.#over || shown?.id === this.#asked.verdict.arms.identity?.id) return this.#open(channel)
-    // Its upstream was shown a certificate that has been replaced since.
-    channel.release()
-    this.#reach()
-  }
-
-  async #decideAgain(): Promise<void> {
-    // Both at once: the connection is there, and its upstream may not keep it for long.
-    const [isAllowed, armed] = await Promise.all([this.#isAllowedNow(), this.#asked.armedAgain()])
-    if (!isAllowed) return this.#fail('revoked')
-    if (this.#over) return
-    if (!armed.ok) return this.#fail(armed.reason, { rule: armed.rule })
-    const searched = this.#searched
-    this.#searched = armed.verdict.arms.searching()
-    searched()
-    this.#asked = { ...this.#asked, verdict: armed.verdict, outgoing: armed.outgoing }
-  }
-
-  async #isAllowedNow(): Promise<boolean> {
-    const { identity, tuple } = this.#asked
-    const known = await rightsNow(this.#deps, identity.secretSha256)
-    return known !== undefined && decideRequest(tuple, known).allow
+    this.#open(channel)
   }
 
   #open(channel: Channel): void {
