@@ -200,7 +200,7 @@ test('a gRPC call that its client gives up is given up at the server', async () 
 
 test('calls to a server that ends each of its connections soon all come to their answer, once each', async () => {
   await using world = await makeWorld()
-  await using orders = await startOrders(world, { 'grpc.max_connection_age_ms': 30 })
+  await using orders = await startOrders(world, { 'grpc.max_connection_age_ms': 100 })
   await world.setRules([
     rule(host, orders.port, { methods: ['POST'], paths: ['/orders.Orders'], inject: injectBearer }),
   ])
