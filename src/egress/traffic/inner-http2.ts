@@ -22,7 +22,7 @@ import type { Tunnel } from './tunnel.ts'
 const resetBurst = 100
 const resetsPerSecond = 20
 
-/** PING and SETTINGS, each of which is answered: more than any client has to say. */
+/** PING and SETTINGS, each of which is answered, and goodbyes: more than any client has to say. */
 const controlBurst = 500
 const controlsPerSecond = 50
 
@@ -91,6 +91,7 @@ export function serveHttp2(
   }
   session.on('ping', control)
   session.on('remoteSettings', control)
+  session.on('goaway', control)
   const taken = createBucket(resetBurst, resetsPerSecond)
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
     streams.opened(stream)

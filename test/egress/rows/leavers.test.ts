@@ -238,3 +238,14 @@ test('row 38: a client by HTTP/2 that says what is no frame behind its goodbye i
   expect(await world.outcome()).toMatchObject({ failure: 'client_closed' })
   expect(await world.events('egress.denied')).toMatchObject([{ data: { reason: 'http2_abuse' } }])
 })
+
+test('row 38: a client by HTTP/2 that says goodbye again and again, with a request under way, loses its tunnel', async () => {
+  await using world = await makeWorld()
+  const { up, client, stream } = await asking(world)
+  await using _ = up
+  client.resume()
+  client.write(Buffer.concat(Array<Buffer>(20_000).fill(goodbye)))
+  await until(() => client.destroyed && stream.destroyed)
+  const denied = await world.events('egress.denied')
+  expect(denied.map(({ data }) => data['reason'])).toEqual(['http2_abuse'])
+})
