@@ -68,6 +68,7 @@ test('readers are held together, released one after the other when that is paid 
   const reader = (name: string) => ({
     hold: () => void said.push(`${name} held`),
     release: () => void said.push(`${name} released`),
+    look: () => false,
   })
   const [one, two, three] = [reader('one'), reader('two'), reader('three')]
   part.join(one)
@@ -90,6 +91,7 @@ test('a reader that takes more as soon as it is released keeps the others waitin
   const released: number[] = []
   const greedy = {
     hold: () => undefined,
+    look: () => false,
     release: () => {
       if (released.push(performance.now()) > 2) return
       part.took(15, performance.now())
@@ -99,6 +101,7 @@ test('a reader that takes more as soon as it is released keeps the others waitin
   const others = [1, 2].map(() => ({
     hold: () => undefined,
     release: () => void released.push(performance.now()),
+    look: () => false,
   }))
   part.join(greedy)
   for (const other of others) part.join(other)
@@ -110,4 +113,39 @@ test('a reader that takes more as soon as it is released keeps the others waitin
   expect(third - second).toBeLessThan(10)
   // Who was released, and read, has gone behind the others.
   expect(fourth - third).toBeLessThan(10)
+})
+
+test('readers are looked at every ten milliseconds, each turn while that is worth it and behind a release, and no more once gone', async () => {
+  const part = createLoopShare().of('alice')
+  let looks = 0
+  let isBusy = true
+  const reader = {
+    hold: () => undefined,
+    release: () => undefined,
+    look() {
+      looks += 1
+      return isBusy
+    },
+  }
+  const leave = part.join(reader)
+  await expect.poll(() => looks, { interval: 1 }).toBeGreaterThan(0)
+  for (let turns = 0; turns < 10; turns += 1) await turn()
+  expect(looks).toBeGreaterThanOrEqual(10)
+  isBusy = false
+  await turn()
+  await turn()
+  looks = 0
+  await sleep(50)
+  expect(looks).toBeGreaterThan(0)
+  expect(looks).toBeLessThanOrEqual(6)
+  looks = 0
+  part.hold(reader)
+  await turn()
+  await turn()
+  await turn()
+  expect(looks).toBeGreaterThan(0)
+  leave()
+  looks = 0
+  await sleep(30)
+  expect(looks).toBe(0)
 })

@@ -1,7 +1,7 @@
 import type { Http2Session } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import type { Part } from './loop-share.ts'
-import { msPerByte, msPerPiece } from './work.ts'
+import { msPerByte, msPerFramingByte, msPerPiece } from './work.ts'
 
 /** What is done is told by so many ms. */
 const atLeastMs = 0.1
@@ -11,29 +11,49 @@ interface Handled {
   _handle?: { readStart(): void; readStop(): void } | null
 }
 
+/** What a session has brought, as it is told of. */
+export interface Came {
+  /** A piece of a body. */
+  piece: (bytes: number) => void
+}
+
 /**
  * Has `session`, which is on `secured`, read no more than the share of its person allows; what is returned is to be told
- * of each piece of a body that comes. Node has a session take its bytes past everybody, and all that come: only the
- * connection as a whole can be held, behind what was read with the piece, which is 64 KiB at most. The session starts it
- * again behind some of its own writes; that is noticed with the pieces that come then.
+ * of what comes. Node has a session take its bytes past everybody, and all that come: only the connection as a whole can
+ * be held, by its handle, behind what was read with a piece, which is 64 KiB at most. The session starts it again behind
+ * some of its own writes; that is noticed with the pieces that come then. Of most frames that are no pieces Node tells
+ * nobody: how many bytes they were is looked at now and then.
  */
-export function readSessionFairly(
-  session: Http2Session,
-  secured: TLSSocket & Handled,
-  part: Part,
-): (bytes: number) => void {
-  const reader = {
-    hold: () => secured._handle?.readStop(),
-    release: () => secured._handle?.readStart(),
-  }
-  session.once('close', part.join(reader))
+export function readSessionFairly(session: Http2Session, secured: TLSSocket & Handled, part: Part): Came {
   let untold = 0
-  return (bytes) => {
-    untold += msPerPiece + bytes * msPerByte
+  let looked = secured.bytesRead
+  /** Of what was read since, what was told of. */
+  let pieces = 0
+  const worked = (ms: number) => {
+    untold += ms
     if (untold < atLeastMs) return
     const now = performance.now()
     part.took(untold, now)
     untold = 0
     if (!part.isFree(now)) part.hold(reader)
+  }
+  const reader = {
+    hold: () => secured._handle?.readStop(),
+    release: () => secured._handle?.readStart(),
+    look() {
+      const read = secured.bytesRead
+      const ms = Math.max(0, read - looked - pieces) * msPerFramingByte
+      looked = read
+      pieces = 0
+      worked(ms)
+      return ms >= atLeastMs
+    },
+  }
+  session.once('close', part.join(reader))
+  return {
+    piece(bytes) {
+      pieces += bytes
+      worked(msPerPiece + bytes * msPerByte)
+    },
   }
 }

@@ -6,6 +6,8 @@ const mostShare = 0.75
 const slackMs = 2
 /** So long, in ms, each turn does of what waits, whoever's it is. */
 const turnMs = 0.5
+/** So often, in ms, readers are looked at for what they read that nobody was told of. */
+const lookEveryMs = 10
 
 /** More of what waits is done, a little of it; whether some is left. */
 type Step = () => boolean
@@ -14,6 +16,8 @@ type Step = () => boolean
 export interface Reader {
   hold(): void
   release(): void
+  /** Tells what it has read that it was not told of; whether that was worth looking again a turn later. */
+  look(): boolean
 }
 
 /** What one person takes of the loop, with all their connections. */
@@ -60,6 +64,7 @@ export function createLoopShare(): LoopShare {
     }
     if (waiting.length > 0) come(resting === waiting.length)
   }
+  const looks = createLooks()
   const come = (later: boolean) => {
     if (isComing) return
     isComing = true
@@ -75,23 +80,63 @@ export function createLoopShare(): LoopShare {
     of(principalId) {
       const known = parts.get(principalId)
       if (known !== undefined) return known
-      const part = new PersonsPart(wait)
+      const part = new PersonsPart(wait, looks)
       parts.set(principalId, part)
       return part
     },
   }
 }
 
+/** Looks at all readers now and then, and at those that read much as often as the loop turns. */
+interface Looks {
+  join(reader: Reader): () => void
+  /** Behind what comes next. */
+  soon(reader: Reader): void
+}
+
+function createLooks(): Looks {
+  const all = new Set<Reader>()
+  let due = new Set<Reader>()
+  let timer: NodeJS.Timeout | undefined
+  const soon = (reader: Reader) => {
+    if (due.size === 0) setImmediate(lookAtDue)
+    due.add(reader)
+  }
+  const look = (reader: Reader) => {
+    if (reader.look()) soon(reader)
+  }
+  const lookAtDue = () => {
+    const now = due
+    due = new Set()
+    for (const reader of now) if (all.has(reader)) look(reader)
+  }
+  return {
+    join(reader) {
+      all.add(reader)
+      timer ??= setInterval(() => all.forEach(look), lookEveryMs).unref()
+      return () => {
+        all.delete(reader)
+        if (all.size > 0) return
+        clearInterval(timer)
+        timer = undefined
+      }
+    },
+    soon,
+  }
+}
+
 class PersonsPart implements Part {
   readonly #wait: (one: PersonsPart) => void
+  readonly #looks: Looks
   readonly #steps: Step[] = []
   readonly #readers = new Set<Reader>()
   /** In the order in which they are released. */
   readonly #held = new Set<Reader>()
   #freeAt = 0
 
-  constructor(wait: (one: PersonsPart) => void) {
+  constructor(wait: (one: PersonsPart) => void, looks: Looks) {
     this.#wait = wait
+    this.#looks = looks
   }
 
   hasPaid(now: number): boolean {
@@ -122,7 +167,9 @@ class PersonsPart implements Part {
 
   join(reader: Reader): () => void {
     this.#readers.add(reader)
+    const leave = this.#looks.join(reader)
     return () => {
+      leave()
       this.#readers.delete(reader)
       this.#held.delete(reader)
     }
@@ -146,6 +193,7 @@ class PersonsPart implements Part {
     if (reader === undefined) return false
     this.#held.delete(reader)
     reader.release()
+    this.#looks.soon(reader)
     if (this.#held.size > 0) setImmediate(() => this.later(this.#release))
     return false
   }

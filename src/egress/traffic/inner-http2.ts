@@ -6,7 +6,7 @@ import {
 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import type { BreakWatch } from '../bounds/broken-writes.ts'
-import { readSessionFairly } from '../bounds/fair-session.ts'
+import { type Came, readSessionFairly } from '../bounds/fair-session.ts'
 import { Http2Inbound } from '../inbound/http2.ts'
 import { headerListSize, maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
@@ -145,7 +145,7 @@ function serveStream(
   deps: InnerDeps,
   tunnel: Tunnel,
   stream: ServerHttp2Stream,
-  { flags, raw, came }: { flags: number; raw: string[]; came: (bytes: number) => void },
+  { flags, raw, came }: { flags: number; raw: string[]; came: Came },
 ): Http2Inbound | undefined {
   // Until the client has acknowledged the setting, Node takes twice as much.
   if (headerListSize(raw) > deps.limits.headerBytes) {
@@ -159,7 +159,7 @@ function serveStream(
   })
   const fields = http2Fields(raw)
   const hasBody = (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0
-  const inbound = new Http2Inbound(stream, fields, { hasBody, came })
+  const inbound = new Http2Inbound(stream, fields, { hasBody, came: came.piece })
   serveRequest(deps, tunnel, { inbound, canonical: http2Target(fields, tunnel.destination, hasBody) })
   return inbound
 }

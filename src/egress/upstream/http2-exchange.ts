@@ -1,6 +1,7 @@
 import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders, sensitiveHeaders } from 'node:http2'
 import type { Readable } from 'node:stream'
 import { takeTogether } from '../bounds/crumbs.ts'
+import type { Came } from '../bounds/fair-session.ts'
 import { headerListSize, http2Headers } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import { onceEnded } from './body-end.ts'
@@ -22,7 +23,7 @@ export class Http2Request implements UpstreamRequest {
   #over = false
 
   /** `lastTaken` is what the goodbye of its connection said, where that came; no head may be longer than `maxHeaderSize`; `came` is told of
-   * each piece of the answer. */
+   * what comes of the answer. */
   constructor(
     stream: ClientHttp2Stream,
     events: UpstreamEvents,
@@ -30,13 +31,13 @@ export class Http2Request implements UpstreamRequest {
       lastTaken,
       maxHeaderSize,
       came,
-    }: { lastTaken: () => number | undefined; maxHeaderSize: number; came: (bytes: number) => void },
+    }: { lastTaken: () => number | undefined; maxHeaderSize: number; came: Came },
   ) {
     this.#stream = stream
     this.#events = events
     this.#lastTaken = lastTaken
     const isWhole = watchEnd(stream)
-    takeTogether(stream, came)
+    takeTogether(stream, came.piece)
     // Until an upstream has acknowledged our settings, which it may never do, Node takes any size: a few bytes of HPACK
     // can stand for megabytes.
     const hold = (...[, , raw]: [unknown, unknown, string[]?]) => {

@@ -1,5 +1,6 @@
 import type { ClientHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
+import type { Came } from '../bounds/fair-session.ts'
 import { farewellMs, idleMs, settingsMs } from './bounds.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { UpstreamError } from './error.ts'
@@ -17,8 +18,8 @@ export class Session implements Channel {
   readonly #socket: Socket
   readonly #idleTimeoutMs: number
   readonly #maxHeaderSize: number
-  /** Told of each piece that an answer brings. */
-  readonly #came: (bytes: number) => void
+  /** Told of what an answer brings. */
+  readonly #came: Came
   /** Says goodbye to the upstream; not while a stream is under way. */
   readonly #close: () => void
   /** Settles when the upstream has said how many streams it takes, or has gone; rejects when it keeps silent. */
@@ -36,7 +37,7 @@ export class Session implements Channel {
   constructor(
     session: ClientHttp2Session,
     socket: Socket,
-    options: { idleTimeoutMs: number; maxHeaderSize: number; came: (bytes: number) => void },
+    options: { idleTimeoutMs: number; maxHeaderSize: number; came: Came },
   ) {
     this.#session = session
     this.#socket = socket

@@ -14,8 +14,15 @@ const framesOn = (stream: number) =>
   Buffer.concat(Array<Buffer>(25_000).fill(frame(frameType.data, 0, stream, Buffer.from('a'))))
 const post = (port: number) => headerBlock(pseudoHeaders(host, port, 'POST'))
 
+/** Each a hundred frames that are no part of a body, and a byte behind them. */
+const framesAround = (stream: number) =>
+  Buffer.concat([
+    ...Array<Buffer>(100).fill(frame(frameType.windowUpdate, 0, 0, Buffer.from([0, 0, 0, 1]))),
+    frame(frameType.data, 0, stream, Buffer.from('a')),
+  ])
+
 interface Noise {
-  /** Of one byte each, on all connections. */
+  /** On all connections. */
   pieces: number
   /** How many of them have come to their end. */
   dealtWith: () => number
@@ -57,6 +64,14 @@ const noises: Record<string, (world: World, allow: Allow) => Promise<Noise>> = {
     })
     await allow(up.port)
     return await askForAll(world, up.port, 10, 25_000)
+  },
+  async 'frames around answers'(world, allow) {
+    const up = await startRawHttp2(world, ({ socket, stream }) => {
+      socket.write(frame(frameType.headers, frameFlag.endHeaders, stream, headerBlock([[':status', '200']])))
+      socket.write(Buffer.concat(Array<Buffer>(1_000).fill(framesAround(stream))))
+    })
+    await allow(up.port)
+    return await askForAll(world, up.port, 10, 1_000)
   },
   async 'messages of WebSockets'(world, allow) {
     const messages = Buffer.from('\x81\x01a'.repeat(20_000), 'latin1')
@@ -100,7 +115,7 @@ async function askForAll(
 }
 
 test.each(Object.entries(noises))(
-  'row 38: %s a byte at a time, by all of one person’s connections, leave another person their share',
+  'row 38: %s, small and many, by all of one person’s connections, leave another person their share',
   async (_, makeNoise) => {
     await using world = await makeWorld()
     const other = await world.addLease({})
