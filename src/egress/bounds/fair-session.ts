@@ -15,6 +15,8 @@ interface Handled {
 export interface Came {
   /** A piece of a body. */
   piece: (bytes: number) => void
+  /** What else is worth so many ms. */
+  worked: (ms: number) => void
 }
 
 /**
@@ -55,5 +57,6 @@ export function readSessionFairly(session: Http2Session, secured: TLSSocket & Ha
       pieces += bytes
       worked(msPerPiece + bytes * msPerByte)
     },
+    worked,
   }
 }

@@ -7,6 +7,8 @@
 export const msPerPiece = 0.002
 /** Of a request, which is read, judged and sent. */
 export const msPerRequest = 0.1
+/** Of a field of a head, or of trailers. */
+export const msPerField = 0.0015
 /** Of a byte of HTTP/2 that is of no body: frames have nine and more. */
 export const msPerFramingByte = 5e-5
 /** Of a byte, which is decrypted and encrypted. */

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { msPerRequest, worked } from '../bounds/work.ts'
+import { msPerField, msPerRequest, worked } from '../bounds/work.ts'
 import { headerValues } from '../request/head.ts'
 import type { Inbound } from './inbound.ts'
 
@@ -42,6 +42,7 @@ export function hearsMore(socket: Duplex): boolean {
  * came together with it, and would take for a request whatever comes then, be it the body of one.
  */
 export function inTurn(socket: Duplex, inbound: Inbound, serve: () => void): void {
+  worked((inbound.rawHeaders.length / 2) * msPerField)
   let of = due.get(socket)
   if (of === undefined) {
     of = { owed: new Set(), waiting: [], full: false, unheard: 0 }

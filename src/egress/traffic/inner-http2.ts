@@ -7,6 +7,7 @@ import {
 import type { TLSSocket } from 'node:tls'
 import type { BreakWatch } from '../bounds/broken-writes.ts'
 import { type Came, readSessionFairly } from '../bounds/fair-session.ts'
+import { msPerField, msPerRequest } from '../bounds/work.ts'
 import { Http2Inbound } from '../inbound/http2.ts'
 import { headerListSize, maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import { http2Fields, http2Target } from '../request/tuple-http2.ts'
@@ -95,6 +96,7 @@ export function serveHttp2(
   const taken = createBucket(resetBurst, resetsPerSecond)
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
     streams.opened(stream)
+    came.worked(msPerRequest + (raw.length / 2) * msPerField)
     stream.on('error', () => undefined)
     // The tunnel idles out for its session: Node keeps one that has ended, and 50 kB with it, until its timer has run out.
     stream.setTimeout(idleMs, () => stream.close(constants.NGHTTP2_CANCEL))

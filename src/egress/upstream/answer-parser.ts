@@ -1,5 +1,5 @@
 import binary from 'undici/lib/llhttp/llhttp_simd-wasm.js'
-import { msPerPiece, worked } from '../bounds/work.ts'
+import { msPerField, msPerPiece, worked } from '../bounds/work.ts'
 
 /** What a parser tells of the answers on one connection. A throw ends the reading, as an error of the parser does. */
 export interface AnswerListener {
@@ -178,6 +178,7 @@ export class AnswerParser {
   #takeFields(): string[] {
     const fields = this.#fields
     this.#fields = []
+    worked((fields.length / 2) * msPerField)
     for (let i = 1; i < fields.length; i += 2) {
       const value = fields[i] ?? ''
       // llhttp leaves the white space behind a value to whoever reads it.

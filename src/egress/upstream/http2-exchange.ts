@@ -2,6 +2,7 @@ import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders, sensitiveH
 import type { Readable } from 'node:stream'
 import { takeTogether } from '../bounds/crumbs.ts'
 import type { Came } from '../bounds/fair-session.ts'
+import { msPerField } from '../bounds/work.ts'
 import { headerListSize, http2Headers } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import { onceEnded } from './body-end.ts'
@@ -41,6 +42,7 @@ export class Http2Request implements UpstreamRequest {
     // Until an upstream has acknowledged our settings, which it may never do, Node takes any size: a few bytes of HPACK
     // can stand for megabytes.
     const hold = (...[, , raw]: [unknown, unknown, string[]?]) => {
+      came.worked(((raw?.length ?? 0) / 2) * msPerField)
       if (headerListSize(raw ?? []) > maxHeaderSize) stream.destroy(new Error('a head that is too long'))
     }
     stream.on('headers', hold)

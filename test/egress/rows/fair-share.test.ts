@@ -20,6 +20,7 @@ const framesAround = (stream: number) =>
     ...Array<Buffer>(100).fill(frame(frameType.windowUpdate, 0, 0, Buffer.from([0, 0, 0, 1]))),
     frame(frameType.data, 0, stream, Buffer.from('a')),
   ])
+const fields = (count: number) => 'a: b\r\n'.repeat(count)
 
 interface Noise {
   /** On all connections. */
@@ -72,6 +73,20 @@ const noises: Record<string, (world: World, allow: Allow) => Promise<Noise>> = {
     })
     await allow(up.port)
     return await askForAll(world, up.port, 10, 1_000)
+  },
+  async 'fields of answers'(world, allow) {
+    const answer = `HTTP/1.1 200 OK\r\n${fields(4_000)}Content-Length: 1\r\n\r\na`
+    const up = await world.upstream((_req, { socket }) => void socket?.write(answer))
+    await allow(up.port)
+    return await askForAll(world, up.port, 40, answer.length)
+  },
+  async 'fields of trailers'(world, allow) {
+    const answer = `1\r\na\r\n0\r\n${fields(4_000)}\r\n`
+    const up = await world.upstream((_req, { socket }) => {
+      socket?.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${answer}`)
+    })
+    await allow(up.port)
+    return await askForAll(world, up.port, 40, answer.length)
   },
   async 'messages of WebSockets'(world, allow) {
     const messages = Buffer.from('\x81\x01a'.repeat(20_000), 'latin1')
