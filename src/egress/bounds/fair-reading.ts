@@ -9,8 +9,8 @@ const firstBytes = 4 * 1024
 const leastBytes = 256
 const mostBytes = 64 * 1024
 
-/** Whose part of the loop each socket's bytes take. */
-const parts = new WeakMap<Socket, { part: Part }>()
+/** Whose part of the loop each socket's bytes take, and what has what is kept of them be read at once. */
+const readings = new WeakMap<Socket, { part: Part; handOver: () => boolean }>()
 
 /**
  * Has what `socket` brings told as fast as the share of its person allows: at once as a rule, and in slices that are
@@ -19,13 +19,11 @@ const parts = new WeakMap<Socket, { part: Part }>()
  * ends at once. Again: it is another's part from here on.
  */
 export function readFairly(socket: Socket, part: Part): void {
-  const known = parts.get(socket)
+  const known = readings.get(socket)
   if (known !== undefined) {
     known.part = part
     return
   }
-  const of = { part }
-  parts.set(socket, of)
   const push = socket.push.bind(socket)
   const read = socket._read.bind(socket)
   const destroy = socket.destroy.bind(socket)
@@ -62,10 +60,16 @@ export function readFairly(socket: Socket, part: Part): void {
     return slice
   }
 
-  /** Nobody reads it, and there is nothing more to wait for: whoever wants the rest finds it. */
-  const breakOff = (error: Error) => {
+  const tellAll = (): boolean => {
+    const hasSome = bytes > 0
     for (const piece of kept.splice(0)) push(piece)
     bytes = 0
+    return hasSome
+  }
+
+  /** Nobody reads it, and there is nothing more to wait for: whoever wants the rest finds it. */
+  const breakOff = (error: Error) => {
+    tellAll()
     destroy(error)
   }
   const finish = () => {
@@ -75,7 +79,7 @@ export function readFairly(socket: Socket, part: Part): void {
   const step = (): boolean => {
     waits = false
     if (socket.destroyed) return false
-    if (isHeard()) tell(takeSlice(), performance.now())
+    if (bytes > 0 && isHeard()) tell(takeSlice(), performance.now())
     // It comes again when it is read on.
     waits = bytes > 0 && socket.readableFlowing === true && !socket.destroyed
     if (!waits) finish()
@@ -94,6 +98,16 @@ export function readFairly(socket: Socket, part: Part): void {
     if (bytes > 0 && socket.readableFlowing === true) wait()
     else if (bytes === 0 && !waits) finish()
   }
+
+  const of = {
+    part,
+    handOver() {
+      const hadSome = tellAll()
+      finish()
+      return hadSome
+    },
+  }
+  readings.set(socket, of)
 
   socket.push = (piece: Buffer | null) => {
     if (piece === null) {
@@ -127,4 +141,12 @@ export function readFairly(socket: Socket, part: Part): void {
   socket.on('resume', () => {
     if (bytes > 0 && !waits) process.nextTick(tellSome)
   })
+}
+
+/**
+ * Has all that has come on `socket` be in the stream itself, for whoever goes on with it and takes what is there at once,
+ * as Node's TLS does; whether some was kept.
+ */
+export function handOver(socket: Socket): boolean {
+  return readings.get(socket)?.handOver() === true
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Log } from '../../core/index.ts'
 import { type Allowance, headBytes } from '../bounds/allowance.ts'
 import type { Crowd } from '../bounds/crowd.ts'
-import { readFairly } from '../bounds/fair-reading.ts'
+import { handOver, readFairly } from '../bounds/fair-reading.ts'
 import { type Limit, limitReason } from '../bounds/limits.ts'
 import type { LoopShare } from '../bounds/loop-share.ts'
 import type { OverstayWatch } from '../bounds/overstay.ts'
@@ -54,6 +54,7 @@ export function createConnectHandler(
 ): (req: IncomingMessage, socket: Socket, early: Buffer) => Promise<void> {
   return async (req, socket, early) => {
     socket.setTimeout(0)
+    const isEarly = handOver(socket) || early.length > 0
     deps.crowd.spoke(socket)
     // Also what refuses it would stand in the answer to another request, or in its place.
     const behind = owesAnswer(socket)
@@ -78,7 +79,7 @@ export function createConnectHandler(
     readFairly(socket, deps.share.of(identity.principalId))
     if (!canonical.ok) return await refuse(canonical.reason, 'request')
     if (behind) return await refuse('tunnel_behind_request', 'request')
-    if (early.length > 0) return await refuse('tunnel_early_data', 'request')
+    if (isEarly) return await refuse('tunnel_early_data', 'request')
     const book = await deps.rulesAt(identity.catalogVersion)
     const decision = decideConnect(canonical.destination, rulesOf(book, identity.sourceId, deps.now()))
     if (!decision.allow) return await refuse(decision.reason, decision.rule)

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
+import { handOver } from '../bounds/fair-reading.ts'
 import type { OverstayWatch } from '../bounds/overstay.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Identity } from '../leases/leases.ts'
@@ -54,6 +55,8 @@ export function openTunnel(options: {
   let leftBefore = 0
   let gone = false
 
+  // A client that does not wait for the answer to its CONNECT.
+  handOver(socket)
   const secured = new TLSSocket(socket, {
     isServer: true,
     secureContext: options.context,
