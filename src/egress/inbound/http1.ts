@@ -28,7 +28,10 @@ export class Http1Inbound implements Inbound {
     this.target = req.url ?? ''
     this.rawHeaders = req.rawHeaders
     this.content = contentOf(req)
-    if (this.content !== undefined) takeTogether(req)
+    if (this.content !== undefined) {
+      takeTogether(req)
+      keepCounted(req)
+    }
     this.answer = new Http1Answer(req, res)
   }
 
@@ -47,6 +50,14 @@ export class Http1Inbound implements Inbound {
   proceed(): void {
     if (this.#waits) this.#res.writeContinue()
   }
+}
+
+/**
+ * Once a request is answered Node has the rest of its body end at the parser, where nobody hears of it: a byte in each
+ * chunk, for as long as the client is heard out, would cost what it costs and count for nothing.
+ */
+function keepCounted(req: IncomingMessage & { _dump?: () => void }): void {
+  req._dump = () => void req.removeAllListeners('data').resume()
 }
 
 /** What Node writes as HTTP/1.1, whoever has the connection. */
