@@ -5,6 +5,8 @@ import { msPerByte, msPerFramingByte, msPerPiece } from './work.ts'
 
 /** What is done is told by so many ms. */
 const atLeastMs = 0.1
+/** And no more at once of what nobody told of: it may have been read at any time since the last look. */
+const atMostMs = 10
 
 /** As much as Node tells of a connection's handle, which its types leave out. */
 interface Handled {
@@ -44,7 +46,7 @@ export function readSessionFairly(session: Http2Session, secured: TLSSocket & Ha
     release: () => secured._handle?.readStart(),
     look() {
       const read = secured.bytesRead
-      const ms = Math.max(0, read - looked - pieces) * msPerFramingByte
+      const ms = Math.min(atMostMs, Math.max(0, read - looked - pieces) * msPerFramingByte)
       looked = read
       pieces = 0
       worked(ms)

@@ -8,6 +8,8 @@ const slackMs = 2
 const turnMs = 0.5
 /** So often, in ms, readers are looked at for what they read that nobody was told of. */
 const lookEveryMs = 10
+/** Only where the loop did something for so much of the time since: else nobody waited for anybody. */
+const busyShare = 0.25
 
 /** More of what waits is done, a little of it; whether some is left. */
 type Step = () => boolean
@@ -87,7 +89,7 @@ export function createLoopShare(): LoopShare {
   }
 }
 
-/** Looks at all readers now and then, and at those that read much as often as the loop turns. */
+/** Looks at all readers now and then while the loop is busy, and at those that read much as often as it turns. */
 interface Looks {
   join(reader: Reader): () => void
   /** Behind what comes next. */
@@ -98,12 +100,18 @@ function createLooks(): Looks {
   const all = new Set<Reader>()
   let due = new Set<Reader>()
   let timer: NodeJS.Timeout | undefined
+  let busy = performance.eventLoopUtilization()
   const soon = (reader: Reader) => {
     if (due.size === 0) setImmediate(lookAtDue)
     due.add(reader)
   }
   const look = (reader: Reader) => {
     if (reader.look()) soon(reader)
+  }
+  const lookAtAll = () => {
+    const since = busy
+    busy = performance.eventLoopUtilization()
+    if (performance.eventLoopUtilization(busy, since).utilization >= busyShare) all.forEach(look)
   }
   const lookAtDue = () => {
     const now = due
@@ -113,7 +121,7 @@ function createLooks(): Looks {
   return {
     join(reader) {
       all.add(reader)
-      timer ??= setInterval(() => all.forEach(look), lookEveryMs).unref()
+      timer ??= setInterval(lookAtAll, lookEveryMs).unref()
       return () => {
         all.delete(reader)
         if (all.size > 0) return
