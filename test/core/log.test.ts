@@ -61,7 +61,10 @@ test('lines of JSON text have the level, the time and the fields of their log, a
   quiet.lines(['"n":1'], 'said')
 })
 
-/** In a process of its own, whose standard error is exchanged for a full disk, and that again for a file. */
+/**
+ * In a process of its own, whose standard error is exchanged for a full disk, and that again for a file; its standard
+ * output is what is left to say that it went on.
+ */
 const onFullDisk = `
 import { closeSync, openSync } from 'node:fs'
 import { createLog } from ${JSON.stringify(new URL('../../src/core/log.ts', import.meta.url).href)}
