@@ -49,11 +49,15 @@ export class Http2Request implements UpstreamRequest {
     stream.on('response', hold)
     stream.on('trailers', hold)
     stream.on('error', (err) => this.#failed(this.#asRefusal(err) ?? err))
-    stream.on('close', () => {
+    const unanswered = () => {
       if (this.#answer !== undefined) return
       const err = new Error('the stream was closed before an answer')
       this.#failed(this.#asRefusal(err) ?? err)
-    })
+    }
+    stream.on('close', unanswered)
+    // What still waits to be sent on a stream that was given up without an error keeps it from closing for ever, and Node
+    // stops its clock. An answer that came before that is told of by then.
+    stream.on('aborted', () => setImmediate(unanswered))
     stream.on('headers', () => {
       this.#interim += 1
       if (this.#interim > maxInterim) stream.destroy(new Error('too many interim answers'))
