@@ -1,6 +1,6 @@
 import { constants } from 'node:http2'
 import type { Socket } from 'node:net'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { systemDial } from '../../src/egress/upstream/dial.ts'
 import { makeWorld, request, rule, sayAndRead, type World } from '../support/egress-world.ts'
 import { frame, frameType, headerBlock } from '../support/http2.ts'
@@ -62,4 +62,24 @@ test('a proxy that stops waits for no upstream to close its end of a connection 
   await expect.poll(() => up.sockets[0]?.readableEnded).toBe(true)
   await proxy[Symbol.asyncDispose]()
   expect(dialled[0]?.destroyed).toBe(true)
+})
+
+test('a goodbye that an upstream says again and again is taken once', async () => {
+  await using world = await makeWorld()
+  using up = await startRawHttp2(world, ({ socket, stream }) => {
+    const last = Buffer.from([0, 0, 0, stream, 0, 0, 0, constants.NGHTTP2_NO_ERROR])
+    const goodbye = frame(frameType.goaway, 0, 0, last)
+    socket.write(frame(frameType.headers, 5, stream, headerBlock([[':status', '204']])))
+    // Heard together, before anything that the first one has done can be seen.
+    setTimeout(() => socket.write(Buffer.concat(Array.from({ length: 50 }, () => goodbye))), 20)
+  })
+  await world.setRules([rule(host, up.port)])
+  const warnings: Error[] = []
+  const warned = (warning: Error) => void warnings.push(warning)
+  process.on('warning', warned)
+  onTestFinished(() => void process.off('warning', warned))
+  expect(await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, '/'))).toContain(' 204 ')
+  await expect.poll(() => up.sockets[0]?.destroyed, { timeout: 10_000 }).toBe(true)
+  // Of a listener and a timer for each of them.
+  expect(warnings).toEqual([])
 })

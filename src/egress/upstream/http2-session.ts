@@ -53,6 +53,8 @@ export class Session implements Channel {
     // reads no more and does not see the connection end: what is under way would wait until its time is over.
     const close = session.close.bind(session)
     this.#close = () => {
+      // Each of its goodbyes asks for it, and hundreds may be heard together.
+      if (session.closed) return
       close()
       // Node waits for the upstream to close its end too, which it may never do.
       const timer = setTimeout(() => socket.destroy(), farewellMs).unref()

@@ -90,6 +90,7 @@ class Connection {
   #last = Number.POSITIVE_INFINITY
   #broken = false
   #saidGoodbye = false
+  readonly #refusals = new Set<string>()
 
   constructor(socket: Socket, frames: Frames) {
     this.#frames = frames
@@ -174,6 +175,7 @@ class Connection {
         for (const other of this.#streams.values()) if (other !== current) other.seen.doubtful = true
       },
       refuses: () => {
+        this.#refusals.add(current.id)
         // On a connection that goes on it is not sent again by the proxy.
         if (this.#saidGoodbye) this.#frames.refused.add(current.id)
         this.#peer.reset(stream, errorCode.refused)
@@ -188,6 +190,8 @@ class Connection {
       },
       leaves: (soon) => {
         this.#saidGoodbye = true
+        // The proxy may hear it together with these.
+        for (const id of this.#refusals) this.#frames.refused.add(id)
         if (!soon) this.#last = Math.min(this.#last, this.#highest)
         this.#peer.goaway(Math.min(this.#last, 2 ** 31 - 1), 0)
       },
