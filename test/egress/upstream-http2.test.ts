@@ -246,19 +246,26 @@ test('a client that was told to go on is told in words that its upstream did not
   client.destroy()
 })
 
-test('a request whose body waits for room is told at once that its upstream gave it up without an error', async () => {
-  await using world = await makeWorld()
-  using up = await startRawHttp2(world, ({ socket, stream }) => {
-    const code = Buffer.from([0, 0, 0, constants.NGHTTP2_NO_ERROR])
-    setTimeout(() => socket.write(frame(frameType.reset, 0, stream, code)), 100)
-  })
-  await world.setRules([rule(host, up.port, { methods: ['POST'] })])
-  // More than an upstream has room for that never asks for more.
-  const body = 'x'.repeat(200_000)
-  const answer = await sayAndRead(
-    await world.tunnel(host, up.port),
-    request(host, up.port, '/', [], 'POST', body),
-  )
-  expect(answer).toMatch(/^HTTP\/1\.1 502 [^]*"reason":"upstream_failed"/)
-  expect(await world.outcome()).toMatchObject({ status: null, failure: 'upstream_failed' })
-}, 20_000)
+test.each([
+  ['and more of it is to come', 200_000],
+  ['to its last byte', 70_000],
+])(
+  'a request whose body waits for room, %s, is told at once that its upstream gave it up without an error',
+  async (_, bytes) => {
+    await using world = await makeWorld()
+    using up = await startRawHttp2(world, ({ socket, stream }) => {
+      const code = Buffer.from([0, 0, 0, constants.NGHTTP2_NO_ERROR])
+      setTimeout(() => socket.write(frame(frameType.reset, 0, stream, code)), 100)
+    })
+    await world.setRules([rule(host, up.port, { methods: ['POST'] })])
+    // More than an upstream has room for that never asks for more.
+    const body = 'x'.repeat(bytes)
+    const answer = await sayAndRead(
+      await world.tunnel(host, up.port),
+      request(host, up.port, '/', [], 'POST', body),
+    )
+    expect(answer).toMatch(/^HTTP\/1\.1 502 [^]*"reason":"upstream_failed"/)
+    expect(await world.outcome()).toMatchObject({ status: null, failure: 'upstream_failed' })
+  },
+  20_000,
+)

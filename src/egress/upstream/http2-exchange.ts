@@ -56,8 +56,8 @@ export class Http2Request implements UpstreamRequest {
     }
     stream.on('close', unanswered)
     // What still waits to be sent on a stream that was given up without an error keeps it from closing for ever, and Node
-    // stops its clock. An answer that came before that is told of by then.
-    stream.on('aborted', () => setImmediate(unanswered))
+    // stops its clock. It only ends, and an answer that came before that is told of by then.
+    stream.on('end', () => setImmediate(unanswered))
     stream.on('headers', () => {
       this.#interim += 1
       if (this.#interim > maxInterim) stream.destroy(new Error('too many interim answers'))
