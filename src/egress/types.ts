@@ -53,8 +53,8 @@ export const defaultLimits: EgressLimits = {
   sentPerHourPerPrincipal: 4 * 1024 ** 3,
   sentPerHour: 64 * 1024 ** 3,
   namelessConnections: 512,
-  // libuv resolves names on half of its threads, and bin/toolcrib.mjs gives this process 16: one person cannot hold all
-  // eight, and where eight wait for each of them, to come again is the better answer.
+  // libuv resolves names on half of its threads, and bin/toolcrib.mjs gives this process 64: five people's six cannot
+  // hold all 32, and where as many again wait for them, to come again is the better answer.
   lookUpsPerPrincipal: 6,
   lookUps: 64,
   recordsPerPrincipal: 2_000,
