@@ -113,7 +113,7 @@ test.each<[string, ...Buffer[]]>([
   ['a mask of a server’s', Buffer.from([0x81, 0x80, 0, 0, 0, 0])],
   ['a message within a message', Buffer.from([0x01, 0]), text],
   ['the end of no message', Buffer.from([0x80, 0])],
-  ['a frame behind the close', Buffer.from([0x88, 0]), text],
+  ['a message behind the close', Buffer.from([0x88, 0]), text],
 ])('row 18: %s is no frame', (_, ...bytes) => {
   const nothing = () => undefined
   const reader = new FrameReader('server', { head: nothing, payload: nothing, end: nothing })

@@ -43,7 +43,7 @@ export class FrameReader {
   #inMessage = false
   /** Frames whose head was read. */
   frames = 0
-  /** A close frame was read; nothing may follow. */
+  /** A close frame was read; no message may follow. */
   closed = false
 
   constructor(from: 'client' | 'server', sink: FrameSink) {
@@ -87,7 +87,8 @@ export class FrameReader {
     const masked = (second & 0x80) !== 0
     const length = payloadLength(bytes)
     const control = opcode >= opcodes.close
-    if (this.closed) throw new FrameError('a frame after the close')
+    // RFC 6455 section 5.5.2: who has said that it closes, and not heard it yet, still answers pings.
+    if (this.closed && !control) throw new FrameError('a message after the close')
     if ((first & 0x70) !== 0 || !known.has(opcode))
       throw new FrameError('an extension that was not agreed on')
     if (masked !== this.#masked) throw new FrameError('a mask on the wrong side')

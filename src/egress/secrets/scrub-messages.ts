@@ -79,7 +79,7 @@ export class MessageScrubber implements FrameSink {
   }
 
   #sayWhole({ opcode, length }: Frame): void {
-    // Nothing may follow a close.
+    // No message may follow a close.
     if (opcode === opcodes.close) this.sayLast()
     const said = this.#controls.text(Buffer.concat(this.#control).toString('latin1'))
     this.#control = []

@@ -213,7 +213,7 @@ test.each<[string, Buffer]>([
   ['a length not in its shortest form', clientFrame(0x81, 0xfe, 0, 1, 0, 0, 0, 0, 0x61)],
   ['a ping in pieces', clientFrame(0x09, 0x81, 0, 0, 0, 0, 0x61)],
   ['a message within a message', clientFrame(0x01, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0)],
-  ['a frame after the close', clientFrame(0x88, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0)],
+  ['a message after the close', clientFrame(0x88, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0)],
 ])('row 18: %s behind a good handshake ends the WebSocket', async (_, bytes) => {
   await using world = await makeWorld()
   let heard = 0
