@@ -5,8 +5,11 @@ import { msPerField, msPerPiece, worked } from '../bounds/work.ts'
 export interface AnswerListener {
   /** The first byte of an answer has come, whatever may follow it. */
   begun(): void
-  /** `keepAlive`: the connection is good for another answer after this one. Says what follows the head. */
-  head(head: { status: number; rawHeaders: string[]; keepAlive: boolean }): Follows
+  /**
+   * `isOld`: by HTTP/1.0. `keepAlive`: the connection is good for another answer after this one. Says what follows the
+   * head.
+   */
+  head(head: { status: number; rawHeaders: string[]; isOld: boolean; keepAlive: boolean }): Follows
   /** A part of the body, framing taken off; a view of the piece that was given. */
   body(part: Buffer): void
   complete(trailers: string[]): void
@@ -43,6 +46,7 @@ interface Llhttp {
   llhttp_execute(parser: number, at: number, length: number): number
   llhttp_finish(parser: number): number
   llhttp_get_error_pos(parser: number): number
+  llhttp_get_http_minor(parser: number): number
   llhttp_errno_name(code: number): number
 }
 
@@ -161,7 +165,8 @@ export class AnswerParser {
 
   onHead(status: number, keepAlive: boolean): number {
     const rawHeaders = this.#takeFields()
-    return verdicts[this.#listener.head({ status, rawHeaders, keepAlive })]
+    const isOld = llhttp.llhttp_get_http_minor(this.#pointer) === 0
+    return verdicts[this.#listener.head({ status, rawHeaders, isOld, keepAlive })]
   }
 
   onBody(at: number, length: number): void {

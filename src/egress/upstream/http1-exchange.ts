@@ -96,7 +96,7 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
     return this.#keepAlive && this.#sent && !this.#outgoing.switching
   }
 
-  onHead(head: { status: number; rawHeaders: string[]; keepAlive: boolean }): Follows {
+  onHead(head: { status: number; rawHeaders: string[]; isOld: boolean; keepAlive: boolean }): Follows {
     if (this.answered) throw new Error('a second answer came')
     this.status = head.status
     this.rawHeaders = head.rawHeaders
@@ -106,13 +106,14 @@ export class Http1Exchange implements UpstreamRequest, UpstreamAnswer {
       if (this.#interim > maxInterim) throw new Error('too many interim answers')
       return 'answer'
     }
-    this.#keepAlive = head.keepAlive
-    // RFC 9112 section 6.3
+    const isCoded = headerValues(head.rawHeaders, 'transfer-encoding').length > 0
+    // RFC 9112 section 6.1: by HTTP/1.0 no coding frames anything, and two readers may differ about where an odd one ends.
+    this.#keepAlive = head.keepAlive && !(isCoded && (head.isOld || !this.plain()))
+    // Section 6.3 there.
     const bodiless = this.#outgoing.tuple.method === 'HEAD' || head.status === 204 || head.status === 304
     const [length] = headerValues(head.rawHeaders, 'content-length')
     this.headOnly = bodiless || length === '0'
-    this.untilClose =
-      !bodiless && length === undefined && headerValues(head.rawHeaders, 'transfer-encoding').length === 0
+    this.untilClose = !bodiless && length === undefined && !isCoded
     this.answered = true
     this.#events.answered(this)
     return bodiless ? 'answer' : 'body'

@@ -169,6 +169,39 @@ test('row 19: an answer smuggled behind another is nobody’s: the connection it
 })
 
 test.each([
+  [
+    'chunks by HTTP/1.0',
+    'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked',
+    '3\r\none\r\n0\r\n\r\n',
+  ],
+  ['no coding beside a length', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: \r\nContent-Length: 3', 'one'],
+  [
+    'an empty name among its codings',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: , chunked',
+    '3\r\none\r\n0\r\n\r\n',
+  ],
+  ['chunks in chunks', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked', '3\r\none\r\n0\r\n\r\n'],
+])(
+  'row 19: where %s frame an answer two readers may differ about its end: the connection is not used again',
+  async (_, head, body) => {
+    await using raw = await makeRawWorld()
+    const { world } = raw
+    const good = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n0\r\n\r\n'
+    const answers = [good, `${head}\r\n\r\n${body}`, good]
+    await using server = await raw.start((socket) => {
+      socket.write(answers.shift() ?? '')
+      socket.on('data', () => socket.write(answers.shift() ?? ''))
+    })
+    await world.setRules([rule(host, server.port)])
+    const socket = await world.tunnel(host, server.port)
+    for (let i = 0; i < 3; i += 1)
+      expect(await sayAndRead(socket, request(host, server.port, `/${i}`))).toContain('one')
+    // The first two came on one.
+    expect(server.heads).toHaveLength(2)
+  },
+)
+
+test.each([
   ['of another name', { name: 'other.example.com' }, true, 'ERR_TLS_CERT_ALTNAME_INVALID'],
   ['that has expired', { at: Date.now() - 30 * 86_400_000 }, true, 'CERT_HAS_EXPIRED'],
   ['of an unknown authority', {}, false, 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],

@@ -112,7 +112,7 @@ const kinds: Record<string, Kind> = {
   'another coding': ({ ok, chunked }) => ({
     steps: [`${ok}transfer-encoding: gzip, chunked\r\n\r\n${chunked()}`],
     ...unread,
-    leaves: 'good',
+    leaves: 'spent',
   }),
   'an unknown coding': ({ ok, body }) => ({
     steps: [`${ok}transfer-encoding: xchunked\r\n\r\n${body}`, end],
@@ -122,7 +122,7 @@ const kinds: Record<string, Kind> = {
   'chunked twice': ({ ok, chunked }) => ({
     steps: [`${ok}${chunkedField}${chunkedField}\r\n${chunked()}`],
     ...unread,
-    leaves: 'good',
+    leaves: 'spent',
   }),
   'a folded field': ({ ok, length, body }) => ({
     steps: [`${ok}x-a: 1\r\n 2\r\n${length}\r\n${body}`],
@@ -149,6 +149,10 @@ const kinds: Record<string, Kind> = {
   'HTTP/1.0': ({ id, length, body }) => ({
     steps: [`HTTP/1.0 200 OK\r\n${id}${length}\r\n${body}${lie(unasked)}`],
     ...any,
+  }),
+  'HTTP/1.0 in chunks': ({ id, chunked }) => ({
+    steps: [`HTTP/1.0 200 OK\r\n${id}connection: keep-alive\r\n${chunkedField}\r\n${chunked()}`],
+    ...unread,
   }),
   'HTTP/1.0 until its end': ({ id, body }) => ({
     steps: [`HTTP/1.0 200 OK\r\n${id}\r\n${body}`, end],
