@@ -18,8 +18,9 @@ test.each(targets.filter((name) => !overTheWire.includes(name)))(
       most: Number.POSITIVE_INFINITY,
       openStore: testStore,
     })
-    expect(tried).toBeGreaterThan(100)
-    expect(accepted).toBeGreaterThan(10)
+    // As many as a machine does that has ten others to serve.
+    expect(tried).toBeGreaterThan(20)
+    expect(accepted).toBeGreaterThan(5)
   },
 )
 
