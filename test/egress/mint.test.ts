@@ -61,6 +61,22 @@ test('a hundred racing requests on two proxies cause one refresh, and all get it
   expect(await world.events('credential.minted')).toHaveLength(1)
 })
 
+test('a token that another proxy has kept between a look for it and the claim to ask is used, and none is asked for', async () => {
+  await using minting = await makeMintWorld()
+  const { world, server, ask } = minting
+  const { db } = world.store
+  await minting.mint(refreshGrant)
+  expect(await ask()).toMatch(/^HTTP\/1\.1 200/)
+  await sql`CREATE TABLE aside AS SELECT * FROM minted_tokens`.execute(db)
+  await sql`DELETE FROM minted_tokens`.execute(db)
+  await sql`CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO minted_tokens SELECT * FROM aside; RETURN NULL; END'`.execute(db)
+  await sql`CREATE TRIGGER keep AFTER INSERT ON mint_claims EXECUTE FUNCTION keep()`.execute(db)
+  expect(await ask({ egress: await world.replica() })).toMatch(/^HTTP\/1\.1 200/)
+  expect(server.asked).toHaveLength(1)
+  expect(await db.selectFrom('mint_claims').selectAll().execute()).toEqual([])
+})
+
 test('a refresh token that rotates is kept before its access token is used, and the next refresh uses the new one', async () => {
   await using minting = await makeMintWorld()
   const { world, server, ask } = minting
@@ -318,6 +334,10 @@ test('a failing mint is a refusal: nothing goes out without its token', async ()
   await minting.mint({ ...refreshGrant, client_secret: 'NOT_SET_EITHER' })
   expect(await ask()).toContain('"rule":"egress[0] NOT_SET_EITHER"')
   await minting.mint(clientCredentials)
+  await world.store.db.updateTable('credentials').set({ sealed: sql<string>`reverse(sealed)` }).execute()
+  expect(await ask()).toContain('"reason":"credential_unreadable","rule":"egress[0] API_TOKEN"')
+  expect(server.asked).toEqual([])
+  await minting.set('CLIENT_SECRET', server.clientSecret)
   server.clientSecret = 'another secret now'
   expect(await ask()).toContain('"reason":"mint_refused"')
   expect(minting.api.seen).toEqual([])

@@ -210,14 +210,14 @@ test('row 7: a token of everybody’s that a colleague’s request renews is mas
 })
 
 /** A stream of the API in which the upstream shows what it is told to, until it comes masked. */
-async function telling(world: World, inject: object[], more: object = {}) {
+async function telling(world: World, armed: Record<string, unknown>, more: object = {}) {
   let stream: ServerResponse | undefined
   const up = await world.upstream((req, res) => {
     if (req.url !== '/log') return void res.end('done')
     res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
     stream = res
   })
-  await world.setRules([rule(apiHost, up.port, { inject })], 'orders', more)
+  await world.setRules([rule(apiHost, up.port, armed)], 'orders', more)
   const heard = await reading(world, up.port, apiHost)
   return {
     port: up.port,
@@ -238,7 +238,7 @@ test('row 7: a token that another proxy mints is masked in a stream within secon
   const inject = [{ credential: 'API_TOKEN', into: 'header:authorization', format: 'Bearer {value}' }]
   const token = { ...clientCredentials, ...clientOf(minting) }
   server.expiresIn = 2
-  const stream = await telling(world, inject, { minted: { API_TOKEN: token } })
+  const stream = await telling(world, { inject }, { minted: { API_TOKEN: token } })
   server.expiresIn = 600
   const second = await world.replica()
   await until(async () => {
@@ -248,10 +248,27 @@ test('row 7: a token that another proxy mints is masked in a stream within secon
   await stream.masked(server.issued.at(-1) ?? '')
 }, 60_000)
 
+test('row 7: a session token that goes beside signatures and is set anew is masked in a stream, whoever sends it', async () => {
+  await using world = await makeWorld()
+  for (const name of ['AWS_ID', 'AWS_SECRET', 'AWS_SESSION']) await set(world, name, `${name}-of-yesterday`)
+  const sign = {
+    kind: 'aws_sigv4',
+    access_key_id: 'AWS_ID',
+    secret_access_key: 'AWS_SECRET',
+    session_token: 'AWS_SESSION',
+    regions: ['eu-central-1'],
+    services: ['s3'],
+  }
+  const stream = await telling(world, { sign })
+  await set(world, 'AWS_SESSION', 'AWS_SESSION-of-today')
+  await stream.masked('AWS_SESSION-of-today')
+  await stream.masked('AWS_SESSION-of-yesterday')
+}, 60_000)
+
 test('row 7: a look that fails for what was set anew is made again until it is seen', async () => {
   await using world = await makeWorld()
   const { db } = world.store
-  const stream = await telling(world, [{ credential: 'ORDERS_KEY', into: 'header:x-key' }])
+  const stream = await telling(world, { inject: [{ credential: 'ORDERS_KEY', into: 'header:x-key' }] })
   const next = 'a-key-of-today-0001'
   const [key] = await egressKeys(db)
   if (key === undefined) throw new Error('no key')
