@@ -1,11 +1,13 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { EvenScrubber } from '../../src/egress/secrets/even-scrubber.ts'
 import { LiveForms, type Sought } from '../../src/egress/secrets/live-forms.ts'
 import { Place } from '../../src/egress/secrets/places.ts'
 import { createPrepared } from '../../src/egress/secrets/prepared.ts'
 import { bytesOf, compileSecrets } from '../../src/egress/secrets/scrub.ts'
+import { spellings } from '../support/spellings.ts'
 
 const version = (of: string, n: number): Sought => ({ of, key: `${n}`, texts: [`${of}-secret-${n}.`] })
 const big = (of: string): Sought => ({ of, key: of, texts: [of.repeat(200 * 1024)] })
@@ -57,6 +59,42 @@ test('where what is sent anyway finds no room, answers under way are cut off, an
   expect(forms.add([big('ab')])).toBe(false)
   end()
   expect(forms.add([version('small', 1)])).toBe(true)
+})
+
+test('what waits when something new is sought is searched for that too, as far as it had come and from there on', () => {
+  const [before, after, short] = ['K7-of/yesterday+x&"9', 'of-today=<Z8>#Q+/41', 'q~Z']
+  const written = [(text: string) => text, ...spellings.map(([, spell]) => spell)]
+  const part = fc.oneof(
+    fc
+      .constantFrom(before, after)
+      .chain((secret) => fc.constantFrom(...written.map((spell) => spell(secret)))),
+    fc.constantFrom('of-today', ' ', '"', '}\n', '\n\n'),
+    fc.string({ maxLength: 30 }),
+  )
+  const first = compileSecrets([before])
+  const next = [[after], [after, short]].map((texts) => ({ texts, all: compileSecrets([before, ...texts]) }))
+  fc.assert(
+    fc.property(
+      fc.array(part, { maxLength: 8 }),
+      fc.nat(),
+      fc.constantFrom(...next),
+      (parts, at, { texts, all }) => {
+        const text = Buffer.from(parts.join(''))
+        const forms = new LiveForms((sought) => (sought.length === 1 ? first : all))
+        forms.use([{ of: 'key', key: 'before', texts: [before] }])
+        const scrubber = new EvenScrubber(forms)
+        const cut = at % (text.length + 1)
+        const gone = scrubber.push(text.subarray(0, cut))
+        forms.add([{ of: 'key', key: 'after', texts }])
+        const rest = [scrubber.push(text.subarray(cut)), scrubber.end()]
+        const masked = Buffer.from(text)
+        all.search.begin().push(text, 0, (from, to) => masked.fill('*', from, to))
+        // What had gone was searched for the one alone.
+        expect(Buffer.concat(rest).toString('latin1')).toBe(masked.toString('latin1', gone.length))
+      },
+    ),
+    { numRuns: 1_000 },
+  )
 })
 
 test('of sources that asked at a place the last sixteen are kept, and each to which an answer is under way', () => {
