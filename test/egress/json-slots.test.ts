@@ -71,6 +71,12 @@ test.each([
   },
 )
 
+test('nothing is found in a text that is nested so deep that to read it would end the process', () => {
+  const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
+  expect(findInJson(nested(100), [])).toEqual([])
+  for (const depth of [101, 100_000]) expect(findInJson(nested(depth), [])).toBeUndefined()
+})
+
 test('keys that no pointer leads to may differ in what they like', () => {
   const text = '{"other":{"key":1,"Key":2},"auth":{"key":{"a":1,"A":2}},"z":[{"Auth":1}]}'
   expect(findInJson(text, [['auth', 'key']])).toMatchObject([{ kind: 'value' }])

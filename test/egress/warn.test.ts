@@ -99,6 +99,24 @@ test('warn mode lets nothing in: inside addresses, addresses as hosts and ambigu
   ])
 })
 
+test.each([
+  ['/v1%2Fadmin', 'path_ambiguous'],
+  ['/v1?method=POST', 'override_forbidden'],
+])('in warn mode what two readers would take for two requests (%s) stays refused', async (path, reason) => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules(
+    [
+      rule(host, up.port, { methods: ['GET'], paths: ['/'] }),
+      rule(host, up.port, { methods: ['GET', 'POST'], paths: ['/v1/admin'] }),
+    ],
+    'orders',
+    soon(),
+  )
+  expect(await sayAndRead(await world.tunnel(host, up.port), request(host, up.port, path))).toContain(reason)
+  expect(up.seen).toEqual([])
+})
+
 test('warn mode ends by itself, and at once when it is taken out', async () => {
   await using world = await makeWorld()
   const up = await world.upstream((_req, res) => res.end('ok'))

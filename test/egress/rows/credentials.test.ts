@@ -1,6 +1,8 @@
 import pg from 'pg'
 import { expect, test, vi } from 'vitest'
 import { Secret, sha256 } from '../../../src/core/index.ts'
+import { egressKeys } from '../../../src/store/index.ts'
+import { sealTo } from '../../../src/vault/index.ts'
 import { armed, deniedAs, host } from '../../support/armed.ts'
 import {
   basic,
@@ -303,6 +305,29 @@ test('row 14: a secret that could end a line is refused when it is set, and the 
   expect(await say('/')).toContain('200 OK')
   expect(up.seen[0]?.rawHeaders).toContain(`Bearer ${theSecret}`)
 })
+
+test.each([
+  ['a line break', 'header:x-key', 'long enough\r\nX-Evil: 1'],
+  ['a NUL', 'query:key', 'long\0enough'],
+  ['a character that no header can carry', 'header:x-key', 'long enough é€'],
+  ['no colon', 'basic', 'robot-without-password'],
+  ['dots alone', 'path:1', '..'],
+])(
+  'row 14: a value with %s goes into no slot that it does not fit (%s), whoever stored it',
+  async (_what, into, value) => {
+    await using world = await makeWorld()
+    const up = await world.upstream((_req, res) => res.end('ok'))
+    await world.setRules([rule(host, up.port, { inject: [{ credential: 'ORDERS_KEY', into }] })])
+    const [key] = await egressKeys(world.store.db)
+    if (key === undefined) throw new Error('no key')
+    const row = { keyId: key.id, name: 'ORDERS_KEY', scope: 'global', scopeId: '' }
+    const sealed = await sealTo(key.publicKey, new Secret(value), row)
+    await world.store.db.updateTable('credentials').set({ sealed, key_id: key.id }).execute()
+    const socket = await world.tunnel(host, up.port)
+    expect(deniedAs(await sayAndRead(socket, request(host, up.port, '/own')))).toBe('credential_unreadable')
+    expect(up.seen).toEqual([])
+  },
+)
 
 test('row 15: whatever fails, no answer, log, record, table or metric shows the secret; nor does the proxy’s own command line', async () => {
   await using world = await makeWorld({ metrics: { host: '127.0.0.1', port: 0 } })

@@ -265,6 +265,24 @@ test.each([
   expect(answer).toContain('200 OK')
 })
 
+test.each<[string, Tried]>([
+  ['header:x-key', {}],
+  ['basic', {}],
+  ['query:key', { path: '/?a=1' }],
+  ['path:2', { path: '/v1' }],
+  ['body:/key', {}],
+  ['body:/key', { method: 'POST', extra: json, body: '{"a":1}' }],
+  ['body:/a/key', { method: 'POST', extra: json, body: '[1]' }],
+  ['body:/key', { method: 'POST', extra: form, body: 'a=1' }],
+])('a request without a placeholder in the %s slot of one goes out as it is (%j)', async (into, asked) => {
+  await using world = await makeWorld()
+  const format = into === 'basic' ? 'a:{value}' : '{value}'
+  const { up, say } = await bound(world, { into, format, placeholder: true })
+  expect(await say(asked)).toContain('200 OK')
+  expect(up.seen[0]).toMatchObject({ url: asked.path ?? '/', body: asked.body ?? '' })
+  expect(JSON.stringify(up.seen)).not.toContain(theSecret.slice(0, 9))
+})
+
 test('rows 1 and 3: a placeholder outside its slot or its rule stays what it is, and is recorded by name', async () => {
   await using world = await makeWorld()
   const { up, say } = await bound(world, { into: 'header:x-key', placeholder: true }, [{ paths: ['/open'] }])

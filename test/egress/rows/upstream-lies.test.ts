@@ -57,6 +57,16 @@ test('row 17: Alt-Svc is stripped wherever it stands, and no request becomes h2c
   expect(await say('/')).not.toMatch(/alt-svc|h2c/i)
 })
 
+test('row 24: what an upstream names in Connection, or says to a proxy, ends here', async () => {
+  await using world = await makeWorld()
+  const { say } = await armed(world, (_req, res) => {
+    res
+      .writeHead(200, { Connection: 'close, X-Hop', 'X-Hop': 'hop', 'Proxy-Status': 'hop', 'X-End': 'end' })
+      .end()
+  })
+  expect(await say('/')).toMatch(/^(?![^]*hop)[^]*x-end: end/i)
+})
+
 test('row 18: a 101 that nobody asked for opens no pipe', async () => {
   await using world = await makeWorld()
   const { say } = await armed(world, (req) => {
