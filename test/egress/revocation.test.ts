@@ -24,9 +24,10 @@ import { until } from '../support/until.ts'
 
 const host = 'orders.example.com'
 
-/** A request whose answer never ends, under way; `over` tells how long after `since` it was cut. */
+/** A request whose answer never ends, under way, beside tunnels with none, or none any more. */
 async function endless(world: World) {
-  const up = await world.upstream((_req, res) => {
+  const up = await world.upstream((req, res) => {
+    if (req.url === '/once') return void res.end('ok')
     res.writeHead(200, { 'content-type': 'text/event-stream' })
     const timer = setInterval(() => res.write('data: x\n\n'), 20)
     res.on('close', () => clearInterval(timer))
@@ -34,12 +35,13 @@ async function endless(world: World) {
   await world.setRules([rule(host, up.port, { inject: injectBearer })])
   const socket = await world.tunnel(host, up.port)
   const idle = await world.tunnel(host, up.port)
-  socket.resume()
-  idle.resume()
+  const used = await world.tunnel(host, up.port)
+  expect(await sayAndRead(used, request(host, up.port, '/once'))).toContain('ok')
+  for (const one of [socket, idle, used]) one.resume()
   socket.write(request(host, up.port, '/events'))
   await new Promise((resolve) => socket.once('data', resolve))
   const closed = Promise.all(
-    [socket, idle].map((one) => new Promise((resolve) => one.once('close', resolve))),
+    [socket, idle, used].map((one) => new Promise((resolve) => one.once('close', resolve))),
   )
   return {
     up,
@@ -83,7 +85,7 @@ for (const [what, change] of withdrawals) {
     await using world = await makeWorld()
     const { cutAfter, up } = await endless(world)
     expect(await cutAfter(() => change(world))).toBeLessThan(1_000)
-    expect(await world.outcome()).toMatchObject({ status: 200, failure: 'revoked' })
+    expect((await world.outcomes(2)).at(-1)).toMatchObject({ status: 200, failure: 'revoked' })
     const again = await sayAndRead(
       await world.connect(),
       connectRequest(host, up.port, 'orders', world.lease),
@@ -104,7 +106,7 @@ test.each(['principal', 'runner', 'token'] as const)(
         .execute()
       await notify(world.store.db, { kind, id: world.principalId })
     })
-    expect(await world.outcome()).toMatchObject({ status: 200, failure: 'revoked' })
+    expect((await world.outcomes(2)).at(-1)).toMatchObject({ status: 200, failure: 'revoked' })
   },
 )
 
