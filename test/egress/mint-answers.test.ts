@@ -129,6 +129,38 @@ test('an answer without a token, a refusal or a new refresh token says nothing f
   expect(readOAuthAnswer({ status: 200, body: unkept })).toEqual({ kind: 'unclear' })
 })
 
+test.each([
+  ['compressed', { headers: { 'content-encoding': 'gzip' } }],
+  ['in a transfer coding', { headers: { 'transfer-encoding': 'gzip, chunked' } }],
+  ['longer than 64 KiB', { pad: ' '.repeat(64 * 1024) }],
+])(
+  'an answer that is %s may be of a refresh that was made, and is not asked for again',
+  async (_what, how) => {
+    await using minting = await makeMintWorld()
+    const { server } = minting
+    await minting.mint(refreshGrant)
+    const { headers = {}, pad = '' } = how as { headers?: Record<string, string>; pad?: string }
+    const body = JSON.stringify({ access_token: token, refresh_token: rotated }) + pad
+    server.next.push({ kind: 'status', status: 200, body, headers })
+    for (const egress of [minting.world.egress, await minting.world.replica()])
+      expect(await minting.ask({ egress })).toContain('"reason":"mint_uncertain"')
+    expect(server.asked).toHaveLength(1)
+    expect(minting.api.seen).toEqual([])
+  },
+)
+
+test.each([
+  [200, { token, expires_at: '2100-01-01T00:00:00Z' }],
+  [201, [token]],
+  [201, { token }],
+  [201, { token, expires_at: 'soon' }],
+  [201, { token: 'short', expires_at: '2100-01-01T00:00:00Z' }],
+  [500, {}],
+])('an answer of GitHub’s without a token or its end says nothing for certain: %i %j', (status, body) => {
+  const reply = { status, headers: {}, body: JSON.stringify(body) }
+  expect(readGithubAnswer(reply, Date.now())).toEqual({ kind: 'unclear' })
+})
+
 test('a token comes with its error, too: the token is what counts', async () => {
   await using minting = await makeMintWorld()
   await minting.mint(clientCredentials)

@@ -73,6 +73,32 @@ test('an endpoint that cannot be reached in time is not asked afterwards, and no
   expect(server.asked).toHaveLength(0)
 })
 
+test('an endpoint that is reached in time is not asked beyond it, however long it takes to open the credential', async () => {
+  let hold: (() => Promise<void>) | undefined
+  await using minting = await makeMintWorld({
+    limits: { tokenTimeoutMs: 1_000 },
+    async dial(to) {
+      if (to.port === minting.auth.port) await hold?.()
+      return await systemDial(to)
+    },
+  })
+  const { world, server, ask } = minting
+  await minting.mint(refreshGrant)
+  const locked = await world.store.pool.connect()
+  hold = async () => {
+    hold = undefined
+    await locked.query('BEGIN; LOCK TABLE credentials IN ACCESS EXCLUSIVE MODE')
+  }
+  const asking = ask()
+  await until(() => hold === undefined)
+  await new Promise((resolve) => setTimeout(resolve, 1_300))
+  await locked.query('COMMIT')
+  locked.release()
+  expect(await asking).toContain('"reason":"mint_unavailable"')
+  expect(server.asked).toEqual([])
+  expect(await world.store.db.selectFrom('mint_claims').selectAll().execute()).toEqual([])
+})
+
 test('a refresh that was claimed and not sent, for the database failed in between, can be made when it is back', async () => {
   await using minting = await makeMintWorld({ limits: { tokenTimeoutMs: 300 } })
   const { world, server, ask } = minting

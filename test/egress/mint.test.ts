@@ -61,22 +61,6 @@ test('a hundred racing requests on two proxies cause one refresh, and all get it
   expect(await world.events('credential.minted')).toHaveLength(1)
 })
 
-test('a token that another proxy has kept between a look for it and the claim to ask is used, and none is asked for', async () => {
-  await using minting = await makeMintWorld()
-  const { world, server, ask } = minting
-  const { db } = world.store
-  await minting.mint(refreshGrant)
-  expect(await ask()).toMatch(/^HTTP\/1\.1 200/)
-  await sql`CREATE TABLE aside AS SELECT * FROM minted_tokens`.execute(db)
-  await sql`DELETE FROM minted_tokens`.execute(db)
-  await sql`CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
-    'BEGIN INSERT INTO minted_tokens SELECT * FROM aside; RETURN NULL; END'`.execute(db)
-  await sql`CREATE TRIGGER keep AFTER INSERT ON mint_claims EXECUTE FUNCTION keep()`.execute(db)
-  expect(await ask({ egress: await world.replica() })).toMatch(/^HTTP\/1\.1 200/)
-  expect(server.asked).toHaveLength(1)
-  expect(await db.selectFrom('mint_claims').selectAll().execute()).toEqual([])
-})
-
 test('a refresh token that rotates is kept before its access token is used, and the next refresh uses the new one', async () => {
   await using minting = await makeMintWorld()
   const { world, server, ask } = minting
