@@ -1,8 +1,37 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
+import { Secret } from '../../src/core/index.ts'
 import { injectBearer, makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
 
 const host = 'orders.example.com'
+
+test('a session token of another rule of a host that cannot be opened lets nothing out there', async () => {
+  await using world = await makeWorld()
+  for (const name of ['AWS_ID', 'AWS_SECRET', 'AWS_SESSION'])
+    await world.vault.setCredential({
+      name,
+      scope: 'global',
+      scopeId: '',
+      value: new Secret(`${name}-0123456789`),
+      by: 'test',
+    })
+  const sign = {
+    kind: 'aws_sigv4',
+    access_key_id: 'AWS_ID',
+    secret_access_key: 'AWS_SECRET',
+    session_token: 'AWS_SESSION',
+    regions: ['eu-central-1'],
+    services: ['s3'],
+  }
+  await world.setRules([rule(host, 443), rule(host, 443, { paths: ['/v1'], sign })])
+  await world.store.db
+    .updateTable('credentials')
+    .set({ sealed: sql<string>`reverse(sealed)` })
+    .where('name', '=', 'AWS_SESSION')
+    .execute()
+  const answer = await sayAndRead(await world.tunnel(host, 443), request(host, 443, '/'))
+  expect(answer).toContain('"reason":"credential_unreadable","rule":"egress[0] AWS_SESSION"')
+})
 
 test.each([
   ['put into a request', { inject: injectBearer }],

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { PassThrough, type Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test, vi } from 'vitest'
 import { createLoopShare } from '../../src/egress/bounds/loop-share.ts'
+import type { Outgoing } from '../../src/egress/upstream/channel.ts'
 import { createHttp1 } from '../../src/egress/upstream/http1.ts'
 import { request, rule, sayAndRead } from '../support/egress-world.ts'
 import { makeRawWorld } from '../support/raw-upstream.ts'
@@ -210,3 +212,53 @@ test.each([
     expect(told).toEqual([how])
   },
 )
+
+/** One request on a connection of its own: what it sends, and what was told of it. */
+async function sent(over: Partial<Outgoing>, body?: Readable, heard = () => undefined as void) {
+  const { socket, far } = await pair()
+  let text = ''
+  far.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1')
+    heard()
+  })
+  const told: string[] = []
+  const tuple = { scheme: 'http', host, port: 80, method: 'POST', path: '/', query: '' } as const
+  const tell = (what: string) => () => void told.push(what)
+  createHttp1({ idleTimeoutMs: 30_000, maxHeaderSize: 1_000 })
+    .adopt(host, socket, createLoopShare().of('alice'))
+    .open(
+      { tuple, headers: [], content: undefined, secretFields: [], switching: false, ...over },
+      {
+        answered: tell('answered'),
+        failed: tell('failed'),
+        timedOut: tell('timed out'),
+        switched: tell('switched'),
+      },
+    )
+    .send(body, () => [])
+  await once(far, 'close')
+  return { text, told }
+}
+
+test.each([
+  ['more', (body: PassThrough) => void body.write('ef')],
+  ['less', (body: PassThrough) => void body.end()],
+])('row 23: of a body with %s than it said nothing more goes out, nor behind it', async (_, go) => {
+  const body = new PassThrough()
+  body.write('abcd')
+  const { text, told } = await sent({ content: 5 }, body, () => go(body))
+  expect(text).toMatch(/\r\n\r\nabcd$/)
+  expect(told).toEqual(['failed'])
+})
+
+const tuple = { scheme: 'http', host, port: 80, method: 'GET', path: '/', query: '' } as const
+
+test.each<[string, Partial<Outgoing>]>([
+  ['a space in its path', { tuple: { ...tuple, path: '/ HTTP/1.1' } }],
+  ['a line break in its query', { tuple: { ...tuple, query: '?a\r\nB: c' } }],
+  ['a character beyond Latin-1 in its path', { tuple: { ...tuple, path: '/\u{10d}' } }],
+  ['a line break in a field', { headers: ['A', 'b\r\nC: d'] }],
+  ['a name of a field that is none', { headers: ['A: b\r\nC', 'd'] }],
+])('row 22: a request with %s is not written', async (_, over) => {
+  await expect(sent(over)).rejects.toThrow(/character|token/)
+})

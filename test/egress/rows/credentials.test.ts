@@ -30,6 +30,7 @@ test('row 2: a lease that ended, that names another source, or that is made up i
     connectRequest(host, 8443, 'orders', world.lease.slice(0, -1) + (world.lease.endsWith('x') ? 'y' : 'x')),
     `CONNECT ${host}:8443 HTTP/1.1\r\nHost: ${host}:8443\r\n\r\n`,
     connectRequest(host, 8443, 'orders', world.lease).replace(/(Proxy-Auth.*\r\n)/, '$1$1'),
+    connectRequest(host, 8443, 'orders', world.lease).replace('Basic', 'Bearer'),
   ]
   for (const text of tries) expect(await sayAndRead(await world.connect(), text)).toMatch(/^HTTP\/1\.1 407 /)
   await world.store.db.updateTable('leases').set({ ended_at: new Date() }).execute()
@@ -37,8 +38,8 @@ test('row 2: a lease that ended, that names another source, or that is made up i
   const ended = await sayAndRead(await world.connect(), connectRequest(host, 8443, 'orders', world.lease))
   expect(ended).toMatch(/^HTTP\/1\.1 407 /)
   // The one that showed no lease at all is only counted.
-  const events = await world.events('egress.denied', 6)
-  expect(events).toHaveLength(6)
+  const events = await world.events('egress.denied', 7)
+  expect(events).toHaveLength(7)
   expect(events.every((event) => event.data['reason'] === 'lease_invalid')).toBe(true)
 })
 
@@ -265,6 +266,23 @@ test.each([
     expect(up.seen).toEqual([])
   },
 )
+
+test('more credentials of one host than its answers can be searched for let nothing out', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  const many = Array.from({ length: 9 }, (_, n) => `BIG_${n}`)
+  for (const name of many) {
+    const value = new Secret(`${name}-${'x'.repeat(65_000)}`)
+    await world.vault.setCredential({ name, scope: 'global', scopeId: '', value, by: 'test' })
+  }
+  const others = many.map((credential) =>
+    rule(host, up.port, { paths: [`/${credential}`], inject: [{ credential, into: 'header:x-key' }] }),
+  )
+  await world.setRules([rule(host, up.port, { inject: injectBearer }), ...others])
+  const socket = await world.tunnel(host, up.port)
+  expect(deniedAs(await sayAndRead(socket, request(host, up.port, '/')))).toBe('proxy_overloaded')
+  expect(up.seen).toEqual([])
+})
 
 test('row 14: a secret that could end a line is refused when it is set, and the refusal does not repeat it', async () => {
   await using world = await makeWorld()

@@ -108,7 +108,12 @@ test('row 27: a tunnel that is not ended here is for its own server name in clea
     socket.resume()
     await closed
   }
+  // Who leaves without a word is refused nothing.
+  const silent = await opened(world, up.port)
+  silent.end()
+  await new Promise((resolve) => silent.resume().once('close', resolve))
   const denied = await world.events('egress.denied', tried.length)
+  expect(await world.events('egress.allowed', 0)).toEqual([])
   expect(denied.map(({ data }) => data['reason'])).toEqual(tried.map(([, reason]) => reason))
   expect(world.dialled).toEqual([])
 })
