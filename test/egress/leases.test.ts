@@ -25,6 +25,17 @@ test('what a look found that began before a notice is not kept after it', async 
   leases.close()
 })
 
+test('what a look finds ended is not answered from an earlier look, however new that is', async () => {
+  await using world = await makeWorld()
+  const leases = createLeases({ store: world.store, maxAgeMs: 60_000, elapsed, log: silentLog })
+  const digest = sha256(world.lease)
+  expect(await leases.current(digest)).toMatchObject({ sourceId: 'orders' })
+  await world.store.db.updateTable('leases').set({ ended_at: new Date() }).execute()
+  expect(await leases.look(digest)).toBeUndefined()
+  expect(await leases.current(digest)).toBeUndefined()
+  leases.close()
+})
+
 test('whoever waits for a look as a proxy ends is told so', async () => {
   await using world = await makeWorld()
   const leases = createLeases({ store: world.store, maxAgeMs: 60_000, elapsed, log: silentLog })

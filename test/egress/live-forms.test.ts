@@ -54,6 +54,7 @@ test('where what is sent anyway finds no room, answers under way are cut off, an
   const end = forms.use([big('ab')])
   const scrubber = new EvenScrubber(forms)
   forms.insist([big('cd')])
+  forms.use([])()
   expect(() => scrubber.push(Buffer.from('x'.repeat(100)))).toThrow('more credentials than answers')
   expect(forms.add([version('small', 1)])).toBe(false)
   expect(forms.add([big('ab')])).toBe(false)

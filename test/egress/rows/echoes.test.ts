@@ -272,7 +272,7 @@ test('row 7: an upstream is not asked for messages that are compressed each for 
     res.setHeader('connect-content-encoding', 'identity').end('ok')
   })
   expect(await say('/', ['Connect-Accept-Encoding: gzip', 'Grpc-Accept-Encoding: gzip'])).toContain('200 OK')
-  expect(up.seen[0]?.rawHeaders.join()).not.toMatch(/gzip/)
+  expect(up.seen[0]?.rawHeaders.join()).toMatch(/^(?![^]*gzip)[^]*accept-encoding,identity/i)
 })
 
 test('row 7: what another rule of the same host sends beside its signature is searched for too', async () => {

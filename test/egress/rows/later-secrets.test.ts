@@ -261,8 +261,8 @@ test('row 7: a session token that goes beside signatures and is set anew is mask
   }
   const stream = await telling(world, { sign })
   await set(world, 'AWS_SESSION', 'AWS_SESSION-of-today')
-  await stream.masked('AWS_SESSION-of-today')
-  await stream.masked('AWS_SESSION-of-yesterday')
+  for (const day of ['today', 'yesterday'])
+    await expect(stream.masked(`AWS_SESSION-of-${day}`)).resolves.toBeUndefined()
 }, 60_000)
 
 test('row 7: a look that fails for what was set anew is made again until it is seen', async () => {

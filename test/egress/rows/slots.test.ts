@@ -180,6 +180,7 @@ test.each([
   ['another charset', ['Content-Type: application/json; charset=utf-16'], '{}', 'body_malformed'],
   ['a coding', [...json, 'Content-Encoding: gzip'], '{}', 'body_encoded'],
   ['a coding in another spelling', [...json, 'Content_Encoding: gzip'], '{}', 'body_encoded'],
+  ['a second type', [...json, ...form], '{}', 'body_malformed'],
   ['a second type in another spelling', [...json, 'Content_Type: text/plain'], '{}', 'body_malformed'],
   ['a type in another spelling alone', ['Content.Type: application/json'], '{}', 'body_malformed'],
   ['no object for it', json, '[]', 'slot_missing'],
