@@ -270,7 +270,6 @@ export function createMint(options: MintOptions): Mint {
       if (held?.fresh !== undefined) return good(held.fresh, held.all)
       const reason = failed.get(id)
       if (reason !== undefined) return bad(reason)
-      if (closed) return bad('mint_unavailable')
       const flight = flights.get(id) ?? start(id, order)
       // Whoever waits gives up in time; the flight itself goes on until its outcome is written down.
       return await Promise.race([flight, sleep(waitMs, bad('mint_unavailable'), { ref: false })])
