@@ -57,7 +57,7 @@ test('row 17: Alt-Svc is stripped wherever it stands, and no request becomes h2c
   expect(await say('/')).not.toMatch(/alt-svc|h2c/i)
 })
 
-test('row 24: what an upstream names in Connection, or says to a proxy, ends here', async () => {
+test('what an upstream names in Connection, or says to a proxy, ends here', async () => {
   await using world = await makeWorld()
   const { say } = await armed(world, (_req, res) => {
     const hop = { Connection: 'close, X-Hop', 'X-Hop': 'hop', 'Proxy-Status': 'hop' }
