@@ -9,6 +9,12 @@ import type { Executor, Store } from './database.ts'
 const channel = 'toolcrib'
 /** How long the end of the connection is waited for: a server that is paused never closes its side. */
 const lastWordMs = 1_000
+/**
+ * Where nothing changes nothing is said, and a router on the way may forget the connection: the system would find out
+ * after two hours. So it is asked something, and given up when that is not answered for as long as `openStore` waits.
+ */
+const askEveryMs = 15_000
+const silentMs = 16_000
 
 /** What one replica tells the others. A hint only: whoever acts on it reads the row again. */
 export const Notice = z.discriminatedUnion('kind', [
@@ -42,10 +48,11 @@ export interface Notices {
 }
 
 /**
- * Listens on a connection of its own and reconnects for ever (0.2 s, doubling to 5 s). Notices sent while it
- * was away are lost, so every listener also polls: this only makes things faster, never right.
+ * Listens on a connection of its own and reconnects for ever (0.2 s, doubling to 5 s), also where it is open and
+ * silent, which is found out within half a minute. Notices sent while it was away are lost, so every listener also
+ * polls: this only makes things faster, never right.
  */
-export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
+export function listen(store: Pick<Store, 'url'>, log: Log, times = { askEveryMs, silentMs }): Notices {
   const handlers = new Set<(notice: Notice) => void>()
   const stop = new AbortController()
   const trouble = createTrouble(log, {
@@ -55,7 +62,8 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
   })
   let client: pg.Client | undefined
   let socket: Socket | undefined
-  let listening: pg.Client | undefined
+  /** Asks on the connection that listens. */
+  let listening: ((text: string) => Promise<unknown>) | undefined
   let asked = Promise.resolve()
   let next: Promise<void> | undefined
 
@@ -64,7 +72,7 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
   const caughtUp = () => {
     next ??= asked.then(async () => {
       next = undefined
-      await listening?.query('SELECT 1').catch(() => undefined)
+      await listening?.('SELECT 1').catch(() => undefined)
     })
     asked = next
     return next
@@ -93,18 +101,26 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
       application_name: 'toolcrib listen',
     })
     client = connection
-    const closed = new Promise<void>((resolve) => {
-      connection.on('error', () => resolve())
-      connection.on('end', () => resolve())
+    const silent = new Error(`the database said nothing for ${times.silentMs / 1_000} s`)
+    const closed = new Promise<Error | undefined>((resolve) => {
+      connection.on('error', resolve)
+      connection.on('end', () => resolve(undefined))
     })
     connection.on('notification', (message) => deliver(message.payload))
+    const ask = async (text: string) => {
+      const late = setTimeout(() => mine.destroy(silent), times.silentMs)
+      await connection.query(text).finally(() => clearTimeout(late))
+    }
+    let asking: NodeJS.Timeout | undefined
     try {
       await connection.connect()
-      await connection.query(`LISTEN ${channel}`)
+      await ask(`LISTEN ${channel}`)
       trouble.over('listen')
-      listening = connection
-      await closed
+      listening = ask
+      asking = setInterval(() => void caughtUp(), times.askEveryMs)
+      if ((await closed) === silent) throw silent
     } finally {
+      clearInterval(asking)
       listening = undefined
       await connection.end().catch(() => undefined)
     }
@@ -113,13 +129,13 @@ export function listen(store: Pick<Store, 'url'>, log: Log): Notices {
   const run = (async () => {
     let delay = 200
     while (!stop.signal.aborted) {
-      const since = Date.now()
+      const since = performance.now()
       await connectOnce().catch((err: unknown) => {
         // Only ever the connection's: what reads and handles notices catches its own.
         if (!stop.signal.aborted) trouble.happened('listen', err)
       })
       if (stop.signal.aborted) return
-      delay = Date.now() - since > 30_000 ? 200 : Math.min(delay * 2, 5_000)
+      delay = performance.now() - since > 30_000 ? 200 : Math.min(delay * 2, 5_000)
       await sleep(delay, undefined, { signal: stop.signal }).catch(() => undefined)
     }
   })()

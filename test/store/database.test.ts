@@ -1,11 +1,10 @@
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { createLog, silentLog } from '../../src/core/index.ts'
-import { copyEvents, onConnection, openStore, type Store, type WrittenEvent } from '../../src/store/index.ts'
+import { copyEvents, onConnection, openStore, type WrittenEvent } from '../../src/store/index.ts'
 import { cutOff, testStore } from '../support/database.ts'
+import { relayTo } from '../support/database-relay.ts'
 
 test('invariant 14: a connection that breaks between two statements of a transaction fails that and ends nothing', async () => {
   await using owner = await testStore()
@@ -31,38 +30,12 @@ test('invariant 14: a connection that breaks between two statements of a transac
   for (const line of lines) expect(line.length).toBeLessThan(3_000)
 })
 
-/** Whoever speaks to the database through it can be left without an answer, as by a machine that froze. */
-async function muteable(store: Store) {
-  const there = new URL(store.url)
-  const open: Socket[] = []
-  const relay = createServer((near) => {
-    const far = connect(Number(there.port), there.hostname)
-    for (const socket of [near, far]) open.push(socket.on('error', () => undefined))
-    near.pipe(far).pipe(near)
-  }).listen(0, '127.0.0.1')
-  await once(relay, 'listening')
-  const url = new URL(store.url)
-  url.hostname = '127.0.0.1'
-  url.port = String((relay.address() as AddressInfo).port)
-  return {
-    url: url.href,
-    /** What is open now; nothing is closed, nothing answers. */
-    mute() {
-      for (const socket of open) socket.unpipe().pause()
-    },
-    [Symbol.dispose]() {
-      for (const socket of open) socket.destroy()
-      relay.close()
-    },
-  }
-}
-
 test('a query to a database that stopped answering fails, and a later one is served', async () => {
   await using owner = await testStore()
-  using relay = await muteable(owner)
+  await using relay = await relayTo(owner.url)
   await using store = openStore({ url: relay.url, poolSize: 2, log: silentLog, queryMs: 500 })
   await sql`SELECT 1`.execute(store.db)
-  relay.mute()
+  relay.silence()
   const since = performance.now()
   await expect(store.pool.query('SELECT 2')).rejects.toThrow(/said nothing for 1.5 s|terminated/)
   expect(performance.now() - since).toBeGreaterThan(1_000)
@@ -73,7 +46,7 @@ test('a query to a database that stopped answering fails, and a later one is ser
 
 test('a copy into a database that stopped answering, or one that never ends, fails, and leaves nothing', async () => {
   await using owner = await testStore()
-  using relay = await muteable(owner)
+  await using relay = await relayTo(owner.url)
   await using store = openStore({ url: relay.url, poolSize: 2, log: silentLog, queryMs: 500 })
   const part = [{ kind: 'egress.denied' as const, data: '{}' }]
   const copy = (parts: AsyncIterable<WrittenEvent[]>) =>
@@ -81,7 +54,7 @@ test('a copy into a database that stopped answering, or one that never ends, fai
   const muted = async function* () {
     yield part
     await sleep(50)
-    relay.mute()
+    relay.silence()
     yield part
   }
   await expect(copy(muted())).rejects.toThrow(/said nothing for 1.5 s|terminated/)
