@@ -2,11 +2,14 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { silentLog } from '../../src/core/index.ts'
 import { EvenScrubber } from '../../src/egress/secrets/even-scrubber.ts'
 import { LiveForms, type Sought } from '../../src/egress/secrets/live-forms.ts'
 import { Place } from '../../src/egress/secrets/places.ts'
 import { createPrepared } from '../../src/egress/secrets/prepared.ts'
 import { bytesOf, compileSecrets } from '../../src/egress/secrets/scrub.ts'
+import { createUnderWay } from '../../src/egress/secrets/under-way.ts'
+import { testStore } from '../support/database.ts'
 import { spellings } from '../support/spellings.ts'
 
 const version = (of: string, n: number): Sought => ({ of, key: `${n}`, texts: [`${of}-secret-${n}.`] })
@@ -127,8 +130,8 @@ test('nothing is made ready before it is searched by, and then once', () => {
 test('what was made ready is held by those whose answers are under way, and otherwise only so many bytes of it', async () => {
   setFlagsFromString('--expose-gc')
   const collectGarbage = runInNewContext('gc') as () => void
-  const prepare = createPrepared(3.5 * bytesOf(compileSecrets(['a-secret-0.'])))
-  const people = Array.from({ length: 20 }, (_, n) => ({ n, forms: new LiveForms(prepare) }))
+  const prepared = createPrepared(3.5 * bytesOf(compileSecrets(['a-secret-0.'])))
+  const people = Array.from({ length: 20 }, (_, n) => ({ n, forms: new LiveForms(prepared.of) }))
   const begun = people.map(({ n, forms }) => {
     forms.add([version('a', n)])
     const end = forms.use([version('a', n)])
@@ -150,15 +153,30 @@ test('what was made ready is held by those whose answers are under way, and othe
   expect(await left()).toBe(3)
 })
 
-test('what was made ready is forgotten when nobody asks for it', () => {
+test('what was made ready is forgotten when nobody asks for it, though nobody asks for anything else either', async () => {
   let now = 0
-  const prepare = createPrepared(1e9, () => now)
+  const prepared = createPrepared(1e9, () => now)
+  await using store = await testStore()
+  const looked = Promise.withResolvers<void>()
+  const forgetUnused = () => {
+    prepared.forgetUnused()
+    looked.resolve()
+  }
+  const underWay = createUnderWay({
+    store,
+    valueOf: async () => undefined,
+    prepared: { ...prepared, forgetUnused },
+    log: silentLog,
+  })
   const [old, used] = [[version('a', 1)], [version('a', 2)]]
-  const [first, second] = [prepare(old), prepare(used)]
+  const [first, second] = [prepared.of(old), prepared.of(used)]
   now += 6 * 60_000
-  expect(prepare(used)).toBe(second)
+  expect(prepared.of(used)).toBe(second)
   now += 6 * 60_000
-  prepare([version('a', 3)])
-  expect(prepare(used)).toBe(second)
-  expect(prepare(old)).not.toBe(first)
+  // It looks every few seconds.
+  underWay.changed()
+  await looked.promise
+  await underWay.close()
+  expect(prepared.of(used)).toBe(second)
+  expect(prepared.of(old)).not.toBe(first)
 })

@@ -26,6 +26,11 @@ async function givenBack(work: number[]): Promise<number[]> {
   return given
 }
 
+test('room is given back once more when what was made ready for the work is forgotten', async () => {
+  const quiet = Array.from({ length: 25 }, () => 0)
+  expect(await givenBack([5_000, ...quiet])).toEqual([2, 13])
+})
+
 test('room is given back once, after a quiet time behind work', async () => {
   expect(await givenBack([0, 0, 5_000, 5_000, 0, 0, 0, 2_000, 10, 10])).toEqual([5, 9])
 })

@@ -62,7 +62,7 @@ export function createCredentials(options: {
 }): Credentials {
   const kept = new LRUCache<string, Kept>({ max: 2_000, ttl: options.maxAgeMs })
   const { valueOf, openRow } = createValues(options)
-  const underWay = createUnderWay({ ...options, valueOf, compile: createPrepared(preparedBytes) })
+  const underWay = createUnderWay({ ...options, valueOf, prepared: createPrepared(preparedBytes) })
   const standInsKept = new WeakMap<readonly EgressRule[], LRUCache<PrincipalId, readonly StandIn[]>>()
 
   const trouble = createTrouble(options.log, {

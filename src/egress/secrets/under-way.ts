@@ -6,7 +6,7 @@ import { keepLooking } from '../keep-looking.ts'
 import type { Sought } from './live-forms.ts'
 import type { Needs } from './needs.ts'
 import { createPlaces, type Place } from './places.ts'
-import type { ScrubForms } from './scrub.ts'
+import type { Prepared } from './prepared.ts'
 import { soughtBeside, soughtIn } from './sought.ts'
 import { type Reading, readingOf, type Value, type Values } from './values.ts'
 
@@ -42,11 +42,11 @@ const lookEveryMs = 5_000
 export function createUnderWay(options: {
   store: Store
   valueOf: Values['valueOf']
-  compile: (sought: readonly Sought[]) => ScrubForms
+  prepared: Prepared
   log: Log
 }): UnderWay {
-  const { store, valueOf } = options
-  const places = createPlaces<Asking>(options.compile)
+  const { store, valueOf, prepared } = options
+  const places = createPlaces<Asking>((sought) => prepared.of(sought))
   // What is told of each token that is minted, by what it is a token for.
   const told = new LRUCache<string, string>({ max: 5_000 })
   const trouble = createTrouble(options.log, {
@@ -58,6 +58,7 @@ export function createUnderWay(options: {
   let changedAt = Number.NEGATIVE_INFINITY
 
   async function look(): Promise<boolean> {
+    prepared.forgetUnused()
     const readAt = performance.now()
     const due = places
       .all()
