@@ -13,6 +13,8 @@ export interface DatabaseRelay extends AsyncDisposable {
   silenceAt(text: string): void
   /** The next `times` answers to a COMMIT are lost, and their connections with them. */
   loseCommits(times: number): void
+  /** Answers lost so. */
+  readonly lost: number
 }
 
 interface Way {
@@ -27,6 +29,7 @@ export async function relayTo(url: string): Promise<DatabaseRelay> {
   const ways = new Set<Way>()
   let made = 0
   let losing = 0
+  let lost = 0
   let fatal: string | undefined
   const relay = createServer((client) => {
     made += 1
@@ -53,6 +56,7 @@ export async function relayTo(url: string): Promise<DatabaseRelay> {
       if (way.silent) return
       if (way.commits && losing > 0) {
         losing -= 1
+        lost += 1
         return end()
       }
       client.write(bytes)
@@ -77,6 +81,9 @@ export async function relayTo(url: string): Promise<DatabaseRelay> {
     },
     loseCommits(times) {
       losing = times
+    },
+    get lost() {
+      return lost
     },
     async [Symbol.asyncDispose]() {
       for (const { client } of ways) client.destroy()

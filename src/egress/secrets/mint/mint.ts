@@ -188,7 +188,12 @@ export function createMint(options: MintOptions): Mint {
       return await endClaim(order, claim, { reason, code, after: end, refreshToken, clockOffSeconds })
     }
     const kept = await settle.minted(sought, order, claim, { ...answer, clockOffSeconds })
-    return kept === undefined ? failedBy(order, 'mint_unavailable', 'not_kept') : good(kept.fresh, kept.all)
+    if (kept !== undefined) return good(kept.fresh, kept.all)
+    // It may have been all the same, where the connection broke before that was said; or another replica's was.
+    const now = await tokens.find(sought)
+    return now.fresh === undefined
+      ? failedBy(order, 'mint_unavailable', 'not_kept')
+      : good(now.fresh, now.all)
   }
 
   /**
