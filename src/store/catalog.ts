@@ -49,9 +49,14 @@ export async function lockCatalog(db: Executor): Promise<{ version: number; conf
   return onlyRow(rows)
 }
 
-/** The next version, and every replica told with the commit. */
+/**
+ * The next version, and every replica told with the commit. It is the time in milliseconds, so that a database that
+ * lost its last versions, as one that was promoted may have, never gives one of theirs to something else: replicas keep
+ * what they read of a version until there is a newer one (docs/decisions/0045).
+ */
 export async function bumpCatalog(db: Executor): Promise<void> {
-  await db.updateTable('catalog_state').set({ version: sql<number>`version + 1` }).execute()
+  const version = sql<number>`greatest(version + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)`
+  await db.updateTable('catalog_state').set({ version }).execute()
   await notify(db, { kind: 'catalog' })
 }
 

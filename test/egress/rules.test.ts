@@ -29,17 +29,19 @@ test('rules that change while they are read are read again for whoever knows of 
   const before = await catalogVersion(store.db)
   const versions: number[] = []
   const rules = createRuleLoader({ store, log: silentLog, loaded: ({ version }) => versions.push(version) })
+  let after = before
   const asked = await store.db.transaction().execute(async (transaction) => {
     await sql`SELECT pg_advisory_xact_lock(${gate})`.execute(transaction)
     const old = Promise.resolve(rules.at(before))
     await expect.poll(() => waiting(store)).toBe(1)
     await bumpCatalog(store.db)
-    const both = [rules.at(before + 1), rules.at(before + 1)].map((each) => Promise.resolve(each))
+    after = await catalogVersion(store.db)
+    const both = [rules.at(after), rules.at(after)].map((each) => Promise.resolve(each))
     return [old, ...both]
   })
   const books = await Promise.all(asked)
-  expect(books.map(({ version }) => version)).toEqual([before, before + 1, before + 1])
-  expect(versions).toEqual([before, before + 1])
+  expect(books.map(({ version }) => version)).toEqual([before, after, after])
+  expect(versions).toEqual([before, after])
 })
 
 test('a version that the catalog does not have is an error, not a loop', async () => {
@@ -47,4 +49,31 @@ test('a version that the catalog does not have is an error, not a loop', async (
   const rules = createRuleLoader({ store, log: silentLog, loaded: () => undefined })
   const version = await catalogVersion(store.db)
   await expect(rules.at(version + 1)).rejects.toThrow('egress rules cannot be read')
+})
+
+test('invariant 5: rules that a database lost, with their version, are not gone by once there are others', async () => {
+  await using store = await testStore()
+  const { db } = store
+  const spec = (host: string) => ({
+    spec: JSON.stringify({
+      kind: 'stdio',
+      command: 'true',
+      egress: [{ host, methods: ['GET'], paths: ['/'] }],
+    }),
+  })
+  await db
+    .insertInto('sources')
+    .values({ id: 'orders', spec_digest: 'd', ...spec('a.example.com') })
+    .execute()
+  const before = await catalogVersion(db)
+  const rules = createRuleLoader({ store, log: silentLog, loaded: () => undefined })
+  const change = async (host: string) => {
+    await db.updateTable('sources').set(spec(host)).execute()
+    await bumpCatalog(db)
+    return (await rules.at(await catalogVersion(db))).hosts
+  }
+  expect(await change('lost.example.com')).toEqual(['lost.example.com'])
+  // As it was before, on the server that takes over.
+  await db.updateTable('catalog_state').set({ version: before }).execute()
+  expect(await change('b.example.com')).toEqual(['b.example.com'])
 })
