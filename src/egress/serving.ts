@@ -58,7 +58,10 @@ export function createServing(
     slept(ms) {
       log.info({ ms }, 'the machine slept, or its clock was set: what was looked at before is looked at anew')
       credentials.invalidate()
+      mint.invalidate()
       credentials.changed()
+      // Their upstreams have given up on them, and nobody was there to hear it.
+      upstream.drop()
     },
   })
   const leases = createLeases({ store, maxAgeMs, elapsed, log })

@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { systemDial } from '../../src/egress/upstream/dial.ts'
 import { clientHello } from '../support/client-hello.ts'
@@ -18,6 +19,7 @@ import {
   type World,
 } from '../support/egress-world.ts'
 import { listenLocally } from '../support/listening.ts'
+import { apiHost, clientCredentials, makeMintWorld } from '../support/minting.ts'
 import { pauseProcesses } from '../support/paused.ts'
 import { ServerProcess } from '../support/server-process.ts'
 
@@ -147,6 +149,35 @@ test('invariant 5: a credential that was removed while the machine slept is not 
   await sleepThrough(world.store.db.deleteFrom('credentials').execute())
   expect(await sayAndRead(tunnel, request(host, up.port, '/'))).toContain('credential_missing')
   expect(up.seen).toHaveLength(1)
+})
+
+test('a token that ended while the machine slept is not sent when it wakes', async () => {
+  let asleep = 0
+  await using minting = await makeMintWorld({ clock: { now: () => Date.now() + asleep } })
+  const { world, server, api } = minting
+  await minting.mint(clientCredentials)
+  const tunnel = await world.tunnel(apiHost, api.port)
+  const say = () => sayAndRead(tunnel, request(apiHost, api.port, '/'))
+  expect(await say()).toContain('200 OK')
+  await sql`UPDATE minted_tokens SET renew_at = now(), expires_at = now()`.execute(world.store.db)
+  asleep += 3_600_000
+  expect(await say()).toContain('200 OK')
+  expect(minting.bearers()).toEqual(server.issued)
+  expect(server.issued).toHaveLength(2)
+})
+
+test('a connection that was kept while the machine slept is not used when it wakes', async () => {
+  const { world, sleepThrough } = await sleepy()
+  await using _world = world
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  await world.setRules([rule(host, up.port)])
+  const tunnel = await world.tunnel(host, up.port)
+  const say = () => sayAndRead(tunnel, request(host, up.port, '/'))
+  for (let n = 0; n < 3; n += 1) expect(await say()).toContain('200 OK')
+  const before = world.dialled.length
+  await sleepThrough(Promise.resolve())
+  expect(await say()).toContain('200 OK')
+  expect(world.dialled.length).toBe(before + 1)
 })
 
 /** The same, where the machine sleeps once a connection to an upstream stands, and the lease ends meanwhile. */

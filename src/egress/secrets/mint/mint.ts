@@ -47,6 +47,8 @@ export interface Mint {
   existing(order: MintOrder): Promise<Minted | undefined>
   /** An upstream answered 401 to this token. */
   rejected(id: string): void
+  /** Looks at the database again before a token is used: what was read is older than it seems. */
+  invalidate(): void
   /**
    * Asks no token endpoint any more, and waits until what was asked is written down, for as long as a claim lasts: a
    * refresh token that rotates may be spent, and the new one is in nobody else's hands.
@@ -288,6 +290,7 @@ export function createMint(options: MintOptions): Mint {
       return token === undefined ? undefined : good(token, all)
     },
     rejected: (id) => tokens.rejected(id),
+    invalidate: () => tokens.invalidate(),
     async close() {
       closed = true
       // Each has its own limits; a claim that is not ended by then is lost to others anyway.

@@ -46,6 +46,8 @@ export interface MintedTokens {
    * moment by all. Nothing when it is younger than `refusableAfter`: then it is not the token that is wrong.
    */
   rejected(sealed: string): void
+  /** What was read of the database is older than it seems, as after this machine slept. */
+  invalidate(): void
 }
 
 /** What a stored token is bound to: it opens as this token of this name and as nothing else. */
@@ -77,6 +79,7 @@ export function createMintedTokens(options: {
   const told = new LRUCache<string, true>({ max: 10_000 })
   const refused = new LRUCache<string, true>({ max: 10_000 })
   const looks = new Map<string, Promise<HeldTokens>>()
+  let invalidatedAt = Number.NEGATIVE_INFINITY
 
   const view = (id: string, tokens: readonly HeldToken[]): HeldTokens => {
     const now = performance.now()
@@ -131,7 +134,9 @@ export function createMintedTokens(options: {
     find,
     held(id) {
       const entry = known.get(id)
-      return entry !== undefined && performance.now() - entry.lookedAt < maxAgeMs
+      return entry !== undefined &&
+        entry.lookedAt > invalidatedAt &&
+        performance.now() - entry.lookedAt < maxAgeMs
         ? view(id, entry.all)
         : undefined
     },
@@ -139,7 +144,9 @@ export function createMintedTokens(options: {
       const { id } = sought
       let look = looks.get(id)
       if (look === undefined) {
-        look = find(sought).finally(() => looks.delete(id))
+        look = find(sought).finally(() => {
+          if (looks.get(id) === look) looks.delete(id)
+        })
         looks.set(id, look)
       }
       return look
@@ -162,6 +169,10 @@ export function createMintedTokens(options: {
       retireMintedToken(store.db, token.id, sealed).catch((err: unknown) =>
         log.warn({ err }, 'other proxies could not be told of a refused token'),
       )
+    },
+    invalidate() {
+      invalidatedAt = performance.now()
+      looks.clear()
     },
   }
 }
