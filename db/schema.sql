@@ -174,6 +174,7 @@ CREATE TABLE replicas (
   started_at timestamp with time zone NOT NULL DEFAULT now(),
   heartbeat_at timestamp with time zone NOT NULL DEFAULT now(),
   egress_keys jsonb,
+  clock_ahead_ms double precision,
   CONSTRAINT replicas_kind_check CHECK ((kind = ANY (ARRAY['gateway'::text, 'egress'::text]))),
   CONSTRAINT replicas_pkey PRIMARY KEY (id)
 );

@@ -7,6 +7,7 @@ import type { Config } from './config.ts'
 import { detectIsolation, type RunnerDriver } from './runners/index.ts'
 import {
   clockFoundOff,
+  clocksOff,
   egressKeys,
   findRunner,
   liveReplicas,
@@ -14,6 +15,9 @@ import {
   type Store,
   systemPrincipal,
 } from './store/index.ts'
+
+/** From where on a clock is wrong. */
+const clockOffMs = 5_000
 
 /** What a person would check by hand, in the order in which it breaks. Each answers, whatever is broken. */
 export function doctorChecks(parts: {
@@ -112,9 +116,13 @@ export function doctorChecks(parts: {
       const before = Date.now()
       const { rows } = await store.pool.query<{ now: Date }>('SELECT now()')
       const off = Math.abs((rows[0]?.now.getTime() ?? 0) - (before + Date.now()) / 2)
-      const found = await foundByEndpoints(store, catalog)
-      if (off < 5_000 && found.length === 0) return good(`${Math.round(off)} ms from the database's`)
-      const own = off < 5_000 ? [] : [`${Math.round(off / 1000)} s from the database's`]
+      const proxies = (await clocksOff(store.db, clockOffMs)).map(({ host, aheadMs }) => {
+        const side = aheadMs < 0 ? 'behind' : 'ahead of'
+        return `that of the egress proxy on ${host} is ${Math.round(Math.abs(aheadMs) / 1000)} s ${side} the database's`
+      })
+      const found = [...proxies, ...(await foundByEndpoints(store, catalog))]
+      if (off < clockOffMs && found.length === 0) return good(`${Math.round(off)} ms from the database's`)
+      const own = off < clockOffMs ? [] : [`${Math.round(off / 1000)} s from the database's`]
       return bad([...own, ...found].join('; '))
     }),
   ]

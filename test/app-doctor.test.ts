@@ -252,3 +252,19 @@ test('the doctor tells of a proxy whose clock an endpoint found wrong, until the
   await minted({})
   expect(await ask()).toMatchObject({ ok: true })
 })
+
+test('the doctor tells of a proxy whose clock is not the database’s', async () => {
+  await using store = await testStore()
+  const catalog = createCatalog({ store, log: silentLog })
+  const checks = doctorChecks({ store, config: configOf(), driver: new ScriptedMachine().driver(), catalog })
+  const ask = async () =>
+    (await Promise.all(checks.map((check) => check()))).find(({ name }) => name === 'clock')
+  const proxy = { id: newId('rep'), kind: 'egress', host: 'crib-2' } as const
+  await beat(store.db, { ...proxy, clockAheadMs: 86_400_300 })
+  expect(await ask()).toMatchObject({
+    ok: false,
+    detail: "that of the egress proxy on crib-2 is 86400 s ahead of the database's",
+  })
+  await beat(store.db, { ...proxy, clockAheadMs: -300 })
+  expect(await ask()).toMatchObject({ ok: true })
+})

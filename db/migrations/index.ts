@@ -6,6 +6,7 @@ import { up as up0004 } from './0004-minted-credentials.ts'
 import { up as up0005 } from './0005-source-address.ts'
 import { up as up0006 } from './0006-former-tokens.ts'
 import { up as up0007 } from './0007-token-recipes.ts'
+import { up as up0008 } from './0008-replica-clocks.ts'
 
 /** Every migration in order. A landed one is frozen; there is no way down but a restore. */
 export const migrations: Record<string, Migration> = {
@@ -16,4 +17,5 @@ export const migrations: Record<string, Migration> = {
   '0005-source-address': { up: up0005 },
   '0006-former-tokens': { up: up0006 },
   '0007-token-recipes': { up: up0007 },
+  '0008-replica-clocks': { up: up0008 },
 }

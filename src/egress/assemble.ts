@@ -65,7 +65,8 @@ export function assemble(parts: Parts): Assembled {
   })
   const denier = createDenier(parts)
   const hold = createBodyHold({ totalBytes: heldBytes })
-  const allowance = createAllowance({ ...limits, now })
+  // By a clock that nobody sets: one that is set forward would give everybody all of it anew.
+  const allowance = createAllowance({ ...limits, now: () => performance.now() })
   const shared = { ...parts, live, denier, allowance }
   const exchange = createExchange({
     ...shared,

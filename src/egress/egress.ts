@@ -45,8 +45,8 @@ export async function createEgress(options: EgressOptions): Promise<Egress> {
     listening: () => listeningAt,
   })
   const metricsPort = await openMetrics(options, stack, serving, listeningAt)
-  const announcer = createAnnouncer({ store, keys, leaves, signs, replica, log })
-  await keepCurrent({ ...options, stack, serving, announcer, now })
+  const announcer = createAnnouncer({ store, keys, leaves, signs, replica, now, log })
+  await keepCurrent({ ...options, stack, serving, announcer })
   await serving.prepare()
   const doors = await openDoors({ ...serving, stack, at: options.listen, listeningAt })
   log.info(

@@ -30,13 +30,12 @@ export async function keepCurrent(options: {
   announcer: Announcer
   store: Store
   watchMs?: number | undefined
-  now: () => number
   log: Log
 }): Promise<void> {
-  const { stack, announcer, store, now, log } = options
+  const { stack, announcer, store, log } = options
   const { leases, credentials, live, upstream } = options.serving
   // What fails is told by the announcer, and tried again at the next beat.
-  const announceAgain = () => void announcer.announce(now()).catch(() => undefined)
+  const announceAgain = () => void announcer.announce().catch(() => undefined)
   const watch = watchLeases({
     leases,
     inUse: () => live.digests(),
@@ -58,7 +57,7 @@ export async function keepCurrent(options: {
     log.debug({ kind: notice.kind }, 'a notice came')
   })
 
-  await announcer.announce(now())
+  await announcer.announce()
   const beating = setInterval(announceAgain, beatMs)
   stack.defer(async () => {
     clearInterval(beating)

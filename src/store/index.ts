@@ -113,7 +113,7 @@ export {
   upsertPerson,
 } from './principals.ts'
 export { demandAnswer } from './reach.ts'
-export { beat, leaveReplicas, liveReplicas } from './replicas.ts'
+export { beat, clocksOff, leaveReplicas, liveReplicas } from './replicas.ts'
 export {
   claimRunners,
   clearFailedSandbox,

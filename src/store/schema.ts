@@ -151,6 +151,7 @@ export interface Database {
     started_at: Timestamp
     heartbeat_at: Timestamp
     egress_keys: JSONColumnType<HeldKeys> | null
+    clock_ahead_ms: number | null
   }
   runners: {
     id: RunnerId

@@ -131,7 +131,10 @@ test('what was made ready is held by those whose answers are under way, and othe
   setFlagsFromString('--expose-gc')
   const collectGarbage = runInNewContext('gc') as () => void
   const prepared = createPrepared(3.5 * bytesOf(compileSecrets(['a-secret-0.'])))
-  const people = Array.from({ length: 20 }, (_, n) => ({ n, forms: new LiveForms(prepared.of) }))
+  const people = Array.from({ length: 20 }, (_, n) => ({
+    n,
+    forms: new LiveForms((sought) => prepared.of(sought)),
+  }))
   const begun = people.map(({ n, forms }) => {
     forms.add([version('a', n)])
     const end = forms.use([version('a', n)])

@@ -36,13 +36,14 @@ test('a heartbeat that fails again and again is told once, and so is that it wor
     leaves: { signWith: () => undefined },
     signs: [...keys.authorities.keys()][0] ?? '',
     replica,
+    now: () => Date.now(),
     log,
   })
-  await announcer.announce(Date.now())
+  await announcer.announce()
   {
     await using _away = await cutOff(store)
     // The first may fail in another way: its connection is cut.
-    for (let i = 0; i < 20; i += 1) await announcer.announce(Date.now()).catch(() => undefined)
+    for (let i = 0; i < 20; i += 1) await announcer.announce().catch(() => undefined)
   }
   const causes = new Set(lines.map(({ err }) => JSON.stringify((err as Error).message)))
   expect(lines).toHaveLength(causes.size)
@@ -52,7 +53,7 @@ test('a heartbeat that fails again and again is told once, and so is that it wor
   )
   lines.length = 0
   await until(() =>
-    announcer.announce(Date.now()).then(
+    announcer.announce().then(
       () => true,
       () => false,
     ),

@@ -1,15 +1,17 @@
 import { createTrouble, type Log, type ReplicaId } from '../../core/index.ts'
 import { beat, type EgressCaRow, egressCas, leaveReplicas, type Store } from '../../store/index.ts'
 import type { Leaves } from './certificates.ts'
+import { createClockWatch } from './clock-watch.ts'
 import type { EgressKeys } from './keys.ts'
 
 export interface Announcer {
   /**
    * Reads the folder and the database again, signs with the CA that they name, and tells all that in this proxy's
-   * row. What cannot be read leaves in use what is at hand. Rejects when the row cannot be written. What fails is told
-   * in the log, once and as long as it lasts, and so is that it works again.
+   * row, with how far this machine's clock was from the database's the last time. What cannot be read leaves in use
+   * what is at hand. Rejects when the row cannot be written. What fails is told in the log, once and as long as it
+   * lasts, and so is that it works again.
    */
-  announce(now: number): Promise<void>
+  announce(): Promise<void>
   /**
    * Says in the row that this proxy is gone, after what is being told already, so that nobody waits for it. From
    * then on nothing is announced. Rejects when the row cannot be written.
@@ -30,9 +32,11 @@ export function createAnnouncer(options: {
   leaves: Pick<Leaves, 'signWith'>
   signs: string
   replica: { id: ReplicaId; kind: 'egress'; host: string }
+  now: () => number
   log: Log
 }): Announcer {
-  const { store, keys, replica, log } = options
+  const { store, keys, replica, now, log } = options
+  const clock = createClockWatch({ wall: now, log })
   let { signs } = options
   const trouble = createTrouble(log, {
     fails: 'keys cannot be read or told of; those at hand stay in use',
@@ -42,9 +46,9 @@ export function createAnnouncer(options: {
   let announcing = Promise.resolve()
   let left = false
 
-  async function refresh(now: number): Promise<void> {
+  async function refresh(): Promise<void> {
     try {
-      await keys.reload(now)
+      await keys.reload(now())
       const next = signingCa(await egressCas(store.db), keys.authorities)
       const authority = keys.authorities.get(next)
       trouble.over('keys')
@@ -57,11 +61,11 @@ export function createAnnouncer(options: {
     }
   }
 
-  async function announceOnce(now: number): Promise<void> {
-    await refresh(now)
+  async function announceOnce(): Promise<void> {
+    await refresh()
     const held = { opens: [...keys.opening.keys()], cas: [...keys.authorities.keys()], signs }
     try {
-      await beat(store.db, { ...replica, held })
+      await clock.compare(() => beat(store.db, { ...replica, held, clockAheadMs: clock.aheadMs }))
       trouble.over('heartbeat')
     } catch (err) {
       trouble.happened('heartbeat', err)
@@ -76,9 +80,9 @@ export function createAnnouncer(options: {
   }
 
   return {
-    announce(now) {
+    announce() {
       if (left) return Promise.resolve()
-      return inTurn(() => announceOnce(now))
+      return inTurn(announceOnce)
     },
     leave() {
       left = true
