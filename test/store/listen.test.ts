@@ -26,6 +26,8 @@ test.each(['LISTEN', 'nothing yet'])(
     }
     if (said === 'LISTEN') {
       await until(hears)
+      // All that was said by now is heard.
+      await notices.caughtUp()
       relay.silence()
       heard = 0
     }
