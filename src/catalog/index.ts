@@ -31,6 +31,7 @@ export { type EgressRule, egressRule, rulePort } from './egress-rule.ts'
 export { canonicalHost, schemePort } from './hosts.ts'
 export { type CatalogKeeper, createCatalog } from './keeper.ts'
 export {
+  isS3,
   type MintedSpec,
   type MintedSpecs,
   mintInputs,
@@ -40,7 +41,16 @@ export {
   signInputs,
 } from './minted.ts'
 export { mintedOnly } from './minted-only.ts'
-export { canonicalPath, type PathRefusal, requestPath, ruledPath, surePath } from './paths.ts'
+export {
+  canonicalPath,
+  keyPath,
+  looseKeyPath,
+  type PathRefusal,
+  requestPath,
+  ruledPath,
+  sureKeyPath,
+  surePath,
+} from './paths.ts'
 export type { ToolReview } from './review.ts'
 export { sourceProblems } from './source-problems.ts'
 export { type SourceSpec, sourceSpec } from './source-spec.ts'

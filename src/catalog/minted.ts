@@ -161,6 +161,14 @@ export const signSpec = z.discriminatedUnion('kind', [
 ])
 export type SignSpec = z.infer<typeof signSpec>
 
+/**
+ * Whether this signing name is S3's or of its kind: they sign the path as it reads once decoded, letter for letter;
+ * every other service the encoded path encoded again.
+ */
+export function isS3(service: string): boolean {
+  return service === 's3' || service === 's3express' || service.startsWith('s3-')
+}
+
 /** The stored credentials that a minted one is made from, the one that it belongs to first. */
 export function mintInputs(spec: MintedSpec): [string, ...string[]] {
   switch (spec.kind) {

@@ -28,14 +28,8 @@ export function canonicalPath(target: string): CanonicalPath {
   }
   if (!pathCharacters.test(raw)) return { ok: false, reason: 'path_malformed' }
   if (!isUtf8(raw)) return { ok: false, reason: 'path_ambiguous' }
-  const path = raw.replace(/%([0-9A-Fa-f]{2})/g, (escape, hex: string) => {
-    const char = String.fromCharCode(Number.parseInt(hex, 16))
-    return unreserved.test(char) ? char : escape.toUpperCase()
-  })
-  if (path.split('/').some((segment) => segment === '.' || segment === '..')) {
-    return { ok: false, reason: 'path_ambiguous' }
-  }
-  return { ok: true, path, query }
+  const path = respelled(raw)
+  return path.split('/').some(isDots) ? { ok: false, reason: 'path_ambiguous' } : { ok: true, path, query }
 }
 
 const encodedSlash = /%2f/i
@@ -70,12 +64,79 @@ export function surePath(path: string): string {
   return first === -1 ? path : path.slice(0, path.lastIndexOf('/', first) + 1)
 }
 
+// An object's key may have in it what servers of other kinds read as structure.
+const keyCharacters = /^(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*$/
+// What nobody writes so into a key, or into any.
+const notOfKeys = /%(?:[01][0-9a-f]|7f|2e|2f)/i
+const structureOfKeys = /\/\/|;|%(?:3B|25|3F|23|5C)/
+/** What may be decoded more often than this is refused: it would be looked at for as long as its sender likes. */
+const mostDecodings = 4
+
+/**
+ * The canonical form of a path that `requestPath` refuses, where it is the key of an object: `//`, `;` and what stands
+ * for `%`, `;`, `?`, `#` and `\` are letters of it. Which rule it is for depends on `sureKeyPath`. However often it is
+ * decoded, and whatever of these is taken for structure, no segment of it is one of dots.
+ */
+export function keyPath(target: string): CanonicalPath {
+  const mark = target.indexOf('?')
+  const raw = mark === -1 ? target : target.slice(0, mark)
+  if (!raw.startsWith('/') || !keyCharacters.test(raw)) return { ok: false, reason: 'path_malformed' }
+  // To many that is the beginning of a host.
+  if (raw.startsWith('//')) return { ok: false, reason: 'path_ambiguous' }
+  if (!/^[\x21-\x7e]*$/.test(target) || target.includes('#')) return { ok: false, reason: 'path_malformed' }
+  const path = respelled(raw)
+  return notOfKeys.test(raw) || !isUtf8(raw) || mayHaveDots(path)
+    ? { ok: false, reason: 'path_ambiguous' }
+    : { ok: true, path, query: target.slice(raw.length) }
+}
+
+function mayHaveDots(path: string): boolean {
+  let read = path
+  for (let times = 0; times < mostDecodings; times += 1) {
+    const segments = read.split(/[/\\]/).map((segment) => segment.replace(/[;?#].*/s, ''))
+    if (segments.some(isDots)) return true
+    const next = read.replace(/%([0-9A-F]{2})/gi, (_, hex: string) =>
+      String.fromCharCode(Number.parseInt(hex, 16)),
+    )
+    if (next === read) return false
+    read = next
+  }
+  return true
+}
+
+/** The part of a key's path that every server reads alike, as `surePath` is of others. */
+export function sureKeyPath(path: string): string {
+  const first = path.search(structureOfKeys)
+  return first === -1 ? path : path.slice(0, path.lastIndexOf('/', first) + 1)
+}
+
+/** A key's path as a server reads it that takes for structure whatever it can. */
+export function looseKeyPath(path: string): string {
+  return path
+    .replaceAll('%25', '%')
+    .replaceAll('%5C', '/')
+    .replace(/(?:;|%(?:3B|3F|23))[^/]*/g, '')
+    .replace(/\/{2,}/g, '/')
+}
+
 /**
  * A canonical path in the spelling that it is held against rules in: an asterisk as `%2A`, for in a rule a bare one would
  * be taken for a wildcard, which there is none of.
  */
 export function ruledPath(path: string): string {
   return path.includes('*') ? path.replaceAll('*', '%2A') : path
+}
+
+/** Unreserved letters as themselves, and escapes in capitals. */
+function respelled(raw: string): string {
+  return raw.replace(/%([0-9A-Fa-f]{2})/g, (escape, hex: string) => {
+    const char = String.fromCharCode(Number.parseInt(hex, 16))
+    return unreserved.test(char) ? char : escape.toUpperCase()
+  })
+}
+
+function isDots(segment: string): boolean {
+  return segment === '.' || segment === '..'
 }
 
 function isUtf8(path: string): boolean {

@@ -97,6 +97,52 @@ test('whatever slashes are encoded, every reading of what is allowed is allowed 
   expect(allowed).toBeGreaterThan(100)
 })
 
+test('a key’s odd letters pass where the rule signs for S3 alone, in segments behind what it names', () => {
+  const s3 = (services: string[], over: object = {}) =>
+    make({
+      sign: {
+        kind: 'aws_sigv4',
+        access_key_id: 'ID',
+        secret_access_key: 'KEY',
+        regions: ['eu-central-1'],
+        services,
+      },
+      ...over,
+    })
+  const rules = [
+    s3(['s3'], { paths: ['/b'] }),
+    s3(['s3'], { paths: ['/b/own'] }),
+    s3(['s3', 'sts'], { paths: ['/more'] }),
+    make({ paths: ['/plain'] }),
+    s3(['s3express'], {
+      paths: ['/slot'],
+      inject: [{ credential: 'OTHER_KEY', into: 'path:2' }],
+    }),
+  ]
+  const no = (rule: string) => ({ allow: false, reason: 'path_ambiguous', rule })
+  const cases: [string, object][] = [
+    ['/b/a;b', { allow: true, rule: 'egress[0]' }],
+    ['/b//a', { allow: true, rule: 'egress[0]' }],
+    ['/b/50%25%20off%3F', { allow: true, rule: 'egress[0]' }],
+    ['/b/own/a//b', { allow: true, rule: 'egress[1]' }],
+    // Where it would be another rule's, were the letters structure.
+    ['/b//own', no('egress[1]')],
+    ['/b/own;x', no('egress[1]')],
+    ['/b/own%3Fx/y', no('egress[1]')],
+    ['/b%5Cown', no('egress[0]')],
+    ['/b;x', no('egress[0]')],
+    ['/more/a;b', no('egress[2]')],
+    ['/plain/a;b', no('egress[3]')],
+    ['/slot/x/a;b', no('egress[4]')],
+    ['/none/a;b', no('default')],
+  ]
+  for (const [path, decision] of cases)
+    expect([path, decideEgress(ask({ path, isKey: true }), rules)]).toEqual([
+      path,
+      expect.objectContaining(decision),
+    ])
+})
+
 test('an empty rule list allows no tuple at all', () => {
   fc.assert(
     fc.property(

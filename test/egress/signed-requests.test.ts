@@ -108,6 +108,28 @@ test('what is signed of a header is its bytes, whatever they mean', async () => 
   expect(Buffer.from(sent[sent.indexOf('x-amz-meta-name') + 1] ?? '', 'latin1').toString()).toBe('café')
 })
 
+test('the key of an object may have any letter but those of the path’s own, where the rule signs for S3 alone', async () => {
+  await using s3 = await s3World(aws({ services: ['s3'] }))
+  const { up, ask } = s3
+  const asked = ['/b/a%3bb', '/b/a%253Bb', '/b/100%25', '/b//a///', '/b/a%3Fb%23c%5Cd', '/b/a%26b%2Bc%3D']
+  for (const path of asked) {
+    const answer = await ask(path, [placeholder('eu-central-1/s3')], 'PUT', 'body')
+    expect([path, answer]).toEqual([path, expect.stringMatching(/200[^]*signed/)])
+  }
+  expect(up.seen.map(({ url }) => url)).toEqual(asked.map((path) => path.replace('%3b', '%3B')))
+  for (const path of ['/b/..', '/b/..%3b/x', '/b/%252e%252e/x', '//b/x', '/b/a%0ab'])
+    expect([path, await ask(path)]).toEqual([path, expect.stringContaining('400 path_ambiguous')])
+  await s3.world.setRules([rule(host, up.port, { sign: aws() } as never)])
+  expect(await ask('/b/a%3bb')).toContain('400 path_ambiguous')
+  expect(up.seen).toHaveLength(asked.length)
+})
+
+test('S3 Express is signed as S3 is, the path encoded once', async () => {
+  await using s3 = await s3World(aws({ services: ['s3express'] }))
+  expect(await s3.ask('/with%20space', [placeholder('eu-central-1/s3express')])).toMatch(/200[^]*signed/)
+  expect(await s3.ask('/50%25%20off')).toMatch(/200[^]*signed/)
+})
+
 test('a service that signs the path twice encoded gets it so', async () => {
   await using s3 = await s3World()
   const target = ['x-amz-target: DynamoDB_20120810.GetItem', 'Content-Type: application/x-amz-json-1.0']

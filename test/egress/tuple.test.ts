@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { canonicalHost, canonicalPath, requestPath } from '../../src/catalog/index.ts'
+import { canonicalHost, canonicalPath, keyPath, requestPath } from '../../src/catalog/index.ts'
 import type { Head } from '../../src/egress/request/head.ts'
 import { formatAuthority, parseAuthority } from '../../src/egress/request/host.ts'
 import { connectTarget, forwardTarget, tunnelTarget } from '../../src/egress/request/tuple.ts'
@@ -196,6 +196,38 @@ test('in what is asked for a slash may be encoded, where taken for a slash it wo
     expect([path, requestPath(path)]).toEqual([path, { ok: false, reason: 'path_ambiguous' }])
   for (const path of ['/a%2f%2', '/a%%2f41', '/a%2%2f5', '/a%2f b'])
     expect([path, requestPath(path)]).toEqual([path, { ok: false, reason: 'path_malformed' }])
+})
+
+test('a key may have what servers read as structure in any other path, but for dots, however often it is decoded', () => {
+  const taken = [
+    ['/b/a%3bb;c', '/b/a%3Bb;c'],
+    ['/b//a/', '/b//a/'],
+    ['/b/100%25/my%2520file%25', '/b/100%25/my%2520file%25'],
+    ['/b/a%3fb%23c%5cd?x=%2f;//', '/b/a%3Fb%23c%5Cd', '?x=%2f;//'],
+    ['/b/..a/.../a..%3b', '/b/..a/.../a..%3B'],
+    ['/%61//%c3%a4', '/a//%C3%A4'],
+  ]
+  for (const [path = '', spelled = '', query = ''] of taken)
+    expect([path, keyPath(path)]).toEqual([path, { ok: true, path: spelled, query }])
+  const ambiguous = [
+    '//b/k',
+    '/b/..',
+    '/b/./k',
+    '/b//../k',
+    '/b/..;/k',
+    '/b/.%3ba/k',
+    '/b/%2e%2e/k',
+    '/b/a%2fb;',
+  ]
+  ambiguous.push('/b/%252e%252e/k', '/b/%25252e%25252e/k', '/b/%25%32%65./k', '/b/%25%2532%2565./k')
+  ambiguous.push('/b/a%5c..%5ck', '/b/a%255c..%255ck', '/b/..%3f/k', '/b/..%2523/k', '/b/a%252f..%252fk')
+  ambiguous.push('/b/%0a;', '/b/%00;', '/b/%7f;', '/b/%ff;', '/b/%c0%ae%c0%ae;')
+  // Decoded as often as that it may be anything.
+  ambiguous.push(`/b/${'%25'.padEnd(203, '25')}2e`)
+  for (const path of ambiguous)
+    expect([path, keyPath(path)]).toEqual([path, { ok: false, reason: 'path_ambiguous' }])
+  for (const path of ['/b/a;%2', '/b/a;%', '/b/a b;', '/b/a;#', '/b/a\\;', 'b;', '/b/\xe4;', '/b/a;?\x00'])
+    expect([path, keyPath(path)]).toEqual([path, { ok: false, reason: 'path_malformed' }])
 })
 
 test('a canonical path is its own canonical form, and WHATWG reads it as the same path', () => {

@@ -42,7 +42,8 @@ export function whyNotSigned(
     .sort(([a = '', x = ''], [b = '', y = '']) => (a === b ? (x < y ? -1 : 1) : a < b ? -1 : 1))
     .map((pair) => pair.join('='))
     .join('&')
-  const path = service === 's3' ? url.pathname : url.pathname.split('/').map(strict).join('/')
+  const path =
+    service === 's3' || service === 's3express' ? url.pathname : url.pathname.split('/').map(strict).join('/')
   const headers = listed.map(
     (name) =>
       `${name}:${(req.headersDistinct[name] ?? []).map((v) => v.replaceAll(/^[ \t]+|[ \t]+$/g, '').replaceAll(/ +/g, ' ')).join(',')}\n`,

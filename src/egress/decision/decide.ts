@@ -1,4 +1,12 @@
-import { type EgressRule, ruledPath, rulePort, surePath } from '../../catalog/index.ts'
+import {
+  type EgressRule,
+  isS3,
+  looseKeyPath,
+  ruledPath,
+  rulePort,
+  sureKeyPath,
+  surePath,
+} from '../../catalog/index.ts'
 import type { Destination, Tuple } from '../request/tuple.ts'
 
 /** What no rule names, in the order in which a rule is held against a request. */
@@ -49,8 +57,8 @@ export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decisi
   // How near the nearest rule came, so that the refusal says the one thing that is missing.
   let near = 0
   const path = ruledPath(tuple.path)
-  const sure = surePath(path)
-  const asSlashes = sure === path ? path : path.replaceAll('%2F', '/')
+  const sure = tuple.isKey ? sureKeyPath(path) : surePath(path)
+  const otherwise = sure === path ? path : tuple.isKey ? looseKeyPath(path) : path.replaceAll('%2F', '/')
   // Rules with a path that some readings lie under; it is longer than any that all of them do.
   let unsure: number[] = none
   for (let index = 0; index < rules.length; index += 1) {
@@ -66,11 +74,13 @@ export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decisi
     for (const prefix of rule.paths) {
       if (underPrefix(sure, prefix)) {
         if (prefix.length > (best?.length ?? 0)) best = { rule, index, length: prefix.length }
-      } else if (sure !== path && underPrefix(asSlashes, prefix)) unsure = [...unsure, index]
+      } else if (sure !== path && underPrefix(otherwise, prefix)) unsure = [...unsure, index]
     }
   }
   const other = unsure.find((index) => index !== best?.index)
   if (other !== undefined) return { allow: false, reason: 'path_ambiguous', rule: `egress[${other}]` }
+  if (tuple.isKey && (best === undefined || !takesKeys(best.rule)))
+    return { allow: false, reason: 'path_ambiguous', rule: best ? `egress[${best.index}]` : 'default' }
   if (best !== undefined) {
     const name = `egress[${best.index}]`
     // Cleartext never carries a credential; the rule as a whole is unusable rather than half obeyed.
@@ -86,6 +96,16 @@ export function decideEgress(tuple: Tuple, rules: readonly EgressRule[]): Decisi
     return { allow: true, reason: 'allowed', rule: name, matched: best.rule }
   }
   return { allow: false, reason: notAllowed[near] ?? 'host_not_allowed', rule: 'default' }
+}
+
+/**
+ * Whether this rule's server reads a path as the key of an object, letter for letter: the signature of S3 is over just
+ * that reading, and who read the path otherwise would find it wrong.
+ */
+function takesKeys({ sign, inject }: EgressRule): boolean {
+  if (sign?.kind !== 'aws_sigv4' || !sign.services.every(isS3)) return false
+  // Which segment is the nth depends on how the path is read.
+  return inject.every(({ into }) => !into.startsWith('path:'))
 }
 
 /** Whether a tunnel may be opened at all; every request inside is then decided in full. */

@@ -48,7 +48,7 @@ const told = {
   ],
   signing_refused: [
     403,
-    'the request asks for a region, a service or a form of signature that the rule does not allow',
+    'the request asks for a region or a service that the rule does not allow, or is what is not signed: one with a signature in its address (presigned), one signed piece by piece, or a copy of another object',
   ],
   body_too_large: [
     413,
@@ -145,7 +145,7 @@ const requestHelp: Record<TupleRefusal, string> = {
   http2_malformed: malformed,
   path_malformed: 'send the path in printable ASCII, with everything else percent-encoded, and no fragment',
   path_ambiguous:
-    'servers could read the path in two ways; send it without dot segments, "//", ";" or encoded separators; "%2F" may stand only in segments behind the whole path of the rule',
+    'servers could read the path in two ways; send it without dot segments, "//", ";" or encoded separators; "%2F" may stand only in segments behind the whole path of the rule, the rest in keys that a rule signs for S3 alone',
 }
 
 /** Every reason there is, for the documentation's test. */

@@ -225,7 +225,7 @@ function wanted(method: string, url: string): Tuple {
   if (!authority.ok)
     throw bad('has a host or a port that no request may name: no dot at its end, and a port from 1 to 65535')
   const path = requestPath(rawPath === '' ? '/' : rawPath)
-  if (!path.ok) throw bad(`has a path that is refused whatever the rules say (${path.reason})`)
+  if (!path.ok) throw bad(`has a path that no such rule lets out (${path.reason})`)
   // A WebSocket's address says what is asked of it, whatever stands beside it.
   const isWebSocket = scheme.toLowerCase() === 'wss'
   const asked = isWebSocket || scheme.toLowerCase() === 'https' ? 'https' : 'http'

@@ -1,4 +1,4 @@
-import { type PathRefusal, requestPath, schemePort } from '../../catalog/index.ts'
+import { keyPath, type PathRefusal, requestPath, schemePort } from '../../catalog/index.ts'
 import { type Head, type HeadRefusal, headerValues, refuseHead } from './head.ts'
 import { formatAuthority, parseAuthority } from './host.ts'
 import { queryMethods } from './query-override.ts'
@@ -18,6 +18,8 @@ export interface Tuple extends Destination {
   query: string
   /** Methods that its query names too, by which some server may act in place of its own; left out where there are none. */
   perhaps?: readonly string[]
+  /** Its path has in it what only the key of an object may (`keyPath`); left out where it has not. */
+  isKey?: true
 }
 
 export type TupleRefusal =
@@ -98,10 +100,13 @@ function complete(
     const port = host.port ?? schemePort(scheme)
     if (host.host !== destination.host || port !== destination.port) return refuse('host_mismatch')
   }
-  const path = requestPath(target.startsWith('/') ? target : `/${target}`)
-  if (!path.ok) return refuse(path.reason)
+  const origin = target.startsWith('/') ? target : `/${target}`
+  const plain = requestPath(origin)
+  const path = plain.ok ? plain : keyPath(origin)
+  if (!path.ok) return refuse(plain.ok ? path.reason : plain.reason)
   const { overrides, perhaps } = queryMethods(path.query, head.method)
   if (overrides) return refuse('override_forbidden')
-  const tuple = { scheme, ...destination, method: head.method, path: path.path, query: path.query }
+  const tuple: Tuple = { scheme, ...destination, method: head.method, path: path.path, query: path.query }
+  if (!plain.ok) tuple.isKey = true
   return { ok: true, tuple: perhaps.length === 0 ? tuple : { ...tuple, perhaps } }
 }

@@ -1,7 +1,7 @@
+import { isS3 } from '../../catalog/index.ts'
 import { type Denial, denialSentence } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import { headerValues } from '../request/head.ts'
-import { isS3 } from '../secrets/sign/sigv4.ts'
 import { type Asked, toldAs } from './asked.ts'
 
 /**

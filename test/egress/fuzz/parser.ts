@@ -144,11 +144,18 @@ function checkTuple(tuple: Tuple, head: Head, opensWebSocket: boolean): void {
   else
     demand(/^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$/.test(method), 'a method that is not one of seven')
   // An encoded slash may be taken for one, and leads nowhere else then; in which rule it may stand, `decideEgress` says.
-  for (const read of [path, path.replaceAll('%2F', '/')])
+  if (tuple.isKey)
     demand(
-      /^\/[\x21-\x7e]*$/.test(read) && !/[?#;\\]|\/\/|\/\.{1,2}(?:\/|$)|%2f|%(?:2[e5E]|5[cC]|00)/.test(read),
-      'a path that can be read in two ways',
+      /^\/(?!\/)[\x21-\x7e]*$/.test(path) && !/[?#\\]|\/\.{1,2}(?:[/;]|$)|%(?:2[eEfF]|00)/.test(path),
+      'a key that is more than one',
     )
+  else
+    for (const read of [path, path.replaceAll('%2F', '/')])
+      demand(
+        /^\/[\x21-\x7e]*$/.test(read) &&
+          !/[?#;\\]|\/\/|\/\.{1,2}(?:\/|$)|%2f|%(?:2[e5E]|5[cC]|00)/.test(read),
+        'a path that can be read in two ways',
+      )
   demand(
     query === '' || /^\?[\x21\x22\x24-\x7e]*$/.test(query),
     'a query that ends the line or begins a fragment',

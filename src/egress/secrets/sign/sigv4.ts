@@ -1,5 +1,5 @@
 import { createHash, createHmac } from 'node:crypto'
-import type { SignSpec } from '../../../catalog/index.ts'
+import { isS3, type SignSpec } from '../../../catalog/index.ts'
 import type { Secret } from '../../../core/index.ts'
 import { cgiName } from '../../request/fields.ts'
 import { headerValues } from '../../request/head.ts'
@@ -146,14 +146,6 @@ function canonicalRequest(request: Signable, service: string, bodyHash: string) 
     '\n',
   )
   return { text, signedHeaders }
-}
-
-/**
- * Whether this is S3 or of its kind: they sign the path encoded once, every other service the encoded path encoded
- * again.
- */
-export function isS3(service: string): boolean {
-  return service === 's3' || service.startsWith('s3-')
 }
 
 function canonicalQuery(query: string): string {
