@@ -114,8 +114,8 @@ export function sureKeyPath(path: string): string {
 export function looseKeyPath(path: string): string {
   return path
     .replaceAll('%25', '%')
-    .replaceAll('%5C', '/')
-    .replace(/(?:;|%(?:3B|3F|23))[^/]*/g, '')
+    .replace(/%(?:2F|5C)/gi, '/')
+    .replace(/(?:;|%(?:3B|3F|23))[^/]*/gi, '')
     .replace(/\/{2,}/g, '/')
 }
 

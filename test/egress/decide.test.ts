@@ -129,6 +129,8 @@ test('a key’s odd letters pass where the rule signs for S3 alone, in segments 
     ['/b//own', no('egress[1]')],
     ['/b/own;x', no('egress[1]')],
     ['/b/own%3Fx/y', no('egress[1]')],
+    ['/b/own%252fx', no('egress[1]')],
+    ['/b/own%253bx', no('egress[1]')],
     ['/b%5Cown', no('egress[0]')],
     ['/b;x', no('egress[0]')],
     ['/more/a;b', no('egress[2]')],
