@@ -40,6 +40,7 @@ export type Need =
   /** A Python with requests and aiohttp. */
   | 'python clients'
   | 'python httplib2'
+  | 'python boto3'
   | 'wget'
   | 'ip'
   /** More than a minute for one test. */
@@ -134,6 +135,7 @@ export async function lookAtMachine(): Promise<Lacking> {
             cure: 'Run: apt-get install python3-httplib2 python3-socks.',
           }
         : undefined,
+    'python boto3': program('A Python with boto3', 'python3-boto3', findPython('boto3')),
     wget: program('wget', 'wget'),
     ip: program('ip', 'iproute2'),
     patience:
