@@ -103,6 +103,7 @@ function complete(
   const origin = target.startsWith('/') ? target : `/${target}`
   const plain = requestPath(origin)
   const path = plain.ok ? plain : keyPath(origin)
+  // Whoever meant no key hears what is wrong with the path.
   if (!path.ok) return refuse(plain.ok ? path.reason : plain.reason)
   const { overrides, perhaps } = queryMethods(path.query, head.method)
   if (overrides) return refuse('override_forbidden')
