@@ -5,21 +5,26 @@ export type JsonPlace =
   | { kind: 'room'; at: number; empty: boolean }
 
 const maxDepth = 100
+/** A megabyte has room for ten times as many, and nobody else is served until they are read. */
+const mostValues = 50_000
+
+/** Why there are no places: it is no JSON that all readers take for the same, or it has too many values. */
+export type Unfound = 'not_strict' | 'too_many_values'
 
 /**
- * Reads a JSON text strictly (RFC 8259) and finds the places that `pointers` name, one for each: undefined where there
- * is neither a value nor an object to take it. Undefined in place of them all for what is no JSON, for an object with
- * the same key twice, and for a key on the way of a pointer that a reader without regard to case takes for its token:
- * two readers could take another member for the one that is meant.
+ * Reads a JSON text of at most 50,000 values strictly (RFC 8259) and finds the places that `pointers` name, one for
+ * each: undefined where there is neither a value nor an object to take it. `not_strict` is also an object with the same
+ * key twice, and a key on the way of a pointer that a reader without regard to case takes for its token: two readers
+ * could take another member for the one that is meant.
  */
 export function findInJson(
   text: string,
   pointers: readonly (readonly string[])[],
-): (JsonPlace | undefined)[] | undefined {
+): (JsonPlace | undefined)[] | Unfound {
   try {
     return new Scanner(text, pointers).read()
   } catch (error) {
-    if (error instanceof NotStrict) return undefined
+    if (error instanceof Stopped) return error.why
     throw error
   }
 }
@@ -27,19 +32,27 @@ export function findInJson(
 /** As readers fold that do not regard case, Go's among them, to which "ſ" is an "s" and the Kelvin sign a "k". */
 const folded = (text: string) => text.toUpperCase().toLowerCase()
 
-class NotStrict extends Error {}
+class Stopped extends Error {
+  readonly why: Unfound
+
+  constructor(why: Unfound = 'not_strict') {
+    super(why)
+    this.why = why
+  }
+}
 
 /** Pointers by their number whose first tokens lead to where the scanner is. */
 type Leading = readonly number[]
 const none: Leading = []
 
-/** A body has room for half a million values, so nothing is made for one that no pointer leads to. */
+/** Nothing is made for a value that no pointer leads to. */
 class Scanner {
   readonly #text: string
   readonly #pointers: readonly (readonly string[])[]
   readonly #places: (JsonPlace | undefined)[]
   #depth = 0
   #at = 0
+  #values = 0
 
   constructor(text: string, pointers: readonly (readonly string[])[]) {
     this.#text = text
@@ -50,18 +63,20 @@ class Scanner {
   read(): (JsonPlace | undefined)[] {
     this.#value([...this.#pointers.keys()])
     this.#space()
-    if (this.#at !== this.#text.length) throw new NotStrict()
+    if (this.#at !== this.#text.length) throw new Stopped()
     return this.#places
   }
 
   #value(leading: Leading): void {
+    this.#values += 1
+    if (this.#values > mostValues) throw new Stopped('too_many_values')
     this.#space()
     const start = this.#at
     const first = this.#text.charCodeAt(start)
     if (first === code.object) this.#object(leading)
     else if (first === code.array) this.#array(leading)
     else if (first === code.quote) this.#pastString()
-    else this.#token(scalar)
+    else this.#pastScalar()
     for (const i of leading) {
       if (this.#pointers[i]?.length === this.#depth) {
         const text = first === code.quote ? this.#read(start) : undefined
@@ -87,12 +102,12 @@ class Scanner {
         if (first === undefined) first = key
         else {
           keys ??= new Set([first])
-          if (keys.has(key)) throw new NotStrict()
+          if (keys.has(key)) throw new Stopped()
           keys.add(key)
         }
         if (wanted.length > 0) {
           const fold = folded(key)
-          if (wanted.some(({ token, fold: own }) => key !== token && fold === own)) throw new NotStrict()
+          if (wanted.some(({ token, fold: own }) => key !== token && fold === own)) throw new Stopped()
         }
         this.#space()
         this.#expect(code.colon)
@@ -120,7 +135,7 @@ class Scanner {
   }
 
   #enter(): void {
-    if (this.#depth >= maxDepth) throw new NotStrict()
+    if (this.#depth >= maxDepth) throw new Stopped()
     this.#depth += 1
     this.#at += 1
   }
@@ -157,9 +172,9 @@ class Scanner {
       const next = this.#text.charCodeAt(this.#at)
       this.#at += 1
       if (next === code.quote) return
-      if (next === code.backslash) this.#token(escape)
+      if (next === code.backslash) this.#pastEscape()
       // Controls are escaped in JSON; NaN is the end of the text.
-      else if (!(next >= 0x20)) throw new NotStrict()
+      else if (!(next >= 0x20)) throw new Stopped()
     }
   }
 
@@ -169,10 +184,19 @@ class Scanner {
     return raw.includes('\\') ? (JSON.parse(raw) as string) : raw.slice(1, -1)
   }
 
-  #token(pattern: RegExp): void {
-    pattern.lastIndex = this.#at
-    if (!pattern.test(this.#text)) throw new NotStrict()
-    this.#at = pattern.lastIndex
+  #pastScalar(): void {
+    scalar.lastIndex = this.#at
+    if (!scalar.test(this.#text)) throw new Stopped()
+    this.#at = scalar.lastIndex
+  }
+
+  /** There may be half a million of them. */
+  #pastEscape(): void {
+    const of = this.#text.charCodeAt(this.#at)
+    const digits = of === code.hex ? 4 : 0
+    if (digits === 0 && !escapable.has(of)) throw new Stopped()
+    for (let i = 1; i <= digits; i += 1) if (!isHex(this.#text.charCodeAt(this.#at + i))) throw new Stopped()
+    this.#at += 1 + digits
   }
 
   #space(): void {
@@ -184,7 +208,7 @@ class Scanner {
   }
 
   #expect(char: number): void {
-    if (this.#text.charCodeAt(this.#at) !== char) throw new NotStrict()
+    if (this.#text.charCodeAt(this.#at) !== char) throw new Stopped()
     this.#at += 1
   }
 }
@@ -196,8 +220,11 @@ const code = {
   array: 0x5b,
   backslash: 0x5c,
   arrayEnd: 0x5d,
+  hex: 0x75,
   object: 0x7b,
   objectEnd: 0x7d,
 } as const
 const scalar = /true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
-const escape = /["\\/bfnrt]|u[0-9a-fA-F]{4}/y
+const escapable = new Set(Array.from('"\\/bfnrt', (char) => char.charCodeAt(0)))
+const isHex = (char: number) =>
+  (char >= 0x30 && char <= 0x39) || ((char | 0x20) >= 0x61 && (char | 0x20) <= 0x66)

@@ -65,7 +65,10 @@ function placeInForm(text: string, bound: readonly Bound[], first: Bound): Place
 
 function placeInJson(text: string, bound: readonly Bound[], first: Bound): PlacedBody {
   const found = findInJson(text, bound.map(pointerOf))
-  if (found === undefined) return { ok: false, reason: 'body_malformed', bound: first }
+  if (typeof found === 'string') {
+    const reason = found === 'too_many_values' ? 'body_too_large' : 'body_malformed'
+    return { ok: false, reason, bound: first }
+  }
   const edits: { start: number; end: number; text: string }[] = []
   const used: Bound[] = []
   for (const [i, each] of bound.entries()) {

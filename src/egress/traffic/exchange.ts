@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Log, toAppError } from '../../core/index.ts'
 import { headBytes, type Overspent } from '../bounds/allowance.ts'
 import { type Limit, limitReason } from '../bounds/limits.ts'
@@ -93,11 +94,19 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       if (held !== undefined && 'ok' in held) return await refuse(held.reason, ruleOf(verdict.rule, held))
       try {
         const isHere = inbound.content === undefined || held !== undefined
-        for (let round = 1; ; round += 1) {
+        for (let round = 1; ; ) {
           // A body may have been long in coming, and so may the word that it was not begun: what holds is what is decided now.
           const now = held === undefined && round === 1 ? verdict : await judge(tuple, identity, true)
           if (!now.allow) return await refuse(now.reason, now.rule)
-          const composed = compose(now, held, inbound, tuple)
+          const { principalId } = identity
+          // While a credential is put into a body, or a signature made over it, nobody else is served.
+          const restMs = held === undefined ? 0 : deps.share.restMs(principalId)
+          if (restMs > 0) {
+            await sleep(restMs)
+            continue
+          }
+          const composing = () => compose(now, held, inbound, tuple)
+          const composed = held === undefined ? composing() : deps.share.run(principalId, composing)
           if (!composed.ok) return await refuse(composed.reason, ruleOf(now.rule, composed))
           if (inbound.answer.gone()) return
           const { outgoing } = composed
@@ -105,6 +114,7 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
           const armedAgain = async () => await armAgain(now, held, inbound, tuple)
           const asked = { inbound, identity, tuple, verdict: now, outgoing, armedAgain, mayRepeat }
           if ((await new Delivery(deps, asked).run()) === 'over') return
+          round += 1
         }
       } finally {
         held?.release()

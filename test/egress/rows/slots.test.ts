@@ -184,6 +184,7 @@ test.each([
   ['a second type in another spelling', [...json, 'Content_Type: text/plain'], '{}', 'body_malformed'],
   ['a type in another spelling alone', ['Content.Type: application/json'], '{}', 'body_malformed'],
   ['no object for it', json, '[]', 'slot_missing'],
+  ['more values than are read for it', json, `{"a":[${'0,'.repeat(50_000)}0]}`, 'body_too_large'],
   ['more than the limit', json, `{"a":"${'x'.repeat(2000)}"}`, 'body_too_large'],
 ])('row 24: a body with %s gets no credential and is not sent', async (_, extra, body, reason) => {
   await using world = await makeWorld({ limits: { bodyBytes: 1_000 } })
