@@ -15,6 +15,7 @@ export interface WayOut {
   bundleFile: string | null
   javaTrustFile: string | null
   wgetFile: string | null
+  phpFolder: string | null
 }
 
 /** Names by which programs take their one file of trusted certificates. */
@@ -29,6 +30,7 @@ const bundleVariables = [
   'DENO_CERT',
   'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
   'HTTPLIB2_CA_CERTS',
+  'PERL_LWP_SSL_CA_FILE',
 ]
 
 /**
@@ -49,6 +51,7 @@ export function sourceEnvironment(
     ...launch.environment,
     ...proxyVariables(launch, way),
     ...trustVariables(way),
+    ...phpVariables(launch, way),
     ...javaVariables(launch, way),
   }
 }
@@ -81,6 +84,12 @@ function trustVariables(way: WayOut): Record<string, string> {
     ...(wgetFile !== null && { SYSTEM_WGETRC: wgetFile }),
     ...(bundleFile !== null && Object.fromEntries(bundleVariables.map((name) => [name, bundleFile]))),
   }
+}
+
+/** What is read last holds; a folder without a name is the one that PHP reads by itself. */
+function phpVariables(launch: SourceLaunch, { phpFolder }: WayOut): Record<string, string> {
+  if (phpFolder === null) return {}
+  return { PHP_INI_SCAN_DIR: `${launch.environment['PHP_INI_SCAN_DIR'] ?? ''}:${phpFolder}` }
 }
 
 /**

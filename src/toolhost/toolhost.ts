@@ -76,7 +76,7 @@ async function openWayOut(settings: ToolhostSettings): Promise<{ relay: Relay | 
   const [relay, trust] = await Promise.all([
     settings.egressSocketPath === null ? null : startRelay(settings.egressSocketPath),
     caFile === null
-      ? { bundleFile: null, javaTrustFile: null, wgetFile: null }
+      ? { bundleFile: null, javaTrustFile: null, wgetFile: null, phpFolder: null }
       : writeTrust({ caFile, folder, path: `${dirname(process.execPath)}${delimiter}${path}` }),
   ])
   return { relay, way: { relayPort: relay?.port ?? null, caFile, ...trust } }

@@ -1,4 +1,4 @@
-import { access, constants, readFile, writeFile } from 'node:fs/promises'
+import { access, constants, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { trustStore } from './pkcs12.ts'
 
@@ -16,6 +16,8 @@ export interface TrustFiles {
   javaTrustFile: string | null
   /** Start-up commands for wget, which asks no variable for the certificates themselves. */
   wgetFile: string
+  /** A folder of settings for PHP, which asks no variable either. */
+  phpFolder: string
 }
 
 /** Writes into `folder` what programs that do not look at `caFile` itself trust. */
@@ -30,16 +32,20 @@ export async function writeTrust(options: {
   const all = `${own.trimEnd()}\n${system}`
   const bundleFile = join(folder, `toolcrib-trust-${process.pid}.pem`)
   const wgetFile = join(folder, `toolcrib-wget-${process.pid}`)
+  const phpFolder = join(folder, `toolcrib-php-${process.pid}`)
   const javaFile = join(folder, `toolcrib-trust-${process.pid}.p12`)
   // It stands in for the system's own, which goes on to hold; a line of the person's `~/.wgetrc` comes after both.
   const wget = `${(await readIfThere('/etc/wgetrc')) ?? ''}\nca_certificate = ${bundleFile}\n`
+  const php = ['curl.cainfo', 'openssl.cafile'].map((name) => `${name} = "${bundleFile}"\n`).join('')
+  await mkdir(phpFolder, { recursive: true, mode: 0o755 })
   const [withJava] = await Promise.all([
     hasProgram('java', options.path),
+    writeFile(join(phpFolder, 'trust.ini'), php, { mode: 0o644 }),
     writeFile(bundleFile, all, { mode: 0o644 }),
     writeFile(wgetFile, wget, { mode: 0o644 }),
   ])
   if (withJava) await writeFile(javaFile, trustStore(certificatesIn(all)), { mode: 0o644 })
-  return { bundleFile, javaTrustFile: withJava ? javaFile : null, wgetFile }
+  return { bundleFile, javaTrustFile: withJava ? javaFile : null, wgetFile, phpFolder }
 }
 
 function certificatesIn(pem: string): Buffer[] {

@@ -44,6 +44,19 @@ test('wget sends, which no variable tells whom to trust', needing('wget'), async
   )
 })
 
+test('Perl’s LWP sends', needing('perl lwp'), async () => {
+  await using client = await makeClient(() => hello)
+  // A program of its own; what it prints is its answer to this test.
+  const script = 'print LWP::UserAgent->new(env_proxy => 1)->post($ARGV[0], Content => "body")->content'
+  expect(await client.run('perl', ['-MLWP::UserAgent', '-e', script, client.url])).toBe('hello POST body')
+})
+
+test('PHP’s curl sends, which no variable tells whom to trust', needing('php'), async () => {
+  await using client = await makeClient(() => hello)
+  const script = '$c = curl_init($argv[1]); curl_setopt($c, CURLOPT_POSTFIELDS, "body"); curl_exec($c);'
+  expect(await client.run('php', ['-r', script, client.url])).toBe('hello POST body')
+})
+
 test('Node’s fetch sends', async () => {
   await using client = await makeClient(() => hello)
   // A program of its own; what it prints is its answer to this test.

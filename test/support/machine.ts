@@ -42,6 +42,9 @@ export type Need =
   | 'python httplib2'
   | 'python boto3'
   | 'wget'
+  | 'perl lwp'
+  /** PHP with curl. */
+  | 'php'
   | 'ip'
   /** More than a minute for one test. */
   | 'patience'
@@ -137,6 +140,15 @@ export async function lookAtMachine(): Promise<Lacking> {
         : undefined,
     'python boto3': program('A Python with boto3', 'python3-boto3', findPython('boto3')),
     wget: program('wget', 'wget'),
+    'perl lwp': runs('perl', '-MLWP::Protocol::https', '-e', '1')
+      ? undefined
+      : {
+          why: 'No Perl with LWP for https is installed.',
+          cure: 'Run: apt-get install liblwp-protocol-https-perl.',
+        },
+    php: runs('php', '-r', 'exit(function_exists("curl_init") ? 0 : 1);')
+      ? undefined
+      : { why: 'No PHP with curl is installed.', cure: 'Run: apt-get install php-cli php-curl.' },
     ip: program('ip', 'iproute2'),
     patience:
       process.env['TOOLCRIB_SLOW'] === '1'
