@@ -34,6 +34,13 @@ test('row 18: a handshake as RFC 6455 writes it names its tuple and the answer t
   })
 })
 
+test('row 18: a handshake may offer what kubectl offers to forward a port, which is no token', () => {
+  expect(ask({ 'Sec-WebSocket-Protocol': 'SPDY/3.1+portforward.k8s.io' })).toMatchObject({
+    ok: true,
+    handshake: { protocols: ['SPDY/3.1+portforward.k8s.io'] },
+  })
+})
+
 test.each<[string, ReturnType<typeof ask>, string]>([
   ['another protocol', ask({ Upgrade: 'h2c' }), 'upgrade_unsupported'],
   ['a choice of protocols', ask({ Upgrade: 'h2c, websocket' }), 'upgrade_unsupported'],

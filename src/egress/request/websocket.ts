@@ -19,7 +19,8 @@ export function wireMethod({ method }: Pick<Tuple, 'method'>): string {
   return method === webSocketMethod ? 'GET' : method
 }
 
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+/** A token, or what Kubernetes names so though it is none: `SPDY/3.1+portforward.k8s.io`, as kubectl offers. */
+const subprotocol = /^[!#$%&'*+./^_`|~0-9A-Za-z-]+$/
 
 /** What `Sec-WebSocket-Accept` must be for a `Sec-WebSocket-Key`. */
 export function webSocketAccept(key: string): string {
@@ -55,7 +56,7 @@ function readHandshake({ method, httpVersion, rawHeaders }: Head): Handshake | u
   // Sixteen bytes, in the one way in which base64 writes them.
   if (key === undefined || keys.length > 0 || !/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(key)) return undefined
   const protocols = listOf(rawHeaders, 'sec-websocket-protocol')
-  if (protocols.some((name) => !token.test(name)) || new Set(protocols).size !== protocols.length) {
+  if (protocols.some((name) => !subprotocol.test(name)) || new Set(protocols).size !== protocols.length) {
     return undefined
   }
   return { key, accept: webSocketAccept(key), protocols }
