@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { createServer as createTls } from 'node:tls'
 import {
+  type ChannelOptions,
   type Client,
   credentials,
   Metadata,
@@ -36,6 +37,7 @@ const service = {
   Fail: method('Fail', false),
   Wait: method('Wait', false),
   Chat: method('Chat', true),
+  Squeezed: method('Squeezed', false),
 }
 /** A status with details, as bytes: not all of them are text. */
 const richDetails = Buffer.from([8, 5, 18, 3, 0, 0xff, 0xfe, ...Buffer.from('no such order: é'.repeat(50))])
@@ -56,6 +58,13 @@ async function startOrders(world: World, options: ServerOptions = {}) {
       const metadata = new Metadata()
       metadata.set('grpc-status-details-bin', richDetails)
       done({ code: status.NOT_FOUND, details: 'no such order: é ☃ 100%', metadata })
+    },
+    Squeezed(call: ServerUnaryCall<string, string>, done: sendUnaryData<string>) {
+      seen.push(call.metadata)
+      const head = new Metadata()
+      head.set('grpc-encoding', 'gzip')
+      call.sendMetadata(head)
+      done(null, call.request)
     },
     Wait(call: ServerUnaryCall<string, string>) {
       waiting.emit('asked')
@@ -110,17 +119,18 @@ type Calls = Client & {
   Fail(request: string, done: (err: ServiceError | null) => void): void
   Wait(request: string, done: (err: ServiceError | null) => void): { cancel(): void }
   Chat(): NodeJS.ReadWriteStream
+  Squeezed(request: string, done: (err: ServiceError | null) => void): void
 }
 
 /** A client that finds the proxy as programs in a sandbox do, by the environment. */
-function ordersClient(world: World, lease: string, port: number): Calls {
+function ordersClient(world: World, lease: string, port: number, options: ChannelOptions = {}): Calls {
   const before = process.env['grpc_proxy']
   process.env['grpc_proxy'] = `http://orders:${lease}@127.0.0.1:${world.egress.tcpPort}`
   try {
     const Made = makeGenericClientConstructor(service, 'orders.Orders') as unknown as new (
       ...rest: unknown[]
     ) => Calls
-    return new Made(`${host}:${port}`, credentials.createSsl(Buffer.from(world.ca)))
+    return new Made(`${host}:${port}`, credentials.createSsl(Buffer.from(world.ca)), options)
   } finally {
     if (before === undefined) delete process.env['grpc_proxy']
     else process.env['grpc_proxy'] = before
@@ -178,6 +188,32 @@ test('a gRPC method that no rule names is refused, and the client is told so', a
     `The egress proxy refused POST ${asked} (path_not_allowed): ask an admin: toolcrib egress allow orders POST ${asked}`,
   )
   expect(orders.seen).toEqual([])
+  client.close()
+})
+
+test('a gRPC call that its server has acted on is not sent again by a client that tries again by itself', async () => {
+  await using world = await makeWorld()
+  await using orders = await startOrders(world)
+  await world.setRules([rule(host, orders.port, { methods: ['POST'], inject: injectBearer })])
+  const { lease } = await world.addLease({ from: '127.0.0.1' })
+  const retryPolicy = {
+    maxAttempts: 3,
+    initialBackoff: '0.01s',
+    maxBackoff: '0.01s',
+    backoffMultiplier: 1,
+    retryableStatusCodes: ['UNAVAILABLE'],
+  }
+  const client = ordersClient(world, lease, orders.port, {
+    'grpc.service_config': JSON.stringify({
+      loadBalancingConfig: [],
+      methodConfig: [{ name: [{}], retryPolicy }],
+    }),
+  })
+  // Compressed, the answer cannot be searched.
+  const failed = await new Promise<ServiceError | null>((resolve) => client.Squeezed('x', resolve))
+  expect(failed?.code).toBe(status.UNAVAILABLE)
+  expect(failed?.details).toContain('(answer_encoded)')
+  expect(orders.seen).toHaveLength(1)
   client.close()
 })
 

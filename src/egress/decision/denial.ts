@@ -107,7 +107,7 @@ const told = {
   ],
   answer_encoded: [
     502,
-    'the upstream compressed an answer that must be searched for credentials, and not by gzip, br or zstd alone',
+    'the upstream compressed an answer that must be searched for credentials, and not by gzip, br or zstd alone; a gRPC or Connect server does so where its client compresses: have it send uncompressed',
   ],
   answer_partial: [
     502,
@@ -137,7 +137,7 @@ const requestHelp: Record<TupleRefusal, string> = {
   override_forbidden:
     'send the method and path that are meant; headers that change them are refused, and `_method` and its like in the query; a method that `method` names there must be among those of the same rule',
   upgrade_unsupported:
-    'only WebSockets are let through, opened by HTTP/1.1 at an https address; use plain HTTPS requests or wss',
+    'only WebSockets are let through, opened by HTTP/1.1 at an https address, where a rule has WEBSOCKET among its methods; use plain HTTPS requests or wss',
   websocket_malformed:
     'speak WebSocket as RFC 6455 says: GET, version 13 and one key, frames only behind the answer, without extensions',
   https_needs_connect: 'reach https hosts through CONNECT, as clients do when HTTPS_PROXY is set',

@@ -1,4 +1,4 @@
-import { type Denial, denialSentence } from '../decision/denial.ts'
+import { type Denial, denialSentence, helpsNothingAgain } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import { headerValues } from '../request/head.ts'
 import { type Asked, toldAs } from './asked.ts'
@@ -23,5 +23,7 @@ export function grpcFields(denial: Denial, asked: Asked): Record<string, string>
     'content-type': 'application/grpc',
     'grpc-status': String(codes[denial.status] ?? unknown),
     'grpc-message': message.replace(/[^\x20-\x24\x26-\x7e]/gu, encodeURIComponent),
+    // Many a client calls again by itself where the status is UNAVAILABLE, but for this (gRPC's proposal A6).
+    ...(helpsNothingAgain(denial.reason) && { 'grpc-retry-pushback-ms': '-1' }),
   }
 }
