@@ -186,6 +186,30 @@ test.each([constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_ENHANCE_YOUR_CALM])(
   },
 )
 
+test('what was not begun is sent again with a short body, which a client by HTTP/1.1 cannot be told to do', async () => {
+  await using world = await makeWorld()
+  using up = await startLeaving(world, constants.NGHTTP2_NO_ERROR)
+  await world.setRules([rule(host, up.port)])
+  const socket = await world.tunnel(host, up.port)
+  const answer = await sayAndRead(socket, request(host, up.port, '/', [], 'POST', 'short'))
+  expect(answer).toMatch(/^HTTP\/1\.1 204 /)
+  expect(up.asked).toEqual([1, 1])
+  expect(await world.outcomes(2)).toMatchObject([
+    { status: null, failure: 'upstream_refused' },
+    { status: 204, failure: null },
+  ])
+})
+
+test('what was not begun is sent once where its body is long', async () => {
+  await using world = await makeWorld()
+  using up = await startLeaving(world, constants.NGHTTP2_NO_ERROR)
+  await world.setRules([rule(host, up.port)])
+  const socket = await world.tunnel(host, up.port)
+  const answer = await sayAndRead(socket, request(host, up.port, '/', [], 'POST', 'x'.repeat(66_000)))
+  expect(answer).toMatch(/^HTTP\/1\.1 503 [^]*x-toolcrib-denied: upstream_refused/)
+  expect(up.asked).toEqual([1])
+})
+
 test('what was not begun is not sent again once its rule is gone', async () => {
   // Neither a notice nor a look that comes by itself ends it before: it is the second decision that refuses.
   await using world = await makeWorld({ watchMs: 600_000 })

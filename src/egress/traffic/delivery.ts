@@ -123,7 +123,7 @@ export class Delivery implements UpstreamEvents {
 
   #open(channel: Channel): void {
     if (this.#over) return channel.release()
-    const { inbound, tuple, outgoing } = this.#asked
+    const { inbound, tuple, outgoing, kept } = this.#asked
     const { path, query, body } = outgoing
     const { content } = inbound
     const length = body === undefined ? (content?.length ?? 'chunked') : body.length
@@ -147,6 +147,7 @@ export class Delivery implements UpstreamEvents {
     const sending = body === undefined ? content?.body : Readable.from([body], { objectMode: false })
     sending?.on('data', (chunk: Buffer) => {
       this.#watch?.push(chunk)
+      kept?.push(chunk)
       this.#sending(chunk.length)
     })
     content?.body.on('error', () => this.#finish('client_closed'))
@@ -168,6 +169,7 @@ export class Delivery implements UpstreamEvents {
 
   answered(answer: UpstreamAnswer): void {
     this.#status = answer.status
+    this.#asked.kept?.drop()
     this.#deps.metrics.answered((performance.now() - this.#began) / 1_000)
     if (answer.status === 401) this.#asked.verdict.arms.rejected()
     if (this.#over) return
@@ -256,8 +258,9 @@ export class Delivery implements UpstreamEvents {
 
   /** It was not begun, as its upstream has proven (docs/decisions/0033). */
   #refused(goesElsewhere: boolean): void {
-    const { mayRepeat, inbound } = this.#asked
-    if (goesElsewhere && mayRepeat && !inbound.answer.gone()) this.#finish('upstream_refused', 'unprocessed')
+    const { isHere, isLast, inbound } = this.#asked
+    const mayRepeat = goesElsewhere && !isLast && !inbound.answer.gone() && isHere()
+    if (mayRepeat) this.#finish('upstream_refused', 'unprocessed')
     else if (inbound.answer.refuse()) this.#finish('upstream_refused')
     else this.#fail('upstream_refused')
   }

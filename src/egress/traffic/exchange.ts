@@ -13,6 +13,7 @@ import { type Asked, askedRaw } from './asked.ts'
 import { Delivery, type DeliveryDeps } from './delivery.ts'
 import type { Denier } from './deny.ts'
 import type { BodyHold, HeldBody } from './held.ts'
+import { KeptBody } from './kept.ts'
 import { compose, holdForOutgoing } from './outgoing.ts'
 import type { ArmedAgain } from './reach.ts'
 import { verdictMs } from './rights-now.ts'
@@ -38,6 +39,15 @@ export interface ExchangeDeps extends DeliveryDeps {
   log: Log
 }
 
+/** One that may go out, with its body where that is held back. */
+interface Ready extends Pick<Exchange, 'inbound' | 'identity'> {
+  tuple: Tuple
+  verdict: Extract<Verdict, { allow: true }>
+  held: HeldBody | undefined
+}
+
+type Refuse = (reason: DenialReason, rule: string, over?: Overspent) => Promise<void>
+
 /** By then what was waited for is known, a host's addresses or a token, and is not waited for again. */
 const mostVerdicts = 3
 /** How often one request is sent at most, each time but the last with the proof that its upstream did not begin. */
@@ -61,9 +71,49 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
     }
   }
 
+  /** Sends it, decided anew each time, until anything came of it but the proof that its upstream did not begin. */
+  const send = async ({ inbound, identity, tuple, verdict, held }: Ready, refuse: Refuse): Promise<void> => {
+    const { principalId } = identity
+    const streams = inbound.content !== undefined && held === undefined
+    const kept = streams ? KeptBody.of(inbound) : undefined
+    let body = held
+    for (let round = 1; ; ) {
+      // A body may have been long in coming, and so may the word that it was not begun: what holds is what is decided now.
+      const now = held === undefined && round === 1 ? verdict : await judge(tuple, identity, true)
+      if (!now.allow) return await refuse(now.reason, now.rule)
+      // While a credential is put into a body, or a signature made over it, nobody else is served.
+      const restMs = held === undefined ? 0 : deps.share.restMs(principalId)
+      if (restMs > 0) {
+        await sleep(restMs)
+        continue
+      }
+      const whole = body
+      const composing = () => compose(now, whole, inbound, tuple)
+      const composed = held === undefined ? composing() : deps.share.run(principalId, composing)
+      if (!composed.ok) return await refuse(composed.reason, ruleOf(now.rule, composed))
+      if (inbound.answer.gone()) return
+      const streaming = streams && whole === undefined
+      const delivery = new Delivery(deps, {
+        inbound,
+        identity,
+        tuple,
+        verdict: now,
+        outgoing: composed.outgoing,
+        armedAgain: async () => await armAgain(now, whole, inbound, tuple),
+        // Behind the last byte of a body trailers may still come.
+        isHere: () => !streaming || (kept?.isWhole === true && inbound.complete()),
+        isLast: round === mostRounds,
+        kept: streaming ? kept : undefined,
+      })
+      if ((await delivery.run()) === 'over') return
+      body ??= kept?.held()
+      round += 1
+    }
+  }
+
   return async ({ inbound, identity, canonical, scheme }) => {
     const asked: Asked = canonical.ok ? canonical.tuple : askedRaw(inbound, scheme)
-    const refuse = async (reason: DenialReason, rule: string, over?: Overspent) => {
+    const refuse: Refuse = async (reason, rule, over) => {
       const refusal = deps.denier.deny(identity, asked, reason, rule, over?.retryAfterSeconds)
       await refusal.told
       // Whoever goes on all the same has a CONNECT refused before the next, which costs them more than us.
@@ -93,29 +143,7 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       if (typeof held === 'string') return await refuse(held, verdict.rule)
       if (held !== undefined && 'ok' in held) return await refuse(held.reason, ruleOf(verdict.rule, held))
       try {
-        const isHere = inbound.content === undefined || held !== undefined
-        for (let round = 1; ; ) {
-          // A body may have been long in coming, and so may the word that it was not begun: what holds is what is decided now.
-          const now = held === undefined && round === 1 ? verdict : await judge(tuple, identity, true)
-          if (!now.allow) return await refuse(now.reason, now.rule)
-          const { principalId } = identity
-          // While a credential is put into a body, or a signature made over it, nobody else is served.
-          const restMs = held === undefined ? 0 : deps.share.restMs(principalId)
-          if (restMs > 0) {
-            await sleep(restMs)
-            continue
-          }
-          const composing = () => compose(now, held, inbound, tuple)
-          const composed = held === undefined ? composing() : deps.share.run(principalId, composing)
-          if (!composed.ok) return await refuse(composed.reason, ruleOf(now.rule, composed))
-          if (inbound.answer.gone()) return
-          const { outgoing } = composed
-          const mayRepeat = isHere && round < mostRounds
-          const armedAgain = async () => await armAgain(now, held, inbound, tuple)
-          const asked = { inbound, identity, tuple, verdict: now, outgoing, armedAgain, mayRepeat }
-          if ((await new Delivery(deps, asked).run()) === 'over') return
-          round += 1
-        }
+        await send({ inbound, identity, tuple, verdict, held }, refuse)
       } finally {
         held?.release()
       }

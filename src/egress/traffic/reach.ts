@@ -8,6 +8,7 @@ import type { Identity, Leases } from '../leases/leases.ts'
 import type { Tuple } from '../request/tuple.ts'
 import type { Channel } from '../upstream/channel.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import type { KeptBody } from './kept.ts'
 import type { ComposedRequest } from './outgoing.ts'
 import { rightsNow, verdictMs } from './rights-now.ts'
 
@@ -20,8 +21,12 @@ export interface AllowedRequest {
   outgoing: ComposedRequest
   /** The same with the credentials as they are now, or why it may not go out with them; may reject as `judge` does. */
   armedAgain: () => Promise<ArmedAgain>
-  /** It is wholly here and may be sent once more, if its upstream proves that it did not begin. */
-  mayRepeat: boolean
+  /** Whether all of it is here, so that it can be sent once more if its upstream proves that it did not begin. */
+  isHere: () => boolean
+  /** It has been sent as often as it may. */
+  isLast: boolean
+  /** Told of the body as it is sent. */
+  kept: KeptBody | undefined
 }
 
 export type ArmedAgain =
