@@ -78,9 +78,8 @@ export function classifyAddress(address: string, around: Surroundings): AddressC
   const range = parsed.range()
   if (range !== 'unicast') return classes[range] ?? 'reserved'
   if (parsed instanceof ipaddr.IPv6 && !parsed.match(ipaddr.IPv6.parse('2000::'), 3)) {
-    // ::a.b.c.d (compatible) and 64:ff9b:1::/48 (local NAT64) carry an IPv4 address.
-    const [first, second] = parsed.parts
-    return first === 0 || (first === 0x64 && second === 0xff9b) ? 'embedded' : 'reserved'
+    // ::a.b.c.d (compatible) carries an IPv4 address.
+    return parsed.parts[0] === 0 ? 'embedded' : 'reserved'
   }
   if (around.refused.some((range) => within(parsed, range))) return 'refused'
   return around.own.has(text) ? 'own' : 'public'

@@ -1,19 +1,28 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { canonicalAddress } from './addresses.ts'
 import { credentialName, injectable } from './binding.ts'
+import { canonicalHost } from './hosts.ts'
 
 const printable = z.string().regex(/^[\x21-\x7e]+$/, 'use printable ASCII without spaces')
 /** Where a token is asked for: https only, one canonical spelling, nothing that a server could read in two ways. */
 const endpoint = z
   .string()
   .max(2_000)
-  .regex(
-    /^https:\/\/(?!\d+(?:\.\d+){3}[:/])(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?::[1-9]\d{0,4})?(?:\/[A-Za-z0-9_~.-]+)*\/?$/,
-    'use https://, a lower-case host name and a plain path, e.g. https://auth.example.com/oauth/token',
-  )
-  .refine((url) => !/\/\.{1,2}(?:\/|$)/.test(url) && Number(/:(\d+)/.exec(url.slice(6))?.[1] ?? 1) < 65_536, {
-    error: 'use no dot segments and a port below 65536',
+  .refine((url) => endpointProblem(url) === undefined, {
+    error: ({ input }) => endpointProblem(String(input)),
   })
+
+function endpointProblem(url: string): string | undefined {
+  const form = /^https:\/\/([a-z0-9.-]+)(?::([1-9]\d{0,4}))?((?:\/[A-Za-z0-9_~.-]+)*)\/?$/
+  const [, host = '', port = '443', path = ''] = form.exec(url) ?? []
+  if (!canonicalHost(host).ok || !host.includes('.') || isIP(host) !== 0)
+    return 'use https://, a lower-case host name and a plain path, e.g. https://auth.example.com/oauth/token'
+  return Number(port) > 65_535 || /\/\.{1,2}(?:\/|$)/.test(path)
+    ? 'use no dot segments and a port below 65536'
+    : undefined
+}
+
 /** Where the host really is; the one way to a private or loopback address, as in a rule. */
 const address = canonicalAddress.optional()
 
@@ -132,7 +141,6 @@ export const signSpec = z.discriminatedUnion('kind', [
     /** What is signed, with `{method}`, `{path}` and others filled in. */
     message: z
       .string()
-      .min(1)
       .refine(unknownIn(variables), { error: only(variables) })
       .refine((text) => text.includes('{'), { error: 'a message that never changes signs nothing' }),
     signature_encoding: z.enum(['hex', 'base64', 'base64url']).default('hex'),

@@ -240,3 +240,15 @@ test('what is wrong with one rule hides nothing of the others, and nothing is co
     'egress.0.methods.0: use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS or WEBSOCKET',
   ])
 })
+
+test.each([
+  [{ scheme: 'ftp' }, 'scheme'],
+  [{ port: 0 }, 'port'],
+  [{ port: 1.5 }, 'port'],
+  [{ port: 65_536 }, 'port'],
+  [{ intercept: 'no' }, 'intercept'],
+  [{ client_certificate: 'in clear' }, 'client_certificate'],
+])('a rule is refused with %j', (extra, place) => {
+  expect(problems([{ ...rule, ...extra }])).toEqual([expect.stringContaining(`egress.0.${place}: `)])
+  expect(problems([{ ...rule, port: 65_535 }])).toEqual([])
+})

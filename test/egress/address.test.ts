@@ -103,7 +103,17 @@ test('a range that does not start where it says, or is none, is refused when it 
     '10.0.0.0/8/8',
     'fd00::1/64',
   ]
-  bad.push('FD00::/8', '::ffff:10.0.0.0/104', 'x/8', '/8', '', '010.0.0.0/8', '10.0.0.0/-1', 'fd00::/129')
+  bad.push(
+    'FD00::/8',
+    '::ffff:10.0.0.0/104',
+    '::ffff:a00:0/104',
+    'x/8',
+    '/8',
+    '',
+    '010.0.0.0/8',
+    '10.0.0.0/-1',
+    'fd00::/129',
+  )
   expect(bad.filter((range) => addressRange.safeParse(range).success)).toEqual([])
 })
 
