@@ -16,11 +16,13 @@ export async function keysToStartWith(store: Store, dir: string, now: number): P
 
 /**
  * Makes keys where `dir` has none, to take the place of lost ones. Throws `conflict` while a live proxy can still open
- * what is sealed: then they are not lost, and this may be the wrong machine or the wrong folder.
+ * what is sealed, and `dir` cannot: then they are not lost, and this may be the wrong machine or the wrong folder.
  */
 export async function makeKeysForLost(store: Store, dir: string, now: number): Promise<void> {
-  if (((await findKeyFolder(dir))?.sealing.length ?? 0) > 0) return
+  const here = (await findKeyFolder(dir))?.sealing ?? []
   const published = await egressKeys(store.db)
+  // Whoever has one of them is told so by what comes next.
+  if (here.some((key) => published.some(({ id }) => id === key.id))) return
   const holder = (await liveHolders(store.db)).find(({ held }) =>
     published.some(({ id }) => held?.opens.includes(id)),
   )
@@ -29,7 +31,7 @@ export async function makeKeysForLost(store: Store, dir: string, now: number): P
       'conflict',
       `the key is not lost: the proxy ${holder.name} has it; copy its key folder to ${dir}, or, if that folder is gone too, stop the proxy, wait half a minute and run this again`,
     )
-  await generateEgressKeys(dir, now)
+  if (here.length === 0) await generateEgressKeys(dir, now)
 }
 
 /**
