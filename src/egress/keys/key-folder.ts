@@ -82,16 +82,13 @@ async function readKeys(dir: string, names: string[]): Promise<KeyFolder> {
     const path = join(dir, name)
     const keyPath = path.replace(/\.pem$/, '.key')
     const certificatePem = await readText(path)
-    const authority = await importAuthority(certificatePem, await readPrivate(keyPath)).catch(
-      (cause: unknown) => {
-        if (cause instanceof AppError) throw cause
-        // Without what the parser says: it helps nobody, and could quote what it read.
-        throw new AppError(
-          'internal',
-          `${keyPath} and ${path} are damaged or do not belong together; restore both from a backup, or move both away and run \`toolcrib keys rotate --ca\``,
-        )
-      },
-    )
+    const authority = await importAuthority(certificatePem, await readPrivate(keyPath)).catch(() => {
+      // Without what the parser says: it helps nobody, and could quote what it read.
+      throw new AppError(
+        'internal',
+        `${keyPath} and ${path} are damaged or do not belong together; restore both from a backup, or move both away and run \`toolcrib keys rotate --ca\``,
+      )
+    })
     authorities.push({ number, files: [path, keyPath], id: egressCaId(certificatePem), authority })
   }
   return { sealing, authorities }
