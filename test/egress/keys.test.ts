@@ -4,7 +4,9 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { expect, test } from 'vitest'
-import { createEgress, generateEgressKeys } from '../../src/egress/index.ts'
+import { newId } from '../../src/core/index.ts'
+import { createEgress, generateEgressKeys, loadEgressKeys } from '../../src/egress/index.ts'
+import { createAnnouncer } from '../../src/egress/keys/announce.ts'
 import { rotateSealingKey } from '../../src/egress/keys/rotate.ts'
 import { rotateCa } from '../../src/egress/keys/rotate-ca.ts'
 import { egressCas, egressKeys, liveReplicas, notify } from '../../src/store/index.ts'
@@ -100,6 +102,19 @@ test('a proxy that has left is not waited for, though it was told of keys as it 
   // Long enough for what was under way.
   await sleep(200)
   expect(await alive()).toEqual(before)
+})
+
+test('a proxy that has left is told of no more, whoever asks it to', async () => {
+  await using world = await makeWorld()
+  const keys = await loadEgressKeys(folderOf(world))
+  const replica = { id: newId('rep'), kind: 'egress', host: 'host-b' } as const
+  const leaves = { signWith: () => undefined }
+  const announcer = createAnnouncer({ store: world.store, keys, leaves, signs: '', replica, log: world.log })
+  const alive = async () => (await liveReplicas(world.store.db, 'egress', 30)).includes(replica.id)
+  await announcer.announce(Date.now())
+  expect(await alive()).toBe(true)
+  await Promise.all([announcer.announce(Date.now()), announcer.leave(), announcer.announce(Date.now())])
+  expect(await alive()).toBe(false)
 })
 
 test('a CA is changed while sandboxes run: both are trusted until none is left that knows only the old one', async () => {

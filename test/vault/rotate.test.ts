@@ -5,14 +5,18 @@ import { expect, onTestFinished, test } from 'vitest'
 import { newId, type PrincipalId, Secret, silentLog } from '../../src/core/index.ts'
 import { createEgress, generateEgressKeys } from '../../src/egress/index.ts'
 import type { RotateOptions } from '../../src/egress/keys/changing.ts'
+import { joinDeployment } from '../../src/egress/keys/join.ts'
 import { readKeyFolder } from '../../src/egress/keys/key-folder.ts'
 import { overviewKeys } from '../../src/egress/keys/overview.ts'
 import { replaceLostKey, rotateSealingKey } from '../../src/egress/keys/rotate.ts'
+import { replaceLostCa, rotateCa } from '../../src/egress/keys/rotate-ca.ts'
 import {
   beat,
   credentialsFor,
+  egressCas,
   egressKeys,
   publishFirstEgressKey,
+  putCredential,
   type Store,
   sealedCredentials,
 } from '../../src/store/index.ts'
@@ -133,7 +137,104 @@ test('a rotation that is interrupted before any of its steps loses nothing, and 
     expect((await readKeyFolder(dir)).sealing).toHaveLength(1)
   }
   expect(interrupted).toBeGreaterThan(5)
+  await eachOnce(store, 'egress_key.published', 'egress_key.retired')
 })
+
+/** What happened to a key stands in the audit once, however many runs it took. */
+async function eachOnce(store: Store, ...kinds: string[]): Promise<void> {
+  const events = await store.db.selectFrom('events').select(['kind', 'data']).execute()
+  const told = events.filter(({ kind }) => kinds.includes(kind)).map((event) => JSON.stringify(event))
+  for (const kind of kinds) expect(events.map((event) => event.kind)).toContain(kind)
+  expect(told).toEqual([...new Set(told)])
+}
+
+test('a change of the CA that is interrupted before any of its steps is carried through by the next run', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  await deployment(store, dir)
+  let interrupted = 0
+  for (let at = 0; ; at++) {
+    let step = 0
+    const run = rotateCa(
+      options(store, dir, () => {
+        if (step++ === at) throw new Error('interrupted')
+      }),
+    )
+    const end = await run.catch((error: unknown) => String(error))
+    if (typeof end !== 'string') break
+    expect(end).toContain('interrupted')
+    interrupted += 1
+    const { caId } = await rotateCa(options(store, dir))
+    expect(await egressCas(store.db)).toMatchObject([{ id: caId, signsSince: expect.any(Date) }])
+    expect((await readKeyFolder(dir)).authorities).toMatchObject([{ id: caId }])
+  }
+  expect(interrupted).toBeGreaterThan(3)
+  await eachOnce(store, 'egress_ca.trusted', 'egress_ca.signs', 'egress_ca.retired')
+})
+
+test('a CA in place of a lost one signs from the beginning, and so it is audited', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  await deployment(store, dir)
+  const other = await newFolder()
+  await generateEgressKeys(other, Date.now())
+  const { caId, retired } = await replaceLostCa(options(store, other))
+  expect(retired).toHaveLength(1)
+  expect(await egressCas(store.db)).toMatchObject([{ id: caId, signsSince: expect.any(Date) }])
+  const events = await store.db
+    .selectFrom('events')
+    .select(['kind', 'data'])
+    .where('kind', 'like', 'egress_ca.%')
+    .orderBy('id')
+    .execute()
+  expect(events).toMatchObject([
+    { kind: 'egress_ca.trusted', data: { caId, by: 'test' } },
+    { kind: 'egress_ca.signs', data: { caId, by: 'test' } },
+    { kind: 'egress_ca.retired', data: { caId: retired[0], by: 'test' } },
+  ])
+})
+
+test('no key is changed of a deployment that has made none known', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  await generateEgressKeys(dir, Date.now())
+  for (const rotate of [rotateSealingKey, rotateCa])
+    await expect(rotate(options(store, dir))).rejects.toMatchObject({
+      code: 'not_found',
+      message: `there are no egress keys in use with ${dir}; start \`toolcrib egress\` once`,
+    })
+  expect((await readKeyFolder(dir)).sealing).toHaveLength(1)
+})
+
+test.each([
+  // The row waits for the gateway, and is not the one that was read; then the key does, which is still needed.
+  ['ORDERS_KEY', 'sealing ORDERS_KEY', 3],
+  ['LATE_KEY', 'retiring', 4],
+])(
+  'a value of %s that a gateway writes at “%s” is kept, and sealed anew once',
+  async (name, during, count) => {
+    await using store = await testStore()
+    const dir = await newFolder()
+    const values = await deployment(store, dir)
+    const [old] = await egressKeys(store.db)
+    if (old === undefined) throw new Error('no key')
+    const target = { name, scope: 'global', scopeId: '' } as const
+    const sealed = await sealTo(old.publicKey, new Secret('newer'), { keyId: old.id, ...target })
+    const tx = await store.db.startTransaction().execute()
+    await putCredential(tx, { id: newId('crd'), ...target, keyId: old.id, sealed, by: 'gateway' })
+    const written: Promise<void>[] = []
+    const done = await rotateSealingKey(
+      options(store, dir, (step) => {
+        if (step.startsWith(during) && written.length === 0) written.push(tx.commit().execute())
+      }),
+    )
+    await Promise.all(written)
+    expect(done).toMatchObject({ resealed: count, unreadable: [], retired: [old.id] })
+    expect(await opened(store, dir)).toEqual(new Map([...values, [name, 'newer']]))
+    const events = await store.db.selectFrom('events').select('kind').execute()
+    expect(events.filter(({ kind }) => kind === 'credential.resealed')).toHaveLength(count)
+  },
+)
 
 test('a value that a gateway seals to the old key while it is retired is neither lost nor left behind', async () => {
   await using store = await testStore()
@@ -226,6 +327,18 @@ test('a folder that is not the deployment’s can neither serve nor rotate, and 
     })
   expect(await rotateSealingKey(options(store, strange))).toMatchObject({ resealed: 3, unreadable: [] })
   expect(await egressKeys(store.db)).toHaveLength(1)
+})
+
+test('of proxies with folders of their own that start at once, one makes its keys known', async () => {
+  await using store = await testStore()
+  const folders = await Promise.all(Array.from({ length: 8 }, async () => await newFolder()))
+  const all = await Promise.all(folders.map(async (dir) => await generateEgressKeys(dir, Date.now())))
+  const joined = await Promise.allSettled(all.map(async (keys) => await joinDeployment(store, keys)))
+  const [first, ...others] = await egressKeys(store.db)
+  expect(others).toEqual([])
+  expect(await egressCas(store.db)).toHaveLength(1)
+  for (const [i, { status }] of joined.entries())
+    expect(status).toBe(all[i]?.opening.has(first?.id ?? '') === true ? 'fulfilled' : 'rejected')
 })
 
 test('two rotations at once: the second is refused and changes nothing', async () => {

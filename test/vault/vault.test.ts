@@ -1,10 +1,10 @@
-import { chmod, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { newId, type PrincipalId, Secret, silentLog } from '../../src/core/index.ts'
 import { generateEgressKeys, loadEgressKeys } from '../../src/egress/index.ts'
-import { addAuthority } from '../../src/egress/keys/key-folder.ts'
+import { addAuthority, addSealingKey, readKeyFolder } from '../../src/egress/keys/key-folder.ts'
 import { type CredentialRow, credentialsFor, publishEgressKey } from '../../src/store/index.ts'
 import {
   chooseCredential,
@@ -95,6 +95,9 @@ test('row 14: a value that a header cannot carry whole is refused when it is set
     expect(error).toMatchObject({ code: 'invalid_input' })
     expect(String(error)).not.toContain(value || 'no value')
   }
+  await expect(vault.setCredential({ ...target, value: new Secret('') })).rejects.toThrow(
+    'the value for ORDERS_KEY is empty; give the secret on standard input',
+  )
   // Answers are searched for it: so short a value stands in any page, and would be masked there.
   for (const value of ['q', 'q7', 'q7~', 'é7~'])
     await expect(vault.setCredential({ ...target, value: new Secret(value) })).rejects.toThrow(
@@ -181,6 +184,48 @@ test('a CA whose key is missing is told by the name of the file, with the cure',
   // As it says, and as `keys rotate --ca` begins.
   await addAuthority(dir, Date.now())
   expect((await generateEgressKeys(dir, Date.now())).authorities.size).toBe(1)
+})
+
+test.each<[string, (own: string, other: string) => string]>([
+  ['the certificate of another CA', (_, other) => other],
+  ['no certificate', () => 'no certificate'],
+])('a CA with %s is not taken', async (_, written) => {
+  const dir = await folder()
+  const other = await folder()
+  for (const one of [dir, other]) await generateEgressKeys(one, Date.now())
+  const path = async (of: string) =>
+    join(of, (await readdir(of)).find((name) => /^ca-.*\.pem$/.test(name)) ?? '')
+  const own = await path(dir)
+  const read = async (of: string) => await readFile(await path(of), 'utf8')
+  await writeFile(own, written(await read(dir), await read(other)))
+  await expect(loadEgressKeys(dir)).rejects.toThrow(`${own} are damaged or do not belong together`)
+})
+
+test('a key whose file is gone is forgotten a minute later, and not when the file is back by then', async () => {
+  const dir = await folder()
+  const begun = Date.now()
+  const keys = await generateEgressKeys(dir, begun)
+  const old = keys.newest()
+  await addSealingKey(dir, begun + 1)
+  await addAuthority(dir, begun + 1)
+  const { sealing, authorities } = await readKeyFolder(dir)
+  const files = [...(sealing[0]?.files ?? []), ...(authorities[0]?.files ?? [])]
+  const texts = await Promise.all(files.map(async (file) => await readFile(file, 'utf8')))
+  const held = () => [keys.opening.has(old.id), keys.authorities.size, keys.opening.size]
+  const minute = 60_000
+  for (const file of files) await rm(file)
+  await keys.reload(begun)
+  expect(keys.newest().id).toBe(sealing[1]?.id)
+  await keys.reload(begun + minute - 1)
+  expect(held()).toEqual([true, 2, 2])
+  for (const [i, file] of files.entries()) await writeFile(file, texts[i] ?? '', { mode: 0o600 })
+  await keys.reload(begun + minute)
+  for (const file of files) await rm(file)
+  await keys.reload(begun + minute + 1)
+  await keys.reload(begun + 2 * minute)
+  expect(held()).toEqual([true, 2, 2])
+  await keys.reload(begun + 2 * minute + 1)
+  expect(held()).toEqual([false, 1, 1])
 })
 
 test('a damaged sealing key is told with what to do where there is no backup, and none of what stands in it', async () => {
