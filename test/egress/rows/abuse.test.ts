@@ -31,6 +31,56 @@ test('row 38: one principal at their limit of tunnels or requests is told so, an
   await expect(world.tunnel(host, up.port)).resolves.toBeDefined()
 })
 
+test.each([
+  ['their limit', { tunnelsPerPrincipal: 1, requestsPerPrincipal: 1 }, 'too_many_tunnels'],
+  ['everybody’s', { tunnels: 1, requests: 1 }, 'proxy_overloaded'],
+])('row 38: a tunnel on a connection beyond %s is refused, be it the first', async (_, limits, reason) => {
+  await using world = await makeWorld({ limits })
+  const up = await world.upstream((_req, res) => res.end('ok'), 'http')
+  await world.setRules([rule(host, up.port, { scheme: 'http' }), rule(host, 443)])
+  const asked = `GET http://${host}:${up.port}/ HTTP/1.1\r\nHost: ${host}:${up.port}\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`
+  const kept = [await world.connect(), await world.connect()]
+  // Each is counted once, whatever it asks for.
+  for (const one of [...kept, ...kept]) expect(await sayAndRead(one, asked)).toContain('ok')
+  const opened = async () =>
+    await sayAndRead(await world.connect(), connectRequest(host, 443, 'orders', world.lease))
+  expect(deniedAs(await opened())).toBe(reason)
+  kept[0]?.destroy()
+  await until(async () => (await opened()).startsWith('HTTP/1.1 200 '))
+})
+
+test('row 38: a tunnel whose certificate cannot be made, or whose client leaves meanwhile, takes no place', async () => {
+  await using world = await makeWorld({ limits: { tunnelsPerPrincipal: 1, handshakeTimeoutMs: 60_000 } })
+  await world.setRules([rule(host, 443)])
+  const connect = connectRequest(host, 443, 'orders', world.lease)
+  const { subtle } = webcrypto
+  const sign = subtle.sign.bind(subtle)
+  let making: () => Promise<void> = () => Promise.reject(new Error('no signature'))
+  // As above: what is signed and is no more than 32 bytes is no certificate.
+  const signings = vi.spyOn(subtle, 'sign').mockImplementation(async (how, key, data) => {
+    if (data.byteLength > 32) await making()
+    return await sign(how, key, data)
+  })
+  try {
+    for (let i = 0; i < 3; i += 1)
+      expect(deniedAs(await sayAndRead(await world.connect(), connect))).toBe('proxy_failed')
+    const { promise: made, resolve: make } = Promise.withResolvers<void>()
+    let begun = false
+    making = async () => {
+      begun = true
+      await made
+    }
+    const leaving = await world.connect()
+    leaving.write(connect)
+    await until(() => begun)
+    leaving.destroy()
+    make()
+    await until(async () => (await sayAndRead(await world.connect(), connect)).startsWith('HTTP/1.1 200 '))
+  } finally {
+    signings.mockRestore()
+  }
+})
+
 test('row 38: a tunnel without handshake, without requests, or with a head that never ends is closed', async () => {
   await using world = await makeWorld({
     limits: { handshakeTimeoutMs: 1_000, tunnelIdleTimeoutMs: 300, headersTimeoutMs: 300 },
