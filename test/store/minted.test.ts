@@ -5,6 +5,7 @@ import {
   publishEgressKey,
   putCredential,
   putMintedToken,
+  retireMintedToken,
   type Store,
   searchableTokens,
 } from '../../src/store/index.ts'
@@ -29,7 +30,8 @@ async function deployment(store: Store) {
   }
   const search = async ({ id = 'id', recipe = 'recipe' } = {}) =>
     (await searchableTokens(store.db, { id, credentialId, recipe })).map(({ sealed }) => sealed)
-  return { put, search }
+  const facts = async () => await searchableTokens(store.db, { id: 'id', credentialId, recipe: 'recipe' })
+  return { put, search, facts }
 }
 
 const named = (name: string, from: number, to: number) =>
@@ -66,4 +68,22 @@ test('a token that ended is forgotten with the next that is kept', async () => {
   await put('longer')
   expect(await search()).toEqual(['longer'])
   expect(await store.db.selectFrom('former_tokens').selectAll().execute()).toEqual([])
+})
+
+test('a token that an upstream refuses is handed out by no proxy any more and still searched for, and no other is', async () => {
+  await using store = await testStore()
+  const { put, facts } = await deployment(store)
+  await put('former')
+  await put('token')
+  const [before] = await facts()
+  expect(before?.freshMs).toBeGreaterThan(0)
+  // A former one is told of late, and another proxy has renewed it since.
+  await retireMintedToken(store.db, 'id', 'former')
+  await retireMintedToken(store.db, 'other', 'token')
+  expect((await facts())[0]?.freshMs).toBeGreaterThan(0)
+  await retireMintedToken(store.db, 'id', 'token')
+  const [token, former] = await facts()
+  expect([token?.sealed, former?.sealed]).toEqual(['token', 'former'])
+  expect(token?.freshMs).toBeLessThanOrEqual(0)
+  expect(token?.endsMs).toBeGreaterThan(0)
 })
