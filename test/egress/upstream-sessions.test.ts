@@ -18,6 +18,10 @@ test('a TLS session to an upstream is resumed for the same person and rule, and 
     res.setHeader('connection', 'close')
     res.end(`resumed ${(req.socket as TLSSocket).isSessionReused()}`)
   })
+  let isBroken = false
+  server.on('connection', (socket) => {
+    if (isBroken) socket.destroy()
+  })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   try {
     const { port } = server.address() as AddressInfo
@@ -30,6 +34,11 @@ test('a TLS session to an upstream is resumed for the same person and rule, and 
     expect(await ask('/a')).toBe('resumed false')
     // A session is told of when it likes.
     await expect.poll(async () => await ask('/a'), { timeout: 10_000 }).toBe('resumed true')
+    // What a handshake has failed with is not tried again.
+    isBroken = true
+    expect(await ask('/a')).toBe(undefined)
+    isBroken = false
+    expect(await ask('/a')).toBe('resumed false')
     expect(await ask('/b')).toBe('resumed false')
     expect(await ask('/a', (await world.addLease({})).lease)).toBe('resumed false')
     await world.setRules(rules)
