@@ -32,7 +32,7 @@ test.each([
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   const watch = createBreakWatch()
   try {
-    const broken = vi.fn()
+    const broken = vi.fn<() => void>()
     client.pause()
     watch.watch(ours, broken)
     if (bytes > 0) ours.write(Buffer.alloc(bytes))

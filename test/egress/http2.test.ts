@@ -9,7 +9,17 @@ import {
   theSecret,
   type World,
 } from '../support/egress-world.ts'
-import { answered, ask, http2Client, startHttp2Upstream } from '../support/http2.ts'
+import {
+  answered,
+  ask,
+  frame,
+  frameType,
+  http2Client,
+  preface,
+  readFrames,
+  startHttp2Upstream,
+} from '../support/http2.ts'
+import { until } from '../support/until.ts'
 
 const host = 'orders.example.com'
 
@@ -301,4 +311,14 @@ test('a withdrawn lease ends the streams of a live HTTP/2 tunnel within a second
   await got
   expect(performance.now() - before).toBeLessThan(1_000)
   expect(await world.outcome()).toMatchObject({ failure: 'revoked' })
+})
+
+test('a client that says goodbye with nothing under way is let go at once', async () => {
+  await using world = await makeWorld({ limits: { tunnelIdleTimeoutMs: 600_000 } })
+  await world.setRules([rule(host, 443)])
+  const secured = await world.tunnel(host, 443, { protocols: ['h2'] })
+  const frames = readFrames(secured)
+  secured.write(Buffer.concat([preface, frame(frameType.goaway, 0, 0, Buffer.alloc(8))]))
+  await until(() => secured.closed)
+  expect(frames.map(({ type }) => type)).toContain(frameType.goaway)
 })
