@@ -109,11 +109,12 @@ test('a proxy that has left is told of no more, whoever asks it to', async () =>
   const keys = await loadEgressKeys(folderOf(world))
   const replica = { id: newId('rep'), kind: 'egress', host: 'host-b' } as const
   const leaves = { signWith: () => undefined }
-  const announcer = createAnnouncer({ store: world.store, keys, leaves, signs: '', replica, log: world.log })
+  const { store, log } = world
+  const announcer = createAnnouncer({ store, keys, leaves, signs: '', replica, now: Date.now, log })
   const alive = async () => (await liveReplicas(world.store.db, 'egress', 30)).includes(replica.id)
-  await announcer.announce(Date.now())
+  await announcer.announce()
   expect(await alive()).toBe(true)
-  await Promise.all([announcer.announce(Date.now()), announcer.leave(), announcer.announce(Date.now())])
+  await Promise.all([announcer.announce(), announcer.leave(), announcer.announce()])
   expect(await alive()).toBe(false)
 })
 
