@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { Secret } from '../../src/core/index.ts'
+import { signWithSession } from '../support/armed.ts'
 import { injectBearer, makeWorld, request, rule, sayAndRead } from '../support/egress-world.ts'
 
 const host = 'orders.example.com'
@@ -15,15 +16,7 @@ test('a session token of another rule of a host that cannot be opened lets nothi
       value: new Secret(`${name}-0123456789`),
       by: 'test',
     })
-  const sign = {
-    kind: 'aws_sigv4',
-    access_key_id: 'AWS_ID',
-    secret_access_key: 'AWS_SECRET',
-    session_token: 'AWS_SESSION',
-    regions: ['eu-central-1'],
-    services: ['s3'],
-  }
-  await world.setRules([rule(host, 443), rule(host, 443, { paths: ['/v1'], sign })])
+  await world.setRules([rule(host, 443), rule(host, 443, { paths: ['/v1'], sign: signWithSession })])
   await world.store.db
     .updateTable('credentials')
     .set({ sealed: sql<string>`reverse(sealed)` })

@@ -1,7 +1,7 @@
 import { brotliCompressSync, createGzip, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { Secret } from '../../../src/core/index.ts'
-import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
+import { armed, deniedAs, host, listenTo, signWithSession } from '../../support/armed.ts'
 import { echoes } from '../../support/echoes.ts'
 import {
   connectRequest,
@@ -284,20 +284,12 @@ test('row 7: what another rule of the same host sends beside its signature is se
     ['AWS_SESSION', token],
   ] as const)
     await world.vault.setCredential({ name, scope: 'global', scopeId: '', value: new Secret(value), by: 't' })
-  const sign = {
-    kind: 'aws_sigv4',
-    access_key_id: 'AWS_ID',
-    secret_access_key: 'AWS_SECRET',
-    session_token: 'AWS_SESSION',
-    regions: ['eu-central-1'],
-    services: ['s3'],
-  }
   const up = await world.upstream((req, res) => {
     const sent = req.headers['x-amz-security-token']
     res.end(typeof sent === 'string' ? `took ${sent}` : `last token seen: ${token}`)
   })
   await world.setRules([
-    rule(host, up.port, { paths: ['/v1'], sign }),
+    rule(host, up.port, { paths: ['/v1'], sign: signWithSession }),
     rule(host, up.port, { paths: ['/log'] }),
   ])
   for (const [path, shown] of [

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { Secret } from '../../../src/core/index.ts'
 import { egressKeys, notify } from '../../../src/store/index.ts'
 import { sealTo } from '../../../src/vault/index.ts'
-import { host, listenTo } from '../../support/armed.ts'
+import { host, listenTo, signWithSession } from '../../support/armed.ts'
 import {
   injectBearer,
   makeWorld,
@@ -251,15 +251,7 @@ test('row 7: a token that another proxy mints is masked in a stream within secon
 test('row 7: a session token that goes beside signatures and is set anew is masked in a stream, whoever sends it', async () => {
   await using world = await makeWorld()
   for (const name of ['AWS_ID', 'AWS_SECRET', 'AWS_SESSION']) await set(world, name, `${name}-of-yesterday`)
-  const sign = {
-    kind: 'aws_sigv4',
-    access_key_id: 'AWS_ID',
-    secret_access_key: 'AWS_SECRET',
-    session_token: 'AWS_SESSION',
-    regions: ['eu-central-1'],
-    services: ['s3'],
-  }
-  const stream = await telling(world, { sign })
+  const stream = await telling(world, { sign: signWithSession })
   await set(world, 'AWS_SESSION', 'AWS_SESSION-of-today')
   for (const day of ['today', 'yesterday'])
     await expect(stream.masked(`AWS_SESSION-of-${day}`)).resolves.toBeUndefined()
