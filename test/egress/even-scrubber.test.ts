@@ -72,7 +72,8 @@ function draw() {
 test('how much goes on depends on how much has come, and on nothing that is searched for but eight letters at once', () => {
   const secret = 'wJalrXUtnFEMI7K7MDENGbPxRfiCYEXAMPLEKEYa'
   const forms = compileSecrets([secret])
-  const known = fc.nat(secret.length - 1)
+  // With all but three letters the end of a secret may have been read.
+  const known = fc.nat(secret.length - 4)
   fc.assert(
     fc.property(
       fc.array(
