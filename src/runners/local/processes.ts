@@ -64,20 +64,24 @@ export function descendants(table: ProcessRow[], root: number): ProcessRow[] {
  * about to be refused) run nothing and do not count.
  */
 export function markedProcesses(table: ProcessRow[], marker: string): ProcessRow[] {
-  return supervisors(table, (word) => word === marker).filter(({ pid }) => {
-    const words = wordsOf(pid)
-    return words[0] !== 'flock' && words[2] !== headScript
-  })
+  return supervisors(
+    table,
+    (words) => words.includes(marker) && words[0] !== 'flock' && words[2] !== headScript,
+  )
 }
 
 /**
- * Supervisors with a word in their command line that `isMarker`. A process inside a sandbox may write any text there,
+ * Supervisors whose command line, read once, `isOurs`: one that is becoming the next of its chain has none for a moment,
+ * and read twice it would look like one past the lock. A process inside a sandbox may write any text there,
  * so only our own pid namespace and the first process of one directly below count; a sandbox can make neither.
  */
-export function supervisors(table: ProcessRow[], isMarker: (word: string) => boolean): ProcessRow[] {
+export function supervisors(
+  table: ProcessRow[],
+  isOurs: (words: readonly string[]) => boolean,
+): ProcessRow[] {
   if (!linux) return []
   return table.filter(({ pid }) => {
-    if (!wordsOf(pid).some(isMarker)) return false
+    if (!isOurs(wordsOf(pid))) return false
     const numbers = namespacePids(pid)
     return numbers.length === 1 || (numbers.length > 1 && numbers.at(-1) === 1)
   })

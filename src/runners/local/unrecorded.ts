@@ -13,7 +13,7 @@ const patienceMs = 10_000
 export async function endUnrecorded(stateDir: string): Promise<void> {
   const { marker } = layoutOf(stateDir)
   for (const deadline = Date.now() + patienceMs; ; await sleep(5)) {
-    const left = supervisors(await processTable(), (word) => word.startsWith(marker))
+    const left = supervisors(await processTable(), (words) => words.some((word) => word.startsWith(marker)))
     if (left.length === 0) return
     if (Date.now() > deadline)
       throw new AppError('runner_failed', `${left.length} processes of sandboxes of ${stateDir} do not end.`)
