@@ -39,6 +39,7 @@ test(
     const of = { kind: 'aws_sigv4', access_key_id: 'AWS_ID', secret_access_key: 'AWS_SECRET' }
     const sign = { ...of, regions: ['eu-central-1'], services: ['s3'] }
     await client.world.setRules([rule(host, s3.port, { methods: ['GET', 'PUT'], paths: ['/b'], sign })])
+    // A program of its own; what it prints is its answer to this test.
     const program = `import boto3, sys
 s3 = boto3.client('s3', region_name='eu-central-1', endpoint_url=sys.argv[1], aws_access_key_id='AKIAPLACEHOLDER', aws_secret_access_key='none')
 for key in ['plain', 'a b+c', 'ü/=:~', '50% off', 'my%20file', 'a;b', 'logs//2026', '/first', 'a?b#c']:

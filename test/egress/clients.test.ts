@@ -53,6 +53,7 @@ test('Perl’s LWP sends', needing('perl lwp'), async () => {
 
 test('PHP’s curl sends, which no variable tells whom to trust', needing('php'), async () => {
   await using client = await makeClient(() => hello)
+  // A program of its own; what it prints is its answer to this test.
   const script = '$c = curl_init($argv[1]); curl_setopt($c, CURLOPT_POSTFIELDS, "body"); curl_exec($c);'
   expect(await client.run('php', ['-r', script, client.url])).toBe('hello POST body')
 })
