@@ -179,7 +179,8 @@ export class Delivery implements UpstreamEvents {
     if (reason !== undefined) return this.#fail(reason)
     if (forms !== undefined && !answer.headOnly && codingOf(answer.rawHeaders) !== 'none') {
       const place = this.#deps.decoders.take(this.#asked.identity.principalId)
-      if (typeof place === 'string') return this.#fail(limitReason(place, 'too_many_requests'))
+      if (typeof place === 'string')
+        return this.#fail(limitReason(place, 'too_many_requests'), { rule: 'limit' })
       this.#undecode = place
     }
     const { inbound, tuple } = this.#asked

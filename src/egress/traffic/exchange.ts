@@ -140,7 +140,8 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       const holding = holdForOutgoing(deps.hold, deps.bodyLimit, verdict, inbound, tuple, identity)
       const held = holding instanceof Promise ? await holding : holding
       if (held === 'client_closed') return
-      if (typeof held === 'string') return await refuse(held, verdict.rule)
+      if (typeof held === 'string')
+        return await refuse(held, held === 'body_too_large' ? verdict.rule : 'limit')
       if (held !== undefined && 'ok' in held) return await refuse(held.reason, ruleOf(verdict.rule, held))
       try {
         await send({ inbound, identity, tuple, verdict, held }, refuse)

@@ -1,3 +1,4 @@
+import { type Full, limitReason } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 
@@ -12,7 +13,9 @@ export interface BodyHold {
   hold(inbound: Inbound, limit: number, principalId: string): Promise<HeldBody | HoldFailure>
 }
 
-export type HoldFailure = Extract<DenialReason, 'body_too_large' | 'proxy_overloaded'> | 'client_closed'
+export type HoldFailure =
+  | Extract<DenialReason, 'body_too_large' | 'too_many_requests' | 'proxy_overloaded'>
+  | 'client_closed'
 
 /** In bytes. */
 const smallPiece = 2 * 1024
@@ -21,12 +24,13 @@ const smallPiece = 2 * 1024
 export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold {
   let taken = 0
   const byPrincipal = new Map<string, number>()
-  const take = (principalId: string, bytes: number): boolean => {
+  const take = (principalId: string, bytes: number): Full | undefined => {
     const own = byPrincipal.get(principalId) ?? 0
-    if (taken + bytes > totalBytes || own + bytes > totalBytes / 4) return false
+    if (own + bytes > totalBytes / 4) return 'principal'
+    if (taken + bytes > totalBytes) return 'total'
     taken += bytes
     byPrincipal.set(principalId, own + bytes)
-    return true
+    return undefined
   }
   const give = (principalId: string, bytes: number) => {
     taken -= bytes
@@ -59,13 +63,13 @@ export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold
         content.body.on('data', (chunk: Buffer) => {
           // By HTTP/2 some may come behind the news that its client has gone: its room would never be given back.
           if (!settled) {
-            if (size + chunk.length > limit) settle('body_too_large')
-            else if (!take(principalId, chunk.length)) settle('proxy_overloaded')
-            else {
+            const full = size + chunk.length > limit ? 'limit' : take(principalId, chunk.length)
+            if (full === undefined) {
               size += chunk.length
               keep(chunks, chunk)
               return
             }
+            settle(full === 'limit' ? 'body_too_large' : limitReason(full, 'too_many_requests'))
           }
           content.body.pause()
         })

@@ -77,6 +77,7 @@ test('row 40: of one person four answers are decoded at a time, and the next is 
   const fifth = await say('/short')
   expect(fifth).toMatch(/^HTTP\/1\.1 429 /)
   expect(deniedAs(fifth)).toBe('too_many_requests')
+  expect(fifth).toContain('"rule":"limit"')
   open[0]?.()
   await expect.poll(async () => await say('/short')).toContain('/short ')
   for (const socket of sockets) socket.destroy()

@@ -104,6 +104,29 @@ test.each([
   expect(await connectAs(world, bob.lease, up.port)).toMatch(overloaded)
 })
 
+test('row 38: one person’s bodies that are held back have a share of the room, and who goes beyond it is told so', async () => {
+  const mebibyte = 1024 * 1024
+  await using world = await makeWorld({ limits: { bodyBytes: 40 * mebibyte } })
+  const up = await world.upstream((_req, res) => res.end('ok'))
+  const inject = [{ credential: 'ORDERS_KEY', into: 'body:/key', format: '{value}' }]
+  await world.setRules([rule(host, up.port, { inject })])
+  const held = Buffer.alloc(33 * mebibyte, ' ')
+  const head = `POST / HTTP/1.1\r\nHost: ${host}:${up.port}\r\nContent-Type: application/json\r\nContent-Length: ${held.length + 2}\r\n\r\n`
+  const first = await world.tunnel(host, up.port)
+  first.write(head)
+  await new Promise((resolve) => first.write(held, resolve))
+  // One person has 64 MiB of it.
+  const second = await world.tunnel(host, up.port)
+  second.write(head)
+  const refused = await sayAndRead(second, held.toString('latin1'), 20_000)
+  expect(refused).toMatch(/^HTTP\/1\.1 429 [^]*"reason":"too_many_requests","rule":"limit"/)
+  const bob = await world.addLease({})
+  const theirs = await world.tunnel(host, up.port, { lease: bob.lease })
+  const asked = request(host, up.port, '/', ['Content-Type: application/json'], 'POST', '{}')
+  expect(await sayAndRead(theirs, asked)).toContain('200 OK')
+  first.destroy()
+})
+
 test('row 38: the room of a body that was held back is given back when its request is over', async () => {
   const size = 4 * 1024 * 1024
   await using world = await makeWorld({ limits: { bodyBytes: 2 * size } })
