@@ -51,6 +51,12 @@ const bad: [string, (port: number) => [string, string][]][] = [
   ['connection', (p) => [...good(p), ['connection', 'close']]],
   ['te that is not trailers', (p) => [...good(p), ['te', 'gzip']]],
   ['a line break in :path', (p) => [...good(p).slice(0, 3), [':path', '/ HTTP/1.1\r\nhost: evil']]],
+  ['a line break in :method', (p) => [[':method', 'GET /admin HTTP/1.1\r\nx'], ...good(p).slice(1)]],
+  [
+    'a line break in :authority',
+    (p) => [...good(p).slice(0, 2), [':authority', `${host}:${p}\r\nx: y`], [':path', '/']],
+  ],
+  ['no :authority', (p) => [...good(p).slice(0, 2), [':path', '/'], ['host', `${host}:${p}`]]],
   ['no :path', (p) => good(p).slice(0, 3)],
   ['http as its scheme', (p) => [good(p)[0] ?? ['', ''], [':scheme', 'http'], ...good(p).slice(2)]],
   ['another :authority', (p) => [...good(p).slice(0, 2), [':authority', 'evil.example.com'], [':path', '/']]],

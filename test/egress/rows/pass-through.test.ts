@@ -108,13 +108,18 @@ test('row 27: a tunnel that is not ended here is for its own server name in clea
     socket.resume()
     await closed
   }
+  // Without a server name, as a client that dials an address says hello.
+  const nameless = connectTls({ socket: await opened(world, up.port), ca: world.upstreamCa })
+  nameless.on('error', () => undefined)
+  await new Promise((resolve) => nameless.once('close', resolve))
   // Who leaves without a word is refused nothing.
   const silent = await opened(world, up.port)
   silent.end()
   await new Promise((resolve) => silent.resume().once('close', resolve))
-  const denied = await world.events('egress.denied', tried.length)
+  const denied = await world.events('egress.denied', tried.length + 1)
   expect(await world.events('egress.allowed', 0)).toEqual([])
-  expect(denied.map(({ data }) => data['reason'])).toEqual(tried.map(([, reason]) => reason))
+  const reasons = [...tried.map(([, reason]) => reason), 'sni_mismatch']
+  expect(denied.map(({ data }) => data['reason'])).toEqual(reasons)
   expect(world.dialled).toEqual([])
 })
 

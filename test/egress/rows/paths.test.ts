@@ -33,6 +33,8 @@ test('row 34: no disguise of a path leads out of its rule', async () => {
     ['/v1/%e0%80%ae%e0%80%ae/admin', /path_ambiguous/],
     ['/v1/%uff0e%uff0e/admin', /path_malformed/],
     ['/v1%3f/../admin', /path_ambiguous/],
+    ['/v1%3fx', /path_ambiguous/],
+    ['/v1/a%3Fx', /path_ambiguous/],
     ['/v1%23/x', /path_ambiguous/],
     ['/v1%00/x', /path_ambiguous/],
     ['/v1%20', /path_not_allowed/],

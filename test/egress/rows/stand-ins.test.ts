@@ -1,6 +1,8 @@
 import { gzipSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { request, rule, sayAndRead } from '../../support/egress-world.ts'
+import { placeholderFor } from '../../../src/vault/index.ts'
+import { makeWorld, request, rule, sayAndRead, theSecret } from '../../support/egress-world.ts'
+import { answered, http2Client, pseudoHeaders } from '../../support/http2.ts'
 import { apiHost, clientCredentials, type MintWorld, makeMintWorld } from '../../support/minting.ts'
 
 /** The stand-in that a program gets instead of a minted token: worth something in the header of its rule, and nowhere else. */
@@ -95,6 +97,37 @@ test('row 5: no encoding of a stand-in is replaced where it is not declared, and
   expect(await sayAndRead(socket, chunked)).toContain('200 OK')
   expect(api.seen.at(-1)?.body).toBe(standIn)
   expect(misplaced(minting)).toEqual([])
+})
+
+test('row 5: over DATA frames of one byte each a placeholder is replaced whole in its slot, and nowhere else', async () => {
+  await using world = await makeWorld()
+  const host = 'orders.example.com'
+  const up = await world.upstream((req, res) => {
+    req.resume()
+    req.on('end', () => res.end('ok'))
+  })
+  const inject = [{ credential: 'ORDERS_KEY', into: 'body:/key', placeholder: true }]
+  await world.setRules([
+    rule(host, up.port, { paths: ['/slot'], inject }),
+    rule(host, up.port, { paths: ['/open'] }),
+  ])
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const body = JSON.stringify({ key: placeholderFor('ORDERS_KEY', world.principalId, 'toolcrib-') })
+  for (const path of ['/slot', '/open']) {
+    const fields = Object.fromEntries(pseudoHeaders(host, up.port, 'POST', path))
+    const stream = client.request({ ...fields, 'content-type': 'application/json' }, { endStream: false })
+    for (const char of body) await new Promise((resolve) => stream.write(char, resolve))
+    stream.end()
+    expect(await answered(stream)).toMatchObject({ status: 200, body: 'ok' })
+  }
+  client.destroy()
+  expect(up.seen.map((seen) => seen.body)).toEqual([JSON.stringify({ key: theSecret }), body])
+  const events = await world.events('egress.allowed', 2)
+  expect(events.map(({ data }) => data['credentials'])).toEqual([
+    [{ credential: 'ORDERS_KEY', slot: 'body:/key' }],
+    [],
+  ])
+  await expect.poll(async () => (await world.outcome())['inert']).toEqual(['ORDERS_KEY'])
 })
 
 test('row 6: a transcript that quotes the stand-in goes through as it is, beside the real token', async () => {

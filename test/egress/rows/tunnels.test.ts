@@ -3,7 +3,7 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { expect, test } from 'vitest'
 import { headerValues } from '../../../src/egress/request/head.ts'
 import { armed, deniedAs, host, listenTo } from '../../support/armed.ts'
-import { clientHello } from '../../support/client-hello.ts'
+import { clientHello, withExtension } from '../../support/client-hello.ts'
 import {
   connectRequest,
   makeWorld,
@@ -73,6 +73,23 @@ test('row 27: no server name, or an address as one, closes the tunnel', async ()
   }
   expect(await reasonsOf(world, 4)).toEqual(Array(4).fill('sni_mismatch'))
   expect(up.seen).toEqual([])
+})
+
+test('row 27: where TLS is ended here Encrypted Client Hello hides nothing: the name in clear decides', async () => {
+  await using world = await makeWorld()
+  const { up } = await armed(world, (_req, res) => res.end('ok'))
+  const hello = async (name: string) => withExtension(await clientHello(name), 0xfe0d, Buffer.alloc(200))
+  const good = await opened(world, up.port)
+  const heard = listenTo(good)
+  good.write(await hello(host))
+  // Answered with the rest of a handshake, by the key of the name in clear.
+  await expect.poll(() => heard.text.startsWith('\x16\x03')).toBe(true)
+  good.destroy()
+  const hiding = await opened(world, up.port)
+  hiding.write(await hello('public.example.net'))
+  expect(await said(hiding)).not.toContain('\x16\x03')
+  expect(await reasonsOf(world, 2)).toContain('sni_mismatch')
+  expect(world.dialled).toEqual([])
 })
 
 test('row 27: bytes that are no TLS, CONNECT inside, and TLS inside TLS close the tunnel; other ports are not opened', async () => {

@@ -3,6 +3,19 @@ import { type AddressInfo, createServer as createTcp, type Socket } from 'node:n
 import { expect, test } from 'vitest'
 import { armed, deniedAs, host } from '../../support/armed.ts'
 import { injectBearer, makeWorld, request, rule, sayAndRead, theSecret } from '../../support/egress-world.ts'
+import {
+  answered,
+  ask,
+  frame,
+  frameFlag,
+  frameType,
+  headerBlock,
+  http2Client,
+  preface,
+  pseudoHeaders,
+  readFrames,
+} from '../../support/http2.ts'
+import { startRawHttp2 } from '../../support/raw-http2.ts'
 import { makeRawWorld } from '../../support/raw-upstream.ts'
 
 /** What a server that a rule allows can answer to lead a client elsewhere, or to break what comes after. */
@@ -55,6 +68,34 @@ test('row 17: Alt-Svc is stripped wherever it stands, and no request becomes h2c
   expect(deniedAs(await say('/', ['Upgrade: TLS/1.0', 'Connection: Upgrade']))).toBe('upgrade_unsupported')
   expect(world.dialled).toEqual([])
   expect(await say('/')).not.toMatch(/alt-svc|h2c/i)
+})
+
+test('row 17: the frames of HTTP/2 by which a server names other places, or vouches for them, end at the proxy', async () => {
+  await using world = await makeWorld()
+  const sized = (text: string) => Buffer.concat([Buffer.from([0, text.length]), Buffer.from(text)])
+  const altSvc = (origin: string) => Buffer.concat([sized(origin), Buffer.from('h3=":443"')])
+  using up = await startRawHttp2(world, ({ socket, stream }) => {
+    socket.write(
+      Buffer.concat([
+        // ALTSVC of an origin and of this stream (RFC 7838 section 4), ORIGIN (RFC 8336).
+        frame(10, 0, 0, altSvc(`https://${host}`)),
+        frame(10, 0, stream, altSvc('')),
+        frame(12, 0, 0, sized('https://evil.example.com')),
+        frame(frameType.headers, frameFlag.endHeaders, stream, headerBlock([[':status', '200']])),
+        frame(frameType.data, frameFlag.endStream, stream, Buffer.from('whole')),
+      ]),
+    )
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const socket = await world.tunnel(host, up.port, { protocols: ['h2'] })
+  const back = readFrames(socket)
+  const head = headerBlock(pseudoHeaders(host, up.port))
+  socket.write(
+    Buffer.concat([preface, frame(frameType.headers, frameFlag.endHeaders | frameFlag.endStream, 1, head)]),
+  )
+  await expect.poll(() => back.some(({ payload }) => payload.includes('whole'))).toBe(true)
+  expect(back.map(({ type }) => type).filter((type) => type > frameType.continuation)).toEqual([])
+  expect(Buffer.concat(back.map(({ payload }) => payload)).toString('latin1')).not.toMatch(/h3|evil/)
 })
 
 test('what an upstream names in Connection, or says to a proxy, ends here', async () => {
@@ -165,6 +206,26 @@ test.each([
   expect(ended).toMatch(isWhole ? /^whole$/ : /^broken$|"reason":"upstream_failed"/)
 })
 
+test('row 19: interim answers are passed on to nobody, and what they show of a credential is seen by nobody', async () => {
+  await using raw = await makeRawWorld()
+  const { world } = raw
+  const early = `HTTP/1.1 103 Early Hints\r\nLink: </a>; key=${theSecret}\r\n\r\n`
+  const final = 'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nwhole'
+  await using server = await raw.start((socket) => socket.write(early + early + final))
+  await world.setRules([rule(host, server.port, { inject: injectBearer })])
+  const byHttp1 = await sayAndRead(await world.tunnel(host, server.port), request(host, server.port, '/'))
+  expect(byHttp1).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*whole/)
+  const secured = await world.tunnel(host, server.port, { protocols: ['h2'] })
+  const client = http2Client(secured)
+  const stream = client.request(Object.fromEntries(pseudoHeaders(host, server.port)))
+  const interim: unknown[] = []
+  stream.on('headers', (fields) => interim.push(fields))
+  expect(await answered(stream)).toMatchObject({ status: 200, body: 'whole' })
+  client.destroy()
+  expect(interim).toEqual([])
+  expect(byHttp1).not.toMatch(/early|link|S3cr/i)
+})
+
 test('row 19: an answer smuggled behind another is nobody’s: the connection it came on is not used again', async () => {
   await using raw = await makeRawWorld()
   const { world } = raw
@@ -255,6 +316,23 @@ test('row 26: a server that speaks no TLS where https is meant gets no credentia
   } finally {
     server.close()
   }
+})
+
+test('row 9: an upstream of HTTP/2 that takes its answer back in the middle of the secret gives none of it away', async () => {
+  await using world = await makeWorld()
+  using up = await startRawHttp2(world, ({ socket, stream }) => {
+    socket.write(frame(frameType.headers, frameFlag.endHeaders, stream, headerBlock([[':status', '200']])))
+    // In one write with the error.
+    const begun = frame(frameType.data, 0, stream, Buffer.from(`key: ${theSecret.slice(0, 20)}`))
+    socket.write(Buffer.concat([begun, frame(frameType.reset, 0, stream, Buffer.from([0, 0, 0, 2]))]))
+  })
+  await world.setRules([rule(host, up.port, { inject: injectBearer })])
+  const client = http2Client(await world.tunnel(host, up.port, { protocols: ['h2'] }))
+  const got = await ask(client, Object.fromEntries(pseudoHeaders(host, up.port)))
+  client.destroy()
+  expect(got.body).not.toContain(theSecret.slice(0, 4))
+  expect(got.status === 502 || got.code !== 0).toBe(true)
+  expect(await world.outcome()).toMatchObject({ failure: 'upstream_failed' })
 })
 
 test('row 9: an answer that ends with its connection in the middle of the secret is not taken for whole', async () => {
