@@ -34,7 +34,7 @@ interface Kinds {
     durationMs: number
   }
   'runner.changed': { runnerId: string; generation: number; from: string; to: string; cause: string }
-  /** Written about 0.1 s after the decision; `outcome` is null when the answer was still under way then. */
+  /** Most are written within 0.05 s of the decision; `outcome` is null where the answer was still under way then. */
   'egress.allowed': EgressFacts & {
     /** Of the address that it was let out to: `public`, or the class that its rule excepts; null where nothing is dialled. */
     addressClass: string | null
