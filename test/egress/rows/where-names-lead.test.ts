@@ -302,6 +302,25 @@ test('row 32: a kept upstream connection is not used after the rules have change
   expect(world.dialled).toHaveLength(2)
 })
 
+test('row 32: nor is one on which a request was under way meanwhile', async () => {
+  await using world = await makeWorld()
+  let answer: () => void = () => undefined
+  const up = await world.upstream((req, res) => {
+    if (req.url === '/slow') answer = () => void res.end('late')
+    else res.end('ok')
+  })
+  const host = 'orders.example.com'
+  await world.setRules([rule(host, up.port)])
+  const socket = await world.tunnel(host, up.port)
+  const slow = sayAndRead(socket, request(host, up.port, '/slow'))
+  await expect.poll(() => up.seen.length).toBe(1)
+  await world.setRules([rule(host, up.port, { paths: ['/', '/a'] })])
+  answer()
+  expect(await slow).toContain('late')
+  for (let i = 0; i < 2; i += 1) expect(await sayAndRead(socket, request(host, up.port, '/'))).toContain('ok')
+  expect(world.dialled).toHaveLength(2)
+})
+
 test('row 33: a name is looked up only after a rule has allowed it: names carry nothing out', async () => {
   await using server = await startNameServer()
   await using world = await makeWorld({ resolve: server.resolve, dial: dialsNothing })
