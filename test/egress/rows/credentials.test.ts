@@ -123,6 +123,8 @@ test('row 11: the caller’s own credentials do not travel beside the injected o
     'X.Api.Key: mine',
     'X!Api~Key: mine',
     'Api-Key: mine',
+    'ApiKey: mine',
+    'X-Access-Token: mine',
     'X-Auth-Token: mine',
     'X-Goog-Api-Key: mine',
     'Private-Token: mine',

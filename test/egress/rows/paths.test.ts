@@ -119,6 +119,15 @@ test('row 34: headers by which a server takes another method or path for the one
     'PATH_INFO: /admin',
     'X-Script-Name: /v1',
     'X-Forwarded-Prefix: /v1',
+    'X-Forwarded-Method: DELETE',
+    'X-Original-Method: DELETE',
+    'X-Original-Path: /admin',
+    'X-Rewrite-URI: /admin',
+    'X-Forwarded-Path: /admin',
+    'X-Envoy-Original-Path: /admin',
+    'X-Original-Host: evil.example.com',
+    'X-HTTP-Host-Override: evil.example.com',
+    'X-Forwarded-Server: evil.example.com',
   )
   for (const header of headers)
     expect([header, deniedAs(await say('/', [header]))]).toEqual([header, 'override_forbidden'])
@@ -146,6 +155,12 @@ test('row 34: the headers of that kind do not pass as trailers either, by HTTP/1
     forwarded: 'host=evil.example.com',
     cookie: 'session=1',
     'access-control-allow-origin': '*',
+    authorization: 'Bearer late',
+    'content-type': 'text/late',
+    'if-match': '"late"',
+    location: '/late',
+    'set-cookie': 'late=1',
+    'proxy-late': '1',
     'x-checksum': 'kept',
   }
   const head = request(host, up.port, '/', ['Transfer-Encoding: chunked'], 'POST')
