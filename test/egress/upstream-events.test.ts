@@ -29,6 +29,17 @@ async function openTo(world: World, port: number) {
   const channel = await upstream.channel(place, false)
   return {
     [Symbol.dispose]: () => upstream.close(),
+    /** Whether a connection is there for whoever asks next. */
+    isKept() {
+      const next = upstream.channel(place, false)
+      if (!(next instanceof Promise)) {
+        next.release()
+        return true
+      }
+      // It is being made, and ends with the rest.
+      next.catch(() => undefined)
+      return false
+    },
     open(answered: (answer: UpstreamAnswer) => void) {
       const told: string[] = []
       const tell = (what: string) => () => void told.push(what)
@@ -102,3 +113,23 @@ test.each(['HTTP/1.1', 'HTTP/2'])(
     expect(second.told).toEqual([])
   },
 )
+
+test('row 19: a connection is kept only once the turn of its answer is over: what stands behind that is no other’s', async () => {
+  await using world = await makeWorld()
+  const up = await world.upstream((_req, res) => res.end('hello'))
+  using to = await openTo(world, up.port)
+  const kept: boolean[] = []
+  to.open((answer) =>
+    answer.read({
+      data: () => undefined,
+      ended() {
+        kept.push(to.isKept())
+        queueMicrotask(() => kept.push(to.isKept()))
+        process.nextTick(() => kept.push(to.isKept()))
+        setImmediate(() => setImmediate(() => kept.push(to.isKept())))
+      },
+      failed: () => undefined,
+    }),
+  )
+  await expect.poll(() => kept).toEqual([false, false, false, true])
+})
