@@ -194,6 +194,22 @@ test('a CA in place of a lost one signs from the beginning, and so it is audited
   ])
 })
 
+test('a CA that was trusted and did not sign yet signs once it takes the place of a lost one', async () => {
+  await using store = await testStore()
+  const dir = await newFolder()
+  await deployment(store, dir)
+  const waits = rotateCa(
+    options(store, dir, (step) => {
+      if (step.startsWith('proxies sign')) throw new Error('interrupted')
+    }),
+  )
+  await expect(waits).rejects.toThrow('interrupted')
+  const { caId } = await replaceLostCa(options(store, dir))
+  expect(await egressCas(store.db)).toMatchObject([{ id: caId, signsSince: expect.any(Date) }])
+  expect((await overviewKeys({ store, dir })).authorities).toMatchObject([{ id: caId, state: 'signs' }])
+  await eachOnce(store, 'egress_ca.trusted', 'egress_ca.signs', 'egress_ca.retired')
+})
+
 test('no key is changed of a deployment that has made none known', async () => {
   await using store = await testStore()
   const dir = await newFolder()

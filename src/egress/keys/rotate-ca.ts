@@ -31,7 +31,7 @@ export async function rotateCa(options: RotateOptions): Promise<RotatedCa> {
     await ownFolder(options)
     const next = await nextCa(options)
     say(`new sandboxes trust ${next.id} as well`)
-    await trust(options, next, false)
+    await trust(options, next)
     await untilHeld(options, next.id, (held) => held.cas.includes(next.id))
     const sandboxes = await runnersOlderThanCa(store.db, next.id)
     if (sandboxes.length > 0) return { caId: next.id, retired: [], sandboxes }
@@ -48,7 +48,8 @@ export async function replaceLostCa(options: RotateOptions): Promise<RotatedCa> 
     const next = (await readKeyFolder(options.dir)).authorities.at(-1)
     if (next === undefined) throw new AppError('not_found', `there is no CA in ${options.dir}`)
     options.say(`proxies sign with ${next.id} from now on`)
-    await trust(options, next, true)
+    await trust(options, next)
+    await promote(options, next.id)
     const sandboxes = await runnersOlderThanCa(options.store.db, next.id)
     return { caId: next.id, retired: await retireOthers(options, next.id), sandboxes }
   })
@@ -72,16 +73,11 @@ async function hasOthers(store: Store, id: string): Promise<boolean> {
   return (await egressCas(store.db)).some((ca: EgressCaRow) => ca.id !== id)
 }
 
-async function trust(
-  { store, by }: RotateOptions,
-  { id, authority }: AuthorityFile,
-  signs: boolean,
-): Promise<void> {
+async function trust({ store, by }: RotateOptions, { id, authority }: AuthorityFile): Promise<void> {
   await store.db.transaction().execute(async (tx) => {
     if ((await egressCas(tx)).some((ca) => ca.id === id)) return
-    await trustEgressCa(tx, { certificate: authority.certificatePem, signs })
+    await trustEgressCa(tx, { certificate: authority.certificatePem, signs: false })
     await appendEvents(tx, [{ kind: 'egress_ca.trusted', data: { caId: id, by } }])
-    if (signs) await appendEvents(tx, [{ kind: 'egress_ca.signs', data: { caId: id, by } }])
     await notify(tx, { kind: 'egress_keys' })
   })
 }
