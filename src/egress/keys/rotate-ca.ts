@@ -1,13 +1,11 @@
 import { AppError, type RunnerId } from '../../core/index.ts'
 import {
   appendEvents,
-  type EgressCaRow,
   egressCas,
   notify,
   promoteEgressCa,
   retireEgressCa,
   runnersOlderThanCa,
-  type Store,
   trustEgressCa,
 } from '../../store/index.ts'
 import { alone, ownFolder, type RotateOptions, untilHeld } from './changing.ts'
@@ -55,22 +53,18 @@ export async function replaceLostCa(options: RotateOptions): Promise<RotatedCa> 
   })
 }
 
-/** The newest CA of the folder when none newer signs, as an interrupted run leaves it, or a new one. */
+/** The newest CA of the folder, as an interrupted run leaves it, or a new one where that signs and stands alone. */
 async function nextCa({ store, dir, now, say }: RotateOptions): Promise<AuthorityFile> {
-  const signs = (await egressCas(store.db)).find((ca) => ca.signsSince !== null)
+  const [signs, ...others] = await egressCas(store.db)
   const newest = async () => (await readKeyFolder(dir)).authorities.at(-1)
   const found = await newest()
-  if (found !== undefined && (found.id !== signs?.id || (await hasOthers(store, found.id)))) return found
+  const isDone = found?.id === signs?.id && signs?.signsSince !== null && others.length === 0
+  if (found !== undefined && !isDone) return found
   say('making a new CA')
   await addAuthority(dir, now)
   const made = await newest()
   if (made === undefined) throw new AppError('not_found', `there is no CA in ${dir}`)
   return made
-}
-
-/** A CA that signs while an older one is still trusted was not yet carried through. */
-async function hasOthers(store: Store, id: string): Promise<boolean> {
-  return (await egressCas(store.db)).some((ca: EgressCaRow) => ca.id !== id)
 }
 
 async function trust({ store, by }: RotateOptions, { id, authority }: AuthorityFile): Promise<void> {
