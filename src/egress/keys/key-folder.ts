@@ -1,5 +1,5 @@
 import { chmod, link, mkdir, open as openFile, readdir, readFile, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { AppError, refuseUnreadable, Secret } from '../../core/index.ts'
 import { egressCaId } from '../../store/index.ts'
 import { generateSealingKey, importOpeningKey, type OpeningKey, sealingKeyId } from '../../vault/index.ts'
@@ -174,4 +174,11 @@ async function writeNew(path: string, text: string): Promise<void> {
   }
   await link(unfinished, path)
   await rm(unfinished)
+  // Its name, too: what is sealed to a key may be on the disk of the database a moment later.
+  const folder = await openFile(dirname(path))
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
 }
