@@ -13,7 +13,6 @@ import {
 } from '../../src/egress/keys/authority.ts'
 import { createLeaves } from '../../src/egress/keys/certificates.ts'
 import { createIssuers, type Issuer } from '../../src/egress/keys/issuers.ts'
-import { permits } from '../../src/egress/keys/name-constraints.ts'
 import {
   BasicConstraintsExtension,
   type Extension,
@@ -28,7 +27,7 @@ import {
 import { needing } from '../support/needs.ts'
 import { type TlsClient, tlsClients } from '../support/tls-clients.ts'
 
-const hosts = ['api.orders.test', 'files.orders.test', '*.wild.test', '192.0.2.7']
+const hosts = ['api.orders.test', 'files.orders.test', 'deep.wild.test']
 
 async function newRoot(now = Date.now()): Promise<Authority & { keyPem: string }> {
   const { certificatePem, keyPem } = await generateAuthority(now)
@@ -130,7 +129,7 @@ describe('row 43: what programs make of the CA', () => {
 
       const issuer = await createIssuers({ authority: root, now: () => Date.now() }).for(
         'api.orders.test',
-        hosts.slice(0, 3),
+        hosts,
       )
       const good = await forge(issuer, [{ type: 'dns', value: 'api.orders.test' }])
       expect(await verdict(name, good.context, 'api.orders.test', ca)).toBe('accepted')
@@ -333,11 +332,4 @@ test('a root of before there were issuing certificates signs leaves itself', asy
   await using clients = await tlsClients()
   await using server = await serve(await leaves.contextFor('api.orders.test', hosts))
   expect(await clients[0]?.verdict({ host: 'api.orders.test', port: server.port, ca })).toBe('accepted')
-})
-
-test('a wildcard permits what is below it and not the name itself', () => {
-  expect(permits('*.x.test', 'a.x.test')).toBe(true)
-  expect(permits('*.x.test', 'x.test')).toBe(false)
-  expect(permits('*.x.test', 'evilx.test')).toBe(false)
-  expect(permits('x.test', 'a.x.test')).toBe(false)
 })

@@ -1,5 +1,4 @@
 import { constants, webcrypto } from 'node:crypto'
-import { isIP } from 'node:net'
 import { createSecureContext, DEFAULT_CIPHERS, type SecureContext } from 'node:tls'
 import { LRUCache } from 'lru-cache'
 import type { Log } from '../../core/index.ts'
@@ -80,7 +79,7 @@ export async function createLeaves(options: {
         ...shared,
         authorityKeyId(issuer.certificate),
         // Without a subject the names are critical (RFC 5280 section 4.2.1.6); a common name holds 64 letters only.
-        new SubjectAlternativeNameExtension([{ type: isIP(host) === 0 ? 'dns' : 'ip', value: host }], true),
+        new SubjectAlternativeNameExtension([{ type: 'dns', value: host }], true),
       ],
     })
     return createSecureContext({
