@@ -241,13 +241,12 @@ function placeholderOf(binding: Binding, principalId: PrincipalId): string | und
   return binding.placeholder ? placeholderFor(binding.credential, principalId, binding.prefix) : undefined
 }
 
-/** Whether the slot can carry the value whole; nothing is altered to make it fit. */
+/** Whether the slot can carry the value whole, and answers be searched for it; nothing is altered to make it fit. */
 function fits(bound: Bound): boolean {
   const value = filled(bound)
-  // No control character but the tab.
-  if (!/^[\t\x20-\x7e\x80-\u{10ffff}]*$/u.test(value)) return false
+  // Latin-1, as the vault takes it: no control character but the tab.
+  if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) return false
   const { kind } = bound.slot
-  if (kind === 'header') return /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
   if (kind === 'basic') return value.includes(':')
   return kind !== 'path' || !/^\.{0,2}$/.test(value)
 }

@@ -330,6 +330,7 @@ test.each([
   ['a line break', 'header:x-key', 'long enough\r\nX-Evil: 1'],
   ['a NUL', 'query:key', 'long\0enough'],
   ['a character that no header can carry', 'header:x-key', 'long enough é€'],
+  ['a character that no answer is searched for', 'query:key', 'long enough é€'],
   ['no colon', 'basic', 'robot-without-password'],
   ['dots alone', 'path:1', '..'],
 ])(
