@@ -2,7 +2,7 @@ import { type Alphabet, alphabetOf, letter } from './alphabet.ts'
 import { lettersIn, rows, type Window, windowIn } from './form-letters.ts'
 import type { Form } from './form-table.ts'
 import { LetterStream, type LookedFor } from './letter-stream.ts'
-import type { Writings } from './writings.ts'
+import { root } from './writings.ts'
 
 /** Letters that the beginning of one writing may take. */
 const mostTakenAtOnce = 4
@@ -79,7 +79,6 @@ function bitsFor(
  * them are right.
  */
 export class Fingerprints {
-  readonly writings: Writings
   readonly prints: readonly Prints[]
   /** By what these forms are known: letters and digits, and other signs where some form has too few of those. */
   readonly alphabet: Alphabet
@@ -95,8 +94,7 @@ export class Fingerprints {
   readonly #beginnings = new Map<number, number>()
   readonly #begun: readonly Begun[]
 
-  constructor(forms: readonly Form[], shortest: number, writings: Writings) {
-    this.writings = writings
+  constructor(forms: readonly Form[], shortest: number) {
     this.shortest = shortest
     const plain = alphabetOf(forms, { signs: false })
     const isPlain = forms.every(({ bytes }) => windowIn(bytes, bytes.length, plain) !== undefined)
@@ -104,7 +102,7 @@ export class Fingerprints {
     this.alphabet = alphabet
     this.untelling = Math.min(mostUntelling, Math.floor(shortest / 4))
     const marks = new Map(rows.map(({ length }): [number, Marks] => [length, new Map()]))
-    const stream = new LetterStream(writings.root, alphabet)
+    const stream = new LetterStream(root, alphabet)
     const begun = new Map<number, number>()
     let lacks = false
     for (const form of forms) {

@@ -3,7 +3,6 @@ import { FormStates } from './form-states.ts'
 import { type Form, FormTable } from './form-table.ts'
 import { FormWalk } from './form-walk.ts'
 import { LetterWatch } from './letter-watch.ts'
-import { writingsOf } from './writings.ts'
 
 const [lineFeed, carriageReturn] = [10, 13]
 const mostIdle = 8
@@ -19,12 +18,10 @@ export class FormSearch {
   /** Whether some form goes on behind the end of a line, other than one of base64. */
   readonly hasLineEnds: boolean
 
-  /** `chars` are those beyond Latin-1 for which the forms have UTF-8. */
-  constructor(forms: readonly Form[], chars: ReadonlySet<number> = new Set()) {
+  constructor(forms: readonly Form[]) {
     this.#table = new FormTable(forms)
-    const writings = writingsOf(chars)
-    this.#states = new FormStates(this.#table, writings)
-    this.prints = new Fingerprints(forms, this.#table.shortest, writings)
+    this.#states = new FormStates(this.#table)
+    this.prints = new Fingerprints(forms, this.#table.shortest)
     this.hasLineEnds = forms.some(({ bytes }) => bytes.includes(lineFeed) || bytes.includes(carriageReturn))
   }
 

@@ -1,7 +1,7 @@
 import { softBreak } from './char-set.ts'
 import { type FormTable, start } from './form-table.ts'
 import type { Step } from './writing-tree.ts'
-import type { Writings } from './writings.ts'
+import { afterBreak, root } from './writings.ts'
 
 /** One way to read the last bytes as the beginning of a form, but for where it began. */
 interface Reading {
@@ -56,7 +56,6 @@ export class FormStates {
   /** Most of what is found out: that a byte goes on with nothing. */
   readonly #nowhere: Move = { to: this.none, from: [], ends: [] }
   readonly #table: FormTable
-  readonly #writings: Writings
   readonly #most: number
   readonly #known = new Map<string, State>()
   readonly #mostKept: number
@@ -69,9 +68,8 @@ export class FormStates {
   #ends: { from: number; place: number }[] = []
   #at = fresh
 
-  constructor(table: FormTable, writings: Writings) {
+  constructor(table: FormTable) {
     this.#table = table
-    this.#writings = writings
     this.#most = mostReadings + mostOfEachForm * table.count
     this.#mostKept = Math.min(mostKept, fewestKept + keptForEachForm * table.count)
   }
@@ -108,7 +106,6 @@ export class FormStates {
       this.#at = number
       this.#read(byte, place, inner, outer)
     }
-    const { root } = this.#writings
     this.#at = fresh
     this.#read(byte, start, root, root)
     this.#kept += 1 + this.#from.length + this.#ends.length
@@ -137,7 +134,6 @@ export class FormStates {
   }
 
   #read(byte: number, place: number, inner: Step, outer: Step): void {
-    const { root, afterBreak } = this.#writings
     const isBetween = outer === root || outer === afterBreak
     if (isBetween) this.#char(byte, place, inner)
     const next = outer.next.get(byte)
@@ -151,7 +147,6 @@ export class FormStates {
 
   /** A character of what is written, which may be of a writing itself. */
   #char(char: number, place: number, inner: Step): void {
-    const { root, afterBreak } = this.#writings
     if (inner === root || inner === afterBreak) this.#advance(char, place)
     const next = inner.next.get(char)
     if (next === undefined) return
@@ -163,7 +158,6 @@ export class FormStates {
   }
 
   #advance(char: number, place: number): void {
-    const { root } = this.#writings
     this.#places.length = 0
     this.#table.after(place, char, this.#places)
     for (const to of this.#places) {
@@ -178,7 +172,6 @@ export class FormStates {
 
   /** Whether something that is said ahead of `outer` leads on from there. */
   #leadsOn(place: number, inner: Step, outer: Step): boolean {
-    const { root, afterBreak } = this.#writings
     const { ahead } = outer
     if (ahead.has(softBreak) && (place !== start || inner !== root)) return true
     if ((inner === root || inner === afterBreak) && this.#table.goesOn(place, ahead)) return true

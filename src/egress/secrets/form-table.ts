@@ -38,7 +38,7 @@ export class FormTable {
 
   constructor(forms: readonly Form[]) {
     this.count = forms.length
-    this.shortest = Math.min(...forms.map(({ bytes }) => bytes.length - latinIn(bytes).length))
+    this.shortest = Math.min(...forms.map(({ bytes }) => bytes.length))
     this.#units = new Uint16Array(forms.reduce((sum, { bytes }) => sum + bytes.length + 1, 1))
     let at = 1
     for (const { bytes, lines } of forms) {
@@ -104,14 +104,4 @@ export class FormTable {
 /** A character beyond ASCII in UTF-8; what HTML has one name for as these two. One of Latin-1 is its own byte, too. */
 function octetsOf(char: number): Buffer {
   return Buffer.from(char === fj ? 'fj' : String.fromCodePoint(char))
-}
-
-/** Where the characters of Latin-1 stand that a form has in UTF-8: each may be its own byte instead. */
-export function latinIn(bytes: Buffer): [at: number, char: number][] {
-  const found: [number, number][] = []
-  for (const [at, byte] of bytes.entries()) {
-    const next = bytes[at + 1] ?? 0
-    if ((byte & 0xfe) === 0xc2 && (next & 0xc0) === 0x80) found.push([at, ((byte & 3) << 6) | (next & 0x3f)])
-  }
-  return found
 }

@@ -1,6 +1,7 @@
 import { separator } from './alphabet.ts'
 import { type Fingerprints, farthest, lettersWritten, type Mark } from './fingerprints.ts'
 import { LetterStream } from './letter-stream.ts'
+import { root } from './writings.ts'
 
 /** A stretch of a stream. */
 export interface Stretch {
@@ -26,9 +27,7 @@ export class LetterWatch {
 
   constructor(of: Fingerprints) {
     this.#of = of
-    this.#stream = new LetterStream(of.writings.root, of.alphabet, of.prints, (length, end) =>
-      this.#look(length, end),
-    )
+    this.#stream = new LetterStream(root, of.alphabet, of.prints, (length, end) => this.#look(length, end))
   }
 
   /**

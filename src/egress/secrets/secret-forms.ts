@@ -21,7 +21,7 @@ export function secretForms(values: readonly string[]): Form[] {
 
 function* formsOf(value: string): Generator<Form> {
   const reversed = Array.from(value).reverse().join('')
-  for (const charset of charsetsOf(value)) {
+  for (const charset of charsets) {
     const octets = Buffer.from(value, charset)
     yield whole(octets)
     yield whole(Buffer.from(reversed, charset))
@@ -35,9 +35,7 @@ function* formsOf(value: string): Generator<Form> {
 }
 
 /** In what it may have been sent, and what an upstream that took it for Latin-1 answers with. */
-function charsetsOf(value: string): BufferEncoding[] {
-  return /^[\0-\xff]*$/.test(value) ? ['latin1', 'utf8'] : ['utf8']
-}
+const charsets = ['latin1', 'utf8'] as const
 
 function whole(bytes: Buffer, each = 1): Form {
   return { bytes, lines: false, each }

@@ -2,34 +2,26 @@ import { softBreak } from './char-set.ts'
 import { htmlNames } from './html-names.ts'
 import { type Step, WritingTree } from './writing-tree.ts'
 
-/**
- * In how many ways programs write a character where it cannot stand, or need not stand, as itself. All of them for
- * each character: what one encoder leaves as it is another writes, and texts are made by several.
- */
-export interface Writings {
-  readonly root: Step
-  /** The root behind a soft break of a line, behind which there is no other one. */
-  readonly afterBreak: Step
-}
-
 const ascii = [0, 9, 10, 13, ...Array.from({ length: 95 }, (_, i) => 32 + i)]
 const latin = Array.from({ length: 128 }, (_, i) => 128 + i)
 /** Zeros before a number that may have some. */
 const mostZeros = 7
 
-/** Those of ASCII and Latin-1. */
-const common = makeWritings([])
+/**
+ * In how many ways programs write a character where it cannot stand, or need not stand, as itself. All of them for
+ * each character: what one encoder leaves as it is another writes, and texts are made by several. Characters of ASCII
+ * and Latin-1, for no credential has any other.
+ *
+ * `afterBreak` is the root behind a soft break of a line, behind which there is no other one.
+ */
+export const { root, afterBreak } = makeWritings()
 
-/** Those of ASCII, Latin-1 and, of `chars`, whatever else there is. */
-export function writingsOf(chars: ReadonlySet<number>): Writings {
-  const others = [...chars].filter((char) => char > 0xff)
-  return others.length === 0 ? common : makeWritings(others)
-}
-
-function makeWritings(others: readonly number[]): Writings {
+function makeWritings(): { root: Step; afterBreak: Step } {
   const tree = new WritingTree()
-  for (const char of [...ascii, ...latin]) addOctets(tree, char)
-  for (const char of [...ascii, ...latin, ...others]) addNumbers(tree, char)
+  for (const char of [...ascii, ...latin]) {
+    addOctets(tree, char)
+    addNumbers(tree, char)
+  }
   for (const before of ['&#', '&#x', '\\u{', '\\x{']) tree.padWithZeros(before, mostZeros)
   tree.alias('&#X', '&#x')
   for (const [char, names] of htmlNames) for (const name of names) tree.add(char, `&${name};`)
@@ -59,18 +51,7 @@ function addOctets(tree: WritingTree, octet: number): void {
 /** By the number of a character: JSON, JavaScript, C, Rust, Perl, `escape()`, HTML. */
 function addNumbers(tree: WritingTree, char: number): void {
   const hex = char.toString(16)
-  const units = Array.from(String.fromCodePoint(char).split(''), (unit) =>
-    unit.charCodeAt(0).toString(16).padStart(4, '0'),
-  )
-  const [first = '', second] = units
-  if (second === undefined) {
-    tree.add(char, '\\u', first)
-    tree.add(char, '%u', first)
-  } else {
-    for (const digits of [`\\u${first}\\u${second}`, `%u${first}%u${second}`])
-      for (const written of [digits, digits.replace(/[a-f]/g, (digit) => digit.toUpperCase())])
-        tree.add(char, written)
-  }
+  for (const before of ['\\u', '%u']) tree.add(char, before, hex.padStart(4, '0'))
   tree.add(char, '\\U', hex.padStart(8, '0'))
   if (char === 0) return
   for (const before of ['\\u{', '\\x{']) tree.add(char, before, hex, '}')
