@@ -7,6 +7,16 @@ const floors = [
   ['calls'],
   ['mcp', 'slack', 'admin', 'cli'],
 ]
+/** The same inside of the egress proxy; what stands beside these rooms puts them together. */
+const egressFloors = [
+  ['request', 'bounds', 'economy'],
+  ['inbound', 'secrets'],
+  ['decision', 'keys'],
+  ['leases', 'upstream'],
+  ['records'],
+  ['traffic'],
+  ['self-test'],
+]
 const owners = {
   'kysely|pg|pg-copy-streams': 'store',
   '@slack/[^/]+': 'slack',
@@ -20,21 +30,19 @@ const owners = {
   fastify: '(http|mcp|slack|admin|dev)',
 }
 const error = (name, from, to) => ({ name, severity: 'error', from, to })
+/** That rooms below `folder` import, of what `path` names, themselves and lower floors. */
+const imports = (prefix, floors, folder, path) =>
+  floors.flatMap((rooms, i) =>
+    rooms.map((room) => {
+      const pathNot = [`${folder}(${[room, ...floors.slice(0, i).flat()].join('|')})/`]
+      return error(`${prefix}${room}-imports-down`, { path: `${folder}${room}/` }, { path, pathNot })
+    }),
+  )
 
 export default {
   forbidden: [
-    ...floors.flatMap((rooms, i) =>
-      rooms.map((room) =>
-        error(
-          `${room}-imports-down`,
-          { path: `^src/${room}/` },
-          {
-            path: '^src/',
-            pathNot: [`^src/(${[room, ...floors.slice(0, i).flat()].join('|')})/`],
-          },
-        ),
-      ),
-    ),
+    ...imports('', floors, '^src/', '^src/'),
+    ...imports('egress-', egressFloors, '^src/egress/', '^src/egress/[^/]+/'),
     // The toolhost is copied into every sandbox: what it can reach is what a sandbox can read.
     error(
       'toolhost-stays-small',

@@ -1,5 +1,5 @@
 import type { AddressClass, EgressRule } from '../../catalog/index.ts'
-import type { Identity } from '../leases/leases.ts'
+import type { LeaseFacts } from '../../store/index.ts'
 import type { Tuple } from '../request/tuple.ts'
 import type { Arms } from '../secrets/arrange.ts'
 import type { Armed, Credentials } from '../secrets/credentials.ts'
@@ -32,7 +32,7 @@ export function createJudge(options: {
   credentials: Credentials
   guard: Guard
   now: () => number
-}): (tuple: Tuple, identity: Identity) => Promise<Verdict> {
+}): (tuple: Tuple, identity: LeaseFacts) => Promise<Verdict> {
   return async (tuple, identity) => {
     // What is known already is not waited for: every turn of the loop given away is one more for each request.
     const found = options.rulesAt(identity.catalogVersion)

@@ -2,7 +2,6 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type MintedSpec, mintUrl, schemePort } from '../../../catalog/index.ts'
 import { http, type PrincipalId } from '../../../core/index.ts'
-import type { Guarded } from '../../decision/guard.ts'
 import { formatAuthority } from '../../request/host.ts'
 import type { Destination, Tuple } from '../../request/tuple.ts'
 import type { TokenRequest } from './oauth.ts'
@@ -13,13 +12,16 @@ export type EndpointReply =
   | { kind: 'lost'; code: string }
   | { kind: 'answered'; status: number; headers: IncomingHttpHeaders; body: string }
 
+/** The addresses that may be dialled for a host, or why there are none. */
+type Judged = { ok: true; addresses: readonly string[] } | { ok: false; reason: string }
+
 export interface EndpointDeps {
   /** Judges where the host leads; the operator's `address` is the only way inside. `principalId` is who asks. */
   check(
     destination: Destination,
     address: string | undefined,
     principalId: PrincipalId,
-  ): Guarded | Promise<Guarded>
+  ): Judged | Promise<Judged>
   /** Dials judged addresses and speaks TLS as the host; rejects before anything of a request is sent. */
   connect(
     place: Destination & { secure: true; addresses: readonly string[]; poolKey: string },
