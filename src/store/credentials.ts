@@ -17,6 +17,16 @@ export interface CredentialRow {
   version: number
 }
 
+const sealedRow = [
+  'id',
+  'name',
+  'scope',
+  'scope_id as scopeId',
+  'key_id as keyId',
+  'sealed',
+  'version',
+] as const
+
 /** Writes a credential, or replaces the one of the same name, scope and scope id. */
 export async function putCredential(
   db: Executor,
@@ -68,11 +78,7 @@ export async function listCredentialNames(
 
 /** Every sealed credential: for changing the key, in the one process that can. */
 export async function sealedCredentials(db: Executor): Promise<CredentialRow[]> {
-  return await db
-    .selectFrom('credentials')
-    .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed', 'version'])
-    .orderBy('id')
-    .execute()
+  return await db.selectFrom('credentials').select(sealedRow).orderBy('id').execute()
 }
 
 /** Puts the same value under another key; false when the row is no longer `from`, and then nothing is written. */
@@ -122,7 +128,7 @@ export async function credentialsForAny(
   if (names.length === 0 || principalIds.length === 0) return []
   return await db
     .selectFrom('credentials')
-    .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed', 'version'])
+    .select(sealedRow)
     .where('name', 'in', names)
     .where((or) =>
       or.or([
@@ -131,6 +137,26 @@ export async function credentialsForAny(
       ]),
     )
     .execute()
+}
+
+/** The row as it is now; a rotated refresh token may have come into it a moment ago. */
+export async function credentialById(db: Executor, id: CredentialId): Promise<CredentialRow | undefined> {
+  return await db.selectFrom('credentials').select(sealedRow).where('id', '=', id).executeTakeFirst()
+}
+
+/** Puts a rotated refresh token where the old one was; false when an admin has set another one meanwhile. */
+export async function rotateCredential(
+  db: Executor,
+  row: Pick<CredentialRow, 'id' | 'version' | 'keyId' | 'sealed'>,
+): Promise<boolean> {
+  const rows = await db
+    .updateTable('credentials')
+    .set({ key_id: row.keyId, sealed: row.sealed })
+    .where('id', '=', row.id)
+    .where('version', '=', row.version)
+    .returning('id')
+    .execute()
+  return rows.length > 0
 }
 
 /** Whether a principal of this id is known, so that a credential is not stored for nobody. */

@@ -35,6 +35,7 @@ export {
 } from './catalog.ts'
 export {
   type CredentialRow,
+  credentialById,
   credentialsFor,
   credentialsForAny,
   deleteCredential,
@@ -42,6 +43,7 @@ export {
   principalExists,
   putCredential,
   resealCredential,
+  rotateCredential,
   sealedCredentials,
 } from './credentials.ts'
 export { type Connection, type Executor, onConnection, openStore, type Store } from './database.ts'
@@ -91,12 +93,10 @@ export { demandMigrated, migrate, pendingMigrations } from './migrate.ts'
 export {
   closedGrants,
   closeMintClaim,
-  credentialById,
   type MintClaim,
   putMintedToken,
   releaseMintClaim,
   retireMintedToken,
-  rotateCredential,
   type SearchableToken,
   searchableTokens,
   takeMintClaim,

@@ -216,27 +216,3 @@ export async function closedGrants(
     ORDER BY c.name, "scopeId"`.execute(db)
   return rows
 }
-
-/** The row as it is now; a rotated refresh token may have come into it a moment ago. */
-export async function credentialById(db: Executor, id: CredentialId): Promise<CredentialRow | undefined> {
-  return await db
-    .selectFrom('credentials')
-    .select(['id', 'name', 'scope', 'scope_id as scopeId', 'key_id as keyId', 'sealed', 'version'])
-    .where('id', '=', id)
-    .executeTakeFirst()
-}
-
-/** Puts a rotated refresh token where the old one was; false when an admin has set another one meanwhile. */
-export async function rotateCredential(
-  db: Executor,
-  row: Pick<CredentialRow, 'id' | 'version' | 'keyId' | 'sealed'>,
-): Promise<boolean> {
-  const rows = await db
-    .updateTable('credentials')
-    .set({ key_id: row.keyId, sealed: row.sealed })
-    .where('id', '=', row.id)
-    .where('version', '=', row.version)
-    .returning('id')
-    .execute()
-  return rows.length > 0
-}
