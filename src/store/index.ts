@@ -15,9 +15,7 @@ export {
 } from './admin-keys.ts'
 export {
   type CallEnd,
-  type CallProof,
   type CallRows,
-  type CallStanding,
   callStanding,
   createCallRows,
   lastCall,
@@ -48,12 +46,9 @@ export {
 } from './credentials.ts'
 export { type Connection, type Executor, onConnection, openStore, type Store } from './database.ts'
 export {
-  type CallScope,
-  type ConfiguredSources,
   configuredSources,
   type LeaseFacts,
   liveLeases,
-  type RecentCall,
   recentCalls,
 } from './egress-facts.ts'
 export {
@@ -81,14 +76,13 @@ export {
   type EventFilter,
   listEvents,
   type StoredEvent,
-  type UnnamedRequests,
   unnamedRequests,
   type WrittenEvent,
 } from './events.ts'
 export { type Heartbeat, startHeartbeat } from './heartbeat.ts'
 export { endLeases, insertLease } from './leases.ts'
 export { listen, Notice, type Notices, notify } from './listen.ts'
-export { joinDatabase, type OpenDatabase, openDatabase } from './local-database.ts'
+export { joinDatabase, openDatabase } from './local-database.ts'
 export { demandMigrated, migrate, pendingMigrations } from './migrate.ts'
 export {
   closedGrants,
@@ -128,7 +122,6 @@ export {
   type Fence,
   listRunnerEvents,
   moveRunner,
-  type RunnerMove,
   recordOrphan,
   startRunner,
 } from './runner-moves.ts'
@@ -140,8 +133,8 @@ export {
   type RunnerRow,
   viewRunners,
 } from './runners.ts'
-export type { Database, HeldKeys, RunnerState } from './schema.ts'
-export { resealToken, type SealedToken, tokensByKey, tokensSealedTo } from './sealed-tokens.ts'
+export type { Database, HeldKeys } from './schema.ts'
+export { resealToken, tokensByKey, tokensSealedTo } from './sealed-tokens.ts'
 export { forgetOldSlackDeliveries, knowsSlackDelivery, takeSlackDelivery } from './slack-deliveries.ts'
 export {
   addSlackJob,
@@ -171,7 +164,6 @@ export {
   type ListedToken,
   listTokens,
   lockToken,
-  type NewToken,
   readTokenState,
   requestKeyUsed,
   revokeTokens,

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { newId, type PrincipalId, Secret, silentLog } from '../../src/core/index.ts'
-import { generateEgressKeys, loadEgressKeys } from '../../src/egress/index.ts'
+import { generateEgressKeys } from '../../src/egress/index.ts'
 import { addAuthority, addSealingKey, readKeyFolder } from '../../src/egress/keys/key-folder.ts'
+import { loadEgressKeys } from '../../src/egress/keys/keys.ts'
 import { type CredentialRow, credentialsFor, publishEgressKey } from '../../src/store/index.ts'
 import {
   chooseCredential,

@@ -92,7 +92,8 @@ export class Fingerprints {
   readonly mostUntold: number
   /** How many letters behind a beginning may say no more than it does. */
   readonly #beginnings = new Map<number, number>()
-  readonly #begun: readonly Begun[]
+  /** The beginnings that are known, the shortest first. */
+  readonly begun: readonly Begun[]
 
   constructor(forms: readonly Form[], shortest: number) {
     this.shortest = shortest
@@ -115,7 +116,7 @@ export class Fingerprints {
       lacks ||= end === undefined
     }
     this.lacks = lacks
-    this.#begun = [...begun]
+    this.begun = [...begun]
       .map(([letters, behind]) => ({ letters, behind }))
       .sort((a, b) => a.letters - b.letters)
     this.mostUntold = Math.max(...forms.map(({ each }) => (knownAt(this.untelling, each)[0] ?? 0) - 1))
@@ -134,11 +135,6 @@ export class Fingerprints {
   /** What so many letters of this fingerprint are. */
   marksOf(print: number, length: number): readonly Mark[] {
     return this.prints.find((each) => each.length === length)?.marks.get(print) ?? []
-  }
-
-  /** The beginnings that are known, the shortest first. */
-  get begun(): readonly Begun[] {
-    return this.#begun
   }
 
   /**

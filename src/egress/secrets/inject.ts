@@ -90,7 +90,7 @@ function withoutTokens(protocols: string): string {
 }
 
 /** Header names that `Connection` declares to be for this hop only, by `cgiName`. */
-export function connectionNamed(rawHeaders: readonly string[]): string[] {
+function connectionNamed(rawHeaders: readonly string[]): string[] {
   const names: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {
     if (rawHeaders[i]?.toLowerCase() !== 'connection') continue

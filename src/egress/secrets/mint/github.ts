@@ -30,7 +30,7 @@ export function githubRequest(spec: GithubSpec, privateKey: Secret, nowMs: numbe
 }
 
 /** A JWT signed with RS256 (RFC 7515), good for nine minutes; GitHub allows ten, and clocks differ by one. */
-export function appJwt(appId: string, privateKey: Secret, nowMs: number): string {
+function appJwt(appId: string, privateKey: Secret, nowMs: number): string {
   const key = createPrivateKey(privateKey.reveal())
   if (key.asymmetricKeyType !== 'rsa') throw new Error('an app’s key is an RSA key')
   const now = Math.floor(nowMs / 1_000)
