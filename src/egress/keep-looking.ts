@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-
 /** How soon a look that failed is made again. */
 const againMs = 500
 
@@ -18,24 +16,24 @@ export function keepLooking(options: {
   look: () => Promise<boolean>
   everyMs: number
 }): Looking {
-  const stopped = new AbortController()
-  let wake = new AbortController()
+  let isStopped = false
+  let wake = Promise.withResolvers<void>()
   const running = (async () => {
     let waitMs = options.everyMs
-    while (!stopped.signal.aborted) {
-      await sleep(waitMs, undefined, {
-        signal: AbortSignal.any([stopped.signal, wake.signal]),
-        ref: false,
-      }).catch(() => undefined)
-      if (stopped.signal.aborted) return
-      wake = new AbortController()
+    for (;;) {
+      const timer = setTimeout(() => wake.resolve(), waitMs).unref()
+      await wake.promise
+      clearTimeout(timer)
+      if (isStopped) return
+      wake = Promise.withResolvers()
       waitMs = (await options.look()) ? options.everyMs : againMs
     }
   })()
   return {
-    nudge: () => wake.abort(),
+    nudge: () => wake.resolve(),
     async stop() {
-      stopped.abort()
+      isStopped = true
+      wake.resolve()
       await running
     },
   }
