@@ -1,8 +1,8 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
-import { silentLog } from '../../src/core/index.ts'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { newId, silentLog } from '../../src/core/index.ts'
 import { EvenScrubber } from '../../src/egress/secrets/even-scrubber.ts'
 import { LiveForms, type Sought } from '../../src/egress/secrets/live-forms.ts'
 import { Place } from '../../src/egress/secrets/places.ts'
@@ -182,4 +182,32 @@ test('what was made ready is forgotten when nobody asks for it, though nobody as
   await underWay.close()
   expect(prepared.of(used)).toBe(second)
   expect(prepared.of(old)).not.toBe(first)
+})
+
+test('what is under way is read again before it is five seconds old, whenever it was read', async () => {
+  await using store = await testStore()
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const underWay = createUnderWay({
+    store,
+    valueOf: async () => undefined,
+    prepared: createPrepared(1e9),
+    log: silentLog,
+  })
+  const needs = { atHost: [], alongside: [], names: [], key: '', mints: true }
+  const principalId = newId('prn')
+  const place = underWay.place(principalId, 'api.example.com')
+  const begun: { asking: ReturnType<typeof place.ask>; oldest: number }[] = []
+  for (let ms = 0; ms < 20_000; ms += 100) {
+    for (const each of begun) each.oldest = Math.max(each.oldest, performance.now() - each.asking.readAt)
+    if (ms % 700 === 0 && ms < 6_000) {
+      const readAt = performance.now()
+      const asking = place.ask({ rules: [], needs, minted: {}, principalId, reading: undefined, readAt })
+      underWay.use(place, asking, [])
+      begun.push({ asking, oldest: 0 })
+    }
+    await vi.advanceTimersByTimeAsync(100)
+  }
+  for (const { oldest } of begun) expect(oldest).toBeLessThan(5_000)
+  await underWay.close()
 })

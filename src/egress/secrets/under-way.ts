@@ -36,8 +36,11 @@ export interface UnderWay {
   close(): Promise<void>
 }
 
-/** The longest for which what is under way goes by what was read before: a notice may be lost, and other proxies mint. */
-const lookEveryMs = 5_000
+/**
+ * What is under way goes by what was read before for two of these at most, five seconds: a notice may be lost, and other
+ * proxies mint. What was read since the last look waits for the next one.
+ */
+const lookEveryMs = 2_500
 
 export function createUnderWay(options: {
   store: Store
