@@ -30,6 +30,27 @@ test('a real client’s first message is good for its own host only, however it 
   )
 })
 
+test('row 27: a message in records of a byte takes time that grows with it alone, for all who wait meanwhile', () => {
+  const begun = (records: number) => {
+    const bytes = [1, 0, 0x3f, 0, ...Array<number>(records - 4).fill(0)]
+    return Buffer.concat(bytes.map((byte) => Buffer.from([22, 3, 1, 0, 1, byte])))
+  }
+  const few = begun(135)
+  const many = begun(2_700)
+  /** The shortest of some, since a machine may pause. */
+  const ms = (bytes: Buffer) => {
+    const times = Array.from({ length: 20 }, () => {
+      const from = performance.now()
+      for (let n = 0; n < 20; n += 1) expect(judgeClientHello(bytes, host)).toBeUndefined()
+      return performance.now() - from
+    })
+    return Math.min(...times)
+  }
+  ms(few)
+  // Twenty times as many; each copied with all before it, they took four hundred times as long.
+  expect(ms(many) / ms(few)).toBeLessThan(80)
+})
+
 test('row 27: Encrypted Client Hello, an earlier draft of it, and a second name are refused', () => {
   const reason = (bytes: Buffer) => judgeClientHello(bytes, host)
   expect(reason(withExtension(hello, 0xfe0d, Buffer.alloc(100)))).toEqual({

@@ -36,30 +36,44 @@ interface Refused {
 }
 const refuse = (reason: HelloRefusal): Refused => ({ ok: false, reason })
 
-/** The first handshake message, put together from its records. */
+/**
+ * The first handshake message, put together from its records once it is whole: it is looked at anew with every piece,
+ * and whoever sends a byte in each record and in each piece must not have thousands of them copied each time.
+ */
 function handshakeMessage(bytes: Buffer): Buffer | Refused | undefined {
-  const parts: Buffer[] = []
+  /** Its type and its length. */
+  const begun = Buffer.alloc(4)
   let have = 0
   for (let at = 0; ; ) {
-    const begin = bytes.subarray(at, at + 3)
     // Three bytes tell: a handshake, of SSL 3 or any TLS.
-    if (begin.some((byte, i) => (i === 0 && byte !== recordHandshake) || (i === 1 && byte !== 3)))
-      return refuse(at === 0 ? 'tunnel_not_tls' : 'tls_failed')
+    const [type = recordHandshake, version = 3] = [bytes[at], bytes[at + 1]]
+    if (type !== recordHandshake || version !== 3) return refuse(at === 0 ? 'tunnel_not_tls' : 'tls_failed')
     if (bytes.length < at + 5) return undefined
     const length = bytes.readUInt16BE(at + 3)
     if (length === 0 || at + 5 + length > maxHello) return refuse('tls_failed')
     if (bytes.length < at + 5 + length) return undefined
-    parts.push(bytes.subarray(at + 5, at + 5 + length))
+    bytes.copy(begun, Math.min(have, begun.length), at + 5, at + 5 + length)
     have += length
     at += 5 + length
-    const message = Buffer.concat(parts)
-    if (message[0] !== messageClientHello) return refuse('tls_failed')
-    if (have < 4) continue
-    const whole = message.readUIntBE(1, 3) + 4
+    if (begun[0] !== messageClientHello) return refuse('tls_failed')
+    if (have < begun.length) continue
+    const whole = begun.readUIntBE(1, 3) + begun.length
     if (whole > maxHello) return refuse('tls_failed')
     // Nothing may stand behind it in the same record: the client has heard no answer yet.
-    if (have >= whole) return have === whole ? message.subarray(4) : refuse('tls_failed')
+    if (have >= whole)
+      return have === whole ? unwrapped(bytes.subarray(0, at)).subarray(begun.length) : refuse('tls_failed')
   }
+}
+
+/** What whole records hold. */
+function unwrapped(records: Buffer): Buffer {
+  const parts: Buffer[] = []
+  for (let at = 0; at < records.length; ) {
+    const end = at + 5 + records.readUInt16BE(at + 3)
+    parts.push(records.subarray(at + 5, end))
+    at = end
+  }
+  return Buffer.concat(parts)
 }
 
 class Truncated extends Error {}
