@@ -1,6 +1,7 @@
 import { type Full, limitReason } from '../bounds/limits.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
+import { Pieces } from './pieces.ts'
 
 /** A body that is wholly here; `release` gives back the room that it takes. */
 export interface HeldBody {
@@ -16,9 +17,6 @@ export interface BodyHold {
 export type HoldFailure =
   | Extract<DenialReason, 'body_too_large' | 'too_many_requests' | 'proxy_overloaded'>
   | 'client_closed'
-
-/** In bytes. */
-const smallPiece = 2 * 1024
 
 /** Bodies held back at the same time take at most `totalBytes` of memory, those of one person a quarter of it. */
 export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold {
@@ -49,8 +47,7 @@ export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold
       if (content.body.readableEnded) return { bytes: Buffer.alloc(0), release: () => undefined }
       if (content.body.destroyed) return 'client_closed'
       inbound.proceed()
-      const chunks: Buffer[] = []
-      let size = 0
+      const pieces = new Pieces()
       let settled = false
       const result = await new Promise<HoldFailure | 'whole'>((resolve) => {
         const settle = (how: HoldFailure | 'whole') => {
@@ -63,27 +60,17 @@ export function createBodyHold({ totalBytes }: { totalBytes: number }): BodyHold
         content.body.on('data', (chunk: Buffer) => {
           // By HTTP/2 some may come behind the news that its client has gone: its room would never be given back.
           if (!settled) {
-            const full = size + chunk.length > limit ? 'limit' : take(principalId, chunk.length)
-            if (full === undefined) {
-              size += chunk.length
-              keep(chunks, chunk)
-              return
-            }
+            const full = pieces.bytes + chunk.length > limit ? 'limit' : take(principalId, chunk.length)
+            if (full === undefined) return pieces.push(chunk)
             settle(full === 'limit' ? 'body_too_large' : limitReason(full, 'too_many_requests'))
           }
           content.body.pause()
         })
       })
-      if (result === 'whole') return { bytes: Buffer.concat(chunks), release: () => give(principalId, size) }
-      give(principalId, size)
+      const release = () => give(principalId, pieces.bytes)
+      if (result === 'whole') return { bytes: pieces.joined(), release }
+      release()
       return result
     },
   }
-}
-
-/** Small pieces are put together: each for itself takes a hundred bytes of memory and more, which nobody counts. */
-function keep(chunks: Buffer[], chunk: Buffer): void {
-  const last = chunks.at(-1)
-  if (last === undefined || last.length + chunk.length > smallPiece) chunks.push(chunk)
-  else chunks[chunks.length - 1] = Buffer.concat([last, chunk])
 }

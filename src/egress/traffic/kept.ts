@@ -1,5 +1,6 @@
 import type { Inbound } from '../inbound/inbound.ts'
 import type { HeldBody } from './held.ts'
+import { Pieces } from './pieces.ts'
 
 /** Longer than what most programs say to an API, and as much as each request under way may keep until its answer. */
 const shortBytes = 64 * 1024
@@ -10,8 +11,7 @@ const shortBytes = 64 * 1024
  */
 export class KeptBody {
   readonly #length: number
-  #pieces: Buffer[] = []
-  #bytes = 0
+  #pieces: Pieces | undefined = new Pieces()
 
   private constructor(length: number) {
     this.#length = length
@@ -24,23 +24,23 @@ export class KeptBody {
   }
 
   push(piece: Buffer): void {
-    this.#pieces.push(piece)
-    this.#bytes += piece.length
+    this.#pieces?.push(piece)
   }
 
   /** Nobody will ask for it any more. */
   drop(): void {
-    this.#pieces = []
-    this.#bytes = -1
+    this.#pieces = undefined
   }
 
   /** Whether all of it is here and may yet be asked for. */
   get isWhole(): boolean {
-    return this.#bytes === this.#length
+    return this.#pieces?.bytes === this.#length
   }
 
   /** It, as a body that was held back; undefined where it is not whole. */
   held(): HeldBody | undefined {
-    return this.isWhole ? { bytes: Buffer.concat(this.#pieces), release: () => undefined } : undefined
+    const pieces = this.#pieces
+    if (pieces?.bytes !== this.#length) return undefined
+    return { bytes: pieces.joined(), release: () => undefined }
   }
 }
