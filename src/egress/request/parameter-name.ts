@@ -8,16 +8,20 @@ export function nameOf(pair: string): string {
 }
 
 /**
- * Whether some server takes the name of this pair for `key`, which is in the spelling of `queryKey`. qs reads `[key]`
- * and Rack `]key` as `key`, PHP `a[key` as `a_key` and nothing beyond a NUL, ASP.NET `%u006b` as a letter.
+ * Which of `keys`, in the spelling of `queryKey`, some server takes the name of this pair for: the first of them. qs reads
+ * `[key]` and Rack `]key` as `key`, PHP `a[key` as `a_key` and nothing beyond a NUL, ASP.NET `%u006b` as a letter.
  */
-export function isParameter(pair: string, key: string): boolean {
+export function parameterOf(pair: string, keys: readonly string[]): string | undefined {
+  const written = nameOf(pair)
+  // There may be thousands of them, all for nobody else to wait for: nothing is longer when it is read, but this letter.
+  if (keys.every((key) => written.length < key.length) && !written.includes('İ')) return undefined
+  const longest = Math.max(...keys.map((key) => key.length))
   // No more of it than can matter: a name may be as long as a body.
-  const start = nameOf(pair)
-    .replace(passedOver, '')
-    .slice(0, longestWritten * (key.length + 1))
+  const start = written.replace(passedOver, '').slice(0, longestWritten * (longest + 1))
   const name = read(start).split('\0', 1)[0] ?? ''
-  return queryKey(name.split(']', 1)[0] ?? '') === key || queryKey(name.replaceAll('[', '_')) === key
+  const inBrackets = queryKey(name.split(']', 1)[0] ?? '')
+  const flat = queryKey(name.replaceAll('[', '_'))
+  return keys.find((key) => key === inBrackets || key === flat)
 }
 
 /** Three octets, each as an escape. */

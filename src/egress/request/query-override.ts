@@ -1,5 +1,5 @@
 import { requestMethods } from './head.ts'
-import { isParameter, nameOf } from './parameter-name.ts'
+import { nameOf, parameterOf } from './parameter-name.ts'
 import { percentOctets } from './percent-octets.ts'
 
 /**
@@ -18,6 +18,7 @@ const methodNames = [
 const plainName = 'method'
 /** Google's: fields of the head, in the place of those that were sent. */
 const headersName = '$httpheaders'
+const names = [plainName, ...methodNames, headersName]
 
 /** Methods other than the request's own that its query names in a parameter by which some server acts. */
 export interface QueryMethods {
@@ -36,15 +37,18 @@ export function queryMethods(query: string, method: string): QueryMethods {
   let overrides = false
   const perhaps = new Set<string>()
   for (const pair of query.slice(1).split(/[&;]/)) {
-    const isPlain = isParameter(pair, plainName)
-    if (isPlain || methodNames.some((name) => isParameter(pair, name))) {
-      const named = read(pair.slice(nameOf(pair).length + 1))
-        .trim()
-        .toUpperCase()
-      if (named === '' || named === method) continue
-      if (!isPlain) overrides = true
-      else if (requestMethods.has(named)) perhaps.add(named)
-    } else if (isParameter(pair, headersName)) overrides = true
+    const name = parameterOf(pair, names)
+    if (name === undefined) continue
+    if (name === headersName) {
+      overrides = true
+      continue
+    }
+    const named = read(pair.slice(nameOf(pair).length + 1))
+      .trim()
+      .toUpperCase()
+    if (named === '' || named === method) continue
+    if (name !== plainName) overrides = true
+    else if (requestMethods.has(named)) perhaps.add(named)
   }
   return { overrides, perhaps: [...perhaps] }
 }

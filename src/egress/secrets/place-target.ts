@@ -1,5 +1,5 @@
 import { queryKey } from '../../catalog/index.ts'
-import { isParameter, nameOf } from '../request/parameter-name.ts'
+import { nameOf, parameterOf } from '../request/parameter-name.ts'
 import { decoded, formDecoded } from './decoded.ts'
 import { type Bound, filled, type Placed, refused, replaces } from './slot.ts'
 
@@ -54,7 +54,7 @@ function parted(pairs: string, keys: readonly string[]): { own: string[]; others
   const others: string[] = []
   for (const pair of pairs === '' ? [] : pairs.split('&')) {
     // Some servers part pairs at ";" too.
-    const isOwn = pair.split(';').some((part) => keys.some((key) => isParameter(part, key)))
+    const isOwn = pair.split(';').some((part) => parameterOf(part, keys) !== undefined)
     ;(isOwn ? own : others).push(pair)
   }
   return { own, others }
