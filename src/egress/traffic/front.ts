@@ -92,11 +92,12 @@ export function createFront(deps: FrontDeps): Front {
       socket.on('error', () => socket.destroy())
       // What stands behind the last answer is not heard.
       if (!socket.writable) return void socket.destroy()
+      const before = socket.bytesWritten
       connect(req, socket, head).catch((err: unknown) => {
         const reason = toAppError(err).code === 'unavailable' ? 'leases_unavailable' : 'proxy_failed'
         if (reason === 'proxy_failed') deps.log.error({ err }, 'tunnel failed')
         const denial = deps.denier.denyUnrecorded(reason)
-        if (socket.bytesWritten > 0 || owesAnswer(socket)) endOwing(socket)
+        if (socket.bytesWritten > before || owesAnswer(socket)) endOwing(socket)
         else endSaying(socket, connectDenial(denial, askedRaw(saidBy(req), 'https')))
       })
     })

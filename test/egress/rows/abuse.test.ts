@@ -81,6 +81,28 @@ test('row 38: a tunnel whose certificate cannot be made, or whose client leaves 
   }
 })
 
+test('row 38: a tunnel that cannot be opened for an error of the proxy’s is refused in words, also behind an answer', async () => {
+  await using world = await makeWorld({})
+  const up = await world.upstream((_req, res) => res.end('ok'), 'http')
+  await world.setRules([rule(host, up.port, { scheme: 'http' }), rule(host, 443)])
+  const { subtle } = webcrypto
+  const sign = subtle.sign.bind(subtle)
+  // As above.
+  const signings = vi.spyOn(subtle, 'sign').mockImplementation(async (how, key, data) => {
+    if (data.byteLength > 32) throw new Error('no signature')
+    return await sign(how, key, data)
+  })
+  try {
+    const client = await world.connect()
+    const asked = `GET http://${host}:${up.port}/ HTTP/1.1\r\nHost: ${host}:${up.port}\r\nProxy-Authorization: ${basic('orders', world.lease)}\r\n\r\n`
+    expect(await sayAndRead(client, asked)).toContain('ok')
+    const connect = connectRequest(host, 443, 'orders', world.lease)
+    expect(deniedAs(await sayAndRead(client, connect))).toBe('proxy_failed')
+  } finally {
+    signings.mockRestore()
+  }
+})
+
 test('row 38: a tunnel without handshake, without requests, or with a head that never ends is closed', async () => {
   await using world = await makeWorld({
     limits: { handshakeTimeoutMs: 1_000, tunnelIdleTimeoutMs: 300, headersTimeoutMs: 300 },
