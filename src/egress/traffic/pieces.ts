@@ -1,13 +1,15 @@
-/** Of what is smaller, each for itself would take hundreds of bytes of memory and more, which nobody counts. */
+import { inOwnMemory } from '../economy/own-memory.ts'
+
+/** Of what is smaller, each for itself would take hundreds of bytes of memory, which nobody counts. */
 const smallBytes = 2 * 1024
 const blockBytes = 8 * 1024
+/** What is less of the memory that it was cut from would keep too much of it. */
+const leastPart = 1 / 4
 
-/**
- * A body that is kept as it comes, in about as much memory as it has bytes. Small pieces are put together in blocks of
- * their own: Node cuts what is small from blocks of 64 KiB, each of which stays for as long as anything that is cut of it.
- */
+/** A body that is kept as it comes, in memory of the order of its bytes, however it was cut. */
 export class Pieces {
   readonly #pieces: Buffer[] = []
+  /** What small pieces are put together in. */
   #block: Buffer | undefined
   /** Of the block: where the last piece begins, and how much is used. */
   #from = 0
@@ -18,11 +20,16 @@ export class Pieces {
   push(piece: Buffer): void {
     this.bytes += piece.length
     // Most bodies are one piece, and are not copied.
-    if (this.#pieces.length === 0 || piece.length >= smallBytes) {
-      this.#pieces.push(piece)
+    if (this.#pieces.length === 0) this.#pieces.push(piece)
+    else if (piece.length < smallBytes) this.#pushSmall(piece)
+    else {
+      const isPart = piece.length < leastPart * piece.buffer.byteLength
+      this.#pieces.push(isPart ? inOwnMemory(piece) : piece)
       this.#from = this.#used
-      return
     }
+  }
+
+  #pushSmall(piece: Buffer): void {
     if (this.#block === undefined || this.#used + piece.length > blockBytes) {
       this.#block = Buffer.allocUnsafeSlow(blockBytes)
       this.#from = 0

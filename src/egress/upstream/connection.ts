@@ -7,6 +7,7 @@ import {
   type TLSSocket,
 } from 'node:tls'
 import { LRUCache } from 'lru-cache'
+import { inOwnMemory } from '../economy/own-memory.ts'
 import { formatAuthority } from '../request/host.ts'
 import type { Tuple } from '../request/tuple.ts'
 import type { ClientIdentity } from '../secrets/client-identity.ts'
@@ -114,13 +115,6 @@ export function createConnect(options: { dial: Dial; trust: Trust; dialTimeoutMs
     }
     throw new UpstreamError('upstream_unreachable', failure)
   }
-}
-
-/** Node cuts what is small from blocks of 64 KiB, and each piece that is kept for long would keep a whole one. */
-function inOwnMemory(bytes: Buffer): Buffer {
-  const own = Buffer.allocUnsafeSlow(bytes.length)
-  bytes.copy(own)
-  return own
 }
 
 function isCertificateError(error: unknown): boolean {
