@@ -2,7 +2,6 @@ import { newId } from '../../core/index.ts'
 import { printable } from '../decision/denial.ts'
 import { longestRecordedPath, wholeSegments } from '../decision/proposal.ts'
 import type { Inbound } from '../inbound/inbound.ts'
-import type { Identity } from '../leases/leases.ts'
 import type { DeniedEvent } from '../records/line.ts'
 import { bracketed, formatAuthority } from '../request/host.ts'
 import type { Destination } from '../request/tuple.ts'
@@ -63,15 +62,15 @@ const longestTold = 500
 
 /** The event's facts that do not depend on how it went. */
 export function factsOf(
-  identity: Identity,
+  who: Pick<DeniedEvent['data'], 'sourceId' | 'runnerId' | 'generation'>,
   asked: Asked,
   rule: string,
 ): Omit<DeniedEvent['data'], 'reason' | 'suppressed'> {
   return {
     requestId: newId('egr'),
-    sourceId: identity.sourceId,
-    runnerId: identity.runnerId,
-    generation: identity.generation,
+    sourceId: who.sourceId,
+    runnerId: who.runnerId,
+    generation: who.generation,
     scheme: asked.scheme,
     host: asked.host,
     port: asked.port,

@@ -131,9 +131,7 @@ export function createDenier(options: {
         options.recorder.denied({
           kind: 'egress.denied',
           data: {
-            ...factsOf({ ...nobody, sourceId: source }, asked, 'lease'),
-            runnerId: null,
-            generation: null,
+            ...factsOf({ sourceId: source, runnerId: null, generation: null }, asked, 'lease'),
             reason: 'lease_invalid',
             suppressed,
           },
@@ -153,8 +151,6 @@ export function createDenier(options: {
     },
   }
 }
-
-const nobody = { runnerId: '', generation: 0 } as Identity
 
 /** Settles with `work`, or after `ms`. */
 function atMost(work: Promise<void>, ms: number): Promise<void> {
