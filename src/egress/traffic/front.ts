@@ -1,48 +1,22 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import { type Log, toAppError } from '../../core/index.ts'
-import type { Allowance } from '../bounds/allowance.ts'
-import type { Crowd } from '../bounds/crowd.ts'
+import { toAppError } from '../../core/index.ts'
 import { readFairly } from '../bounds/fair-reading.ts'
-import type { Limit } from '../bounds/limits.ts'
-import type { LoopShare } from '../bounds/loop-share.ts'
 import { createOverstayWatch } from '../bounds/overstay.ts'
-import type { RulesAt } from '../decision/rules.ts'
 import { endOwing, hearsMore, inTurn, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound } from '../inbound/http1.ts'
 import { endSaying } from '../inbound/last-words.ts'
-import type { Leaves } from '../keys/certificates.ts'
-import type { Leases } from '../leases/leases.ts'
-import type { Live } from '../leases/live.ts'
-import type { EgressLimits } from '../types.ts'
 import { connectDenial } from './answer-denial.ts'
 import { askedRaw } from './asked.ts'
 import type { CameFrom } from './caller.ts'
-import { createConnectHandler } from './connect.ts'
+import { type ConnectDeps, createConnectHandler } from './connect.ts'
 import { contained } from './contained.ts'
-import type { Denier } from './deny.ts'
-import type { Exchange } from './exchange.ts'
 import { createForwardHandler } from './forward.ts'
 import { createInner } from './inner.ts'
-import type { PassedTunnel } from './pass-through.ts'
+import type { InnerDeps } from './inner-request.ts'
 import { makeServer, notConsumed, refuseBytes, saidBy } from './server.ts'
 
-export interface FrontDeps {
-  leases: Leases
-  denier: Denier
-  rulesAt: RulesAt
-  leaves: Leaves
-  tunnels: Limit
-  allowance: Allowance
-  crowd: Crowd
-  share: LoopShare
-  live: Live
-  exchange: (exchange: Exchange) => Promise<void>
-  passThrough: (tunnel: PassedTunnel) => Promise<void>
-  limits: EgressLimits
-  now: () => number
-  log: Log
-}
+export type FrontDeps = InnerDeps & Omit<ConnectDeps, 'cameFrom' | 'inner' | 'overstays'>
 
 /** What sandboxes speak to. `makeOuter` is a forward proxy's face: CONNECT, and absolute-form for plain http. */
 export interface Front {
