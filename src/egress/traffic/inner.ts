@@ -67,6 +67,11 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
   const server = makeServer(deps.limits)
   // From then on Node looks once a second for heads that take too long; this server never listens.
   server.emit('listening')
+  const tunnelOf = (socket: Duplex): Tunnel => {
+    const tunnel = tunnels.get(socket)
+    if (tunnel === undefined) throw new Error('a socket of no tunnel')
+    return tunnel
+  }
   /** What ends with a listener that fails: the tunnel it is about. */
   const endTunnel = (socket: Duplex) => {
     tunnels.get(socket)?.end()
@@ -76,11 +81,7 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
     contained(
       deps.log,
       (req: IncomingMessage, res: ServerResponse) => {
-        const tunnel = tunnels.get(req.socket)
-        if (tunnel === undefined) {
-          req.socket.destroy()
-          return
-        }
+        const tunnel = tunnelOf(req.socket)
         // What nobody reads would keep the connection from being heard out.
         if (!hearsMore(req.socket)) return void req.resume()
         const inbound = new Http1Inbound(req, res, expectsContinue)
@@ -102,10 +103,9 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
     contained(
       deps.log,
       (req: IncomingMessage, stream: Duplex, early: Buffer) => {
-        const tunnel = tunnels.get(req.socket)
         // What stands behind the last answer is not heard.
-        if (tunnel === undefined || !stream.writable) stream.destroy()
-        else serveUpgrade(deps, tunnel, { req, socket: stream as Socket, early })
+        if (!stream.writable) stream.destroy()
+        else serveUpgrade(deps, tunnelOf(req.socket), { req, socket: stream as Socket, early })
       },
       (req) => endTunnel(req.socket),
     ),
@@ -115,12 +115,12 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
     contained(
       deps.log,
       (req: IncomingMessage, socket: Duplex) => {
-        const tunnel = tunnels.get(req.socket)
-        if (tunnel === undefined) {
-          socket.destroy()
-          return
-        }
-        deps.denier.deny(tunnel.identity, askedRaw(saidBy(req), 'https'), 'connect_in_tunnel', 'request')
+        deps.denier.deny(
+          tunnelOf(req.socket).identity,
+          askedRaw(saidBy(req), 'https'),
+          'connect_in_tunnel',
+          'request',
+        )
         endOwing(socket)
       },
       (req) => endTunnel(req.socket),
@@ -132,9 +132,9 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
       deps.log,
       (error: Error, socket: Duplex) => {
         const reason = refuseBytes(error, socket)
-        const tunnel = tunnels.get(socket)
-        if (reason === undefined || tunnel === undefined) return
-        deps.denier.deny(tunnel.identity, askedInTunnel(tunnel.destination), reason, 'request')
+        if (reason === undefined) return
+        const { identity, destination } = tunnelOf(socket)
+        deps.denier.deny(identity, askedInTunnel(destination), reason, 'request')
       },
       (_error, socket) => endTunnel(socket),
     ),
