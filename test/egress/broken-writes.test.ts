@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type TLSSocket } from 'node:tls'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { createBreakWatch } from '../../src/egress/bounds/broken-writes.ts'
+import { watchForBreak } from '../../src/egress/bounds/broken-writes.ts'
+import { createRounds } from '../../src/egress/bounds/rounds.ts'
 import { generateAuthority, importAuthority } from '../../src/egress/keys/certificates.ts'
 import { certificateOf } from '../support/certificate.ts'
 
@@ -30,11 +31,11 @@ test.each([
 ])('a connection that is %s is not broken, however often it is looked at', async (_, bytes) => {
   const { ours, client } = await pair()
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
-  const watch = createBreakWatch()
+  const rounds = createRounds()
   try {
     const broken = vi.fn<() => void>()
     client.pause()
-    watch.watch(ours, broken)
+    watchForBreak(rounds, ours, broken)
     if (bytes > 0) ours.write(Buffer.alloc(bytes))
     for (let look = 0; look < 5; look += 1) {
       vi.advanceTimersByTime(1_000)
@@ -49,7 +50,7 @@ test.each([
     client.resume()
     await expect.poll(() => got).toBe(bytes)
   } finally {
-    watch.close()
+    rounds.close()
     vi.useRealTimers()
   }
 })

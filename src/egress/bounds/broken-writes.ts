@@ -1,37 +1,24 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { lookEveryMs } from './overstay.ts'
-
-/** Finds connections by HTTP/2 that broke without anybody hearing of it. */
-export interface BreakWatch {
-  /** Tells `broken`, once, within some two seconds after its other end was found to be gone. */
-  watch(secured: TLSSocket, broken: () => void): void
-  close(): void
-}
+import type { Rounds } from './rounds.ts'
 
 /**
+ * Tells `broken`, once, within some two seconds after the other end of a connection by HTTP/2 was found to be gone.
+ *
  * Where the system refuses what Node's TLS has to write, Node forgets to say so, and keeps all that is written after it
  * for a write that never ends. HTTP/2 reads nothing while it waits for that, so that it does not see the end either:
  * a client that died while it was sending would be waited for until it had idled.
  */
-export function createBreakWatch(): BreakWatch {
-  const watched = new Map<TLSSocket, { broken: () => void; stoodAt: number | undefined }>()
-  const timer = setInterval(() => {
-    for (const [secured, one] of watched) {
-      const before = one.stoodAt
-      one.stoodAt = standsAt(secured)
-      if (one.stoodAt === undefined || one.stoodAt !== before) continue
-      watched.delete(secured)
-      one.broken()
-    }
-  }, lookEveryMs).unref()
-  return {
-    watch(secured, broken) {
-      watched.set(secured, { broken, stoodAt: undefined })
-      secured.once('close', () => watched.delete(secured))
-    },
-    close: () => clearInterval(timer),
-  }
+export function watchForBreak(rounds: Rounds, secured: TLSSocket, broken: () => void): void {
+  let stoodAt: number | undefined
+  const leave = rounds.watch(() => {
+    const before = stoodAt
+    stoodAt = standsAt(secured)
+    if (stoodAt === undefined || stoodAt !== before) return false
+    broken()
+    return true
+  })
+  secured.once('close', leave)
 }
 
 /** As much as Node tells of a connection's handle, which its types leave out. */

@@ -6,7 +6,7 @@ import type { Crowd } from '../bounds/crowd.ts'
 import { handOver, readFairly } from '../bounds/fair-reading.ts'
 import { type Limit, limitReason } from '../bounds/limits.ts'
 import type { LoopShare } from '../bounds/loop-share.ts'
-import type { OverstayWatch } from '../bounds/overstay.ts'
+import type { Rounds } from '../bounds/rounds.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import { type RuleBook, type RulesAt, rulesOf } from '../decision/rules.ts'
 import { decideConnect } from '../decision/warn.ts'
@@ -40,7 +40,7 @@ export interface ConnectDeps {
   live: Live
   limits: EgressLimits
   inner: Inner
-  overstays: OverstayWatch
+  rounds: Rounds
   passThrough: (tunnel: PassedTunnel) => Promise<void>
   now: () => number
   log: Log
@@ -119,7 +119,7 @@ async function open(
       identity,
       destination,
       context,
-      overstays: deps.overstays,
+      rounds: deps.rounds,
       handshakeTimeoutMs: deps.limits.handshakeTimeoutMs,
       idleTimeoutMs: deps.limits.tunnelIdleTimeoutMs,
       ready: (secured, opened) => deps.inner.serve(secured, opened),

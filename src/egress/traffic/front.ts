@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { toAppError } from '../../core/index.ts'
 import { readFairly } from '../bounds/fair-reading.ts'
-import { createOverstayWatch } from '../bounds/overstay.ts'
+import { createRounds } from '../bounds/rounds.ts'
 import { endOwing, hearsMore, inTurn, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound } from '../inbound/http1.ts'
 import { endSaying } from '../inbound/last-words.ts'
@@ -16,7 +16,7 @@ import { createInner } from './inner.ts'
 import type { InnerDeps } from './inner-request.ts'
 import { makeServer, notConsumed, refuseBytes, saidBy } from './server.ts'
 
-export type FrontDeps = InnerDeps & Omit<ConnectDeps, 'cameFrom' | 'inner' | 'overstays'>
+export type FrontDeps = Omit<InnerDeps & ConnectDeps, 'cameFrom' | 'inner' | 'rounds'>
 
 /** What sandboxes speak to. `makeOuter` is a forward proxy's face: CONNECT, and absolute-form for plain http. */
 export interface Front {
@@ -26,13 +26,13 @@ export interface Front {
 
 /** All tunnels' decrypted sockets share one inner server, which never listens. */
 export function createFront(deps: FrontDeps): Front {
-  const inner = createInner(deps)
-  const overstays = createOverstayWatch()
+  const rounds = createRounds()
+  const inner = createInner({ ...deps, rounds })
   const nameless = deps.share.of('nameless')
 
   function makeOuter(cameFrom: CameFrom): Server {
     const forward = createForwardHandler({ ...deps, cameFrom })
-    const connect = createConnectHandler({ ...deps, inner, overstays, cameFrom })
+    const connect = createConnectHandler({ ...deps, inner, rounds, cameFrom })
     const server = makeServer(deps.limits)
     server.on('connection', (socket) => {
       deps.crowd.arrived(socket)
@@ -86,7 +86,7 @@ export function createFront(deps: FrontDeps): Front {
     makeOuter,
     close() {
       inner.close()
-      overstays.close()
+      rounds.close()
     },
   }
 }

@@ -1,33 +1,24 @@
 import type { ServerHttp2Session } from 'node:http2'
-import { lookEveryMs } from '../bounds/overstay.ts'
+import type { Rounds } from '../bounds/rounds.ts'
 
-/** Finds clients of HTTP/2 that take too long over a head, which Node does by HTTP/1.1 alone. */
-export interface HeadWatch {
-  /**
-   * Tells `late`, once, when the preface or a head that has begun is not whole within the limit, or up to three seconds
-   * more. What has come of a head is seen from its frame's own head on; of trailers it is not.
-   */
-  watch(session: ServerHttp2Session, late: () => void): void
-  close(): void
-}
-
-export function createHeadWatch(limitMs: number): HeadWatch {
-  const watched = new Set<WatchedSession>()
-  const timer = setInterval(() => {
-    const now = performance.now()
-    for (const one of watched) if (one.isLate(now, limitMs)) one.tell()
-  }, lookEveryMs).unref()
-  return {
-    watch(session, late) {
-      const one = new WatchedSession(session, () => {
-        watched.delete(one)
-        late()
-      })
-      watched.add(one)
-      session.once('close', () => watched.delete(one))
-    },
-    close: () => clearInterval(timer),
-  }
+/**
+ * Tells `late`, once, when the preface of HTTP/2 or a head that has begun is not whole within the limit, or up to three
+ * seconds more, which Node does by HTTP/1.1 alone. What has come of a head is seen from its frame's own head on; of
+ * trailers it is not.
+ */
+export function watchHeads(
+  rounds: Rounds,
+  session: ServerHttp2Session,
+  limitMs: number,
+  late: () => void,
+): void {
+  const watched = new WatchedSession(session)
+  const leave = rounds.watch((now) => {
+    if (!watched.isLate(now, limitMs)) return false
+    late()
+    return true
+  })
+  session.once('close', leave)
 }
 
 /**
@@ -36,15 +27,13 @@ export function createHeadWatch(limitMs: number): HeadWatch {
  * tells which, because nothing but the rest of it may come before its end (RFC 9113 section 4.3).
  */
 class WatchedSession {
-  readonly tell: () => void
   readonly #session: ServerHttp2Session
   #greeted = false
   /** The last stream whose head has come to its end, one way or the other. */
   #settled = 0
   #open: { id: number; since: number; asked: boolean }
 
-  constructor(session: ServerHttp2Session, tell: () => void) {
-    this.tell = tell
+  constructor(session: ServerHttp2Session) {
     this.#session = session
     this.#open = { id: 0, since: performance.now(), asked: false }
     session.once('remoteSettings', () => {

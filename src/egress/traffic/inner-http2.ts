@@ -5,7 +5,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
-import type { BreakWatch } from '../bounds/broken-writes.ts'
+import { watchForBreak } from '../bounds/broken-writes.ts'
 import { type Came, readSessionFairly } from '../bounds/fair-session.ts'
 import { msPerField, msPerRequest } from '../bounds/work.ts'
 import { Http2Inbound } from '../inbound/http2.ts'
@@ -14,7 +14,7 @@ import { http2Fields, http2Target } from '../request/tuple-http2.ts'
 import type { EgressLimits } from '../types.ts'
 import { askedInTunnel } from './asked.ts'
 import { contained } from './contained.ts'
-import type { HeadWatch } from './head-watch.ts'
+import { watchHeads } from './head-watch.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
 import { clientIdleMs } from './server.ts'
 import type { Tunnel } from './tunnel.ts'
@@ -54,11 +54,7 @@ function bounds(limits: EgressLimits) {
 }
 
 /** Serves HTTP/2 on the decrypted side of a tunnel, each stream decided like a request by HTTP/1.1. */
-export function serveHttp2(
-  deps: InnerDeps & { heads: HeadWatch; breaks: BreakWatch },
-  tunnel: Tunnel,
-  secured: TLSSocket,
-): void {
+export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket): void {
   const session = performServerHandshake(secured, bounds(deps.limits))
   // A session waits for this; a TLS socket that no TLS server made, and that is long secure, does not say it.
   secured.emit('secureConnect')
@@ -69,8 +65,8 @@ export function serveHttp2(
     refused = true
     tunnel.end()
   }
-  deps.breaks.watch(secured, () => tunnel.end())
-  deps.heads.watch(session, () => refuse('head_timeout'))
+  watchForBreak(deps.rounds, secured, () => tunnel.end())
+  watchHeads(deps.rounds, session, deps.limits.headersTimeoutMs, () => refuse('head_timeout'))
   const idleMs = clientIdleMs(deps.limits)
   // Node gives up a session for a breach of the protocol or of the bounds; a client that just goes is none, nor is one
   // that says so with an error of its own.

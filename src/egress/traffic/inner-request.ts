@@ -1,5 +1,6 @@
 import type { Log } from '../../core/index.ts'
 import type { LoopShare } from '../bounds/loop-share.ts'
+import type { Rounds } from '../bounds/rounds.ts'
 import type { Identity, Leases } from '../leases/leases.ts'
 import type { EgressLimits } from '../types.ts'
 import { answerDenial } from './answer-denial.ts'
@@ -13,6 +14,7 @@ export interface InnerDeps {
   denier: Denier
   exchange: (exchange: Exchange) => Promise<void>
   share: LoopShare
+  rounds: Rounds
   limits: EgressLimits
   log: Log
 }

@@ -2,7 +2,6 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { createBreakWatch } from '../bounds/broken-writes.ts'
 import { readFairly } from '../bounds/fair-reading.ts'
 import { endOwing, hearsMore, inTurn, owesAnswer } from '../inbound/due-answers.ts'
 import { Http1Inbound, headOf } from '../inbound/http1.ts'
@@ -11,7 +10,6 @@ import { tunnelTarget } from '../request/tuple.ts'
 import { webSocketTarget } from '../request/websocket.ts'
 import { askedInTunnel, askedRaw } from './asked.ts'
 import { contained } from './contained.ts'
-import { createHeadWatch } from './head-watch.ts'
 import { serveHttp2 } from './inner-http2.ts'
 import { type InnerDeps, serveRequest } from './inner-request.ts'
 import { makeServer, notConsumed, refuseBytes, saidBy } from './server.ts'
@@ -20,7 +18,7 @@ import type { Tunnel } from './tunnel.ts'
 /** What serves the decrypted side of every tunnel; it never listens. */
 export interface Inner {
   serve(secured: TLSSocket, tunnel: Tunnel): void
-  /** Looks no more for heads that take too long, nor for connections that broke. */
+  /** Looks no more for heads that take too long. */
   close(): void
 }
 
@@ -30,14 +28,11 @@ type Tunnels = WeakMap<Duplex, Tunnel>
 export function createInner(deps: InnerDeps): Inner {
   const tunnels: Tunnels = new WeakMap()
   const server = makeInnerServer(deps, tunnels)
-  const heads = createHeadWatch(deps.limits.headersTimeoutMs)
-  const breaks = createBreakWatch()
-  const http2Deps = { ...deps, heads, breaks }
   return {
     serve: contained(
       deps.log,
       (secured: TLSSocket, tunnel: Tunnel) => {
-        if (secured.alpnProtocol === 'h2') return serveHttp2(http2Deps, tunnel, secured)
+        if (secured.alpnProtocol === 'h2') return serveHttp2(deps, tunnel, secured)
         readFairly(secured, deps.share.of(tunnel.identity.principalId))
         tunnels.set(secured, tunnel)
         // Node counts a head's time from here on, and until its first byte the tunnel's own holds.
@@ -55,11 +50,7 @@ export function createInner(deps: InnerDeps): Inner {
       },
       (_secured, tunnel) => tunnel.end(),
     ),
-    close() {
-      server.close()
-      heads.close()
-      breaks.close()
-    },
+    close: () => void server.close(),
   }
 }
 

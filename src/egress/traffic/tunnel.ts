@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import { handOver } from '../bounds/fair-reading.ts'
-import type { OverstayWatch } from '../bounds/overstay.ts'
+import type { Rounds } from '../bounds/rounds.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Identity } from '../leases/leases.ts'
 import type { Destination } from '../request/tuple.ts'
@@ -37,7 +37,7 @@ export function openTunnel(options: {
   identity: Identity
   destination: Destination
   context: SecureContext
-  overstays: OverstayWatch
+  rounds: Rounds
   handshakeTimeoutMs: number
   idleTimeoutMs: number
   ready: (secured: TLSSocket, tunnel: Tunnel) => void
@@ -83,32 +83,33 @@ export function openTunnel(options: {
     close()
   }
   const now = () => performance.now()
+  /** It ends then, unless something has left meanwhile; infinite while a request is under way. */
+  let until = now() + options.handshakeTimeoutMs
   // What waits does not count: to a client that is gone it may do so for good.
   const left = () => secured.bytesWritten - secured.writableLength
   const linger = () => {
     leftBefore = left()
     lingersUntil = Math.min(now() + lingerMs, lingersAtMost)
-    stay.until = lingersUntil
+    until = lingersUntil
   }
-  const over = () => {
-    if (!isSecure) return refuse('tls_failed')
-    if (lingersUntil > now() || lingersUntil === lingersAtMost || left() === leftBefore) return close()
-    linger()
-    leave = options.overstays.watch(stay)
-  }
-  const stay = { until: now() + options.handshakeTimeoutMs, over }
-  let leave = options.overstays.watch(stay)
+  const leave = options.rounds.watch((at) => {
+    if (until > at) return false
+    if (!isSecure) refuse('tls_failed')
+    else if (lingersUntil > at || lingersUntil === lingersAtMost || left() === leftBefore) close()
+    else linger()
+    return gone
+  })
 
   const tunnel: Tunnel = {
     identity: options.identity,
     destination,
     began() {
       underWay += 1
-      stay.until = lingersUntil
+      until = lingersUntil
     },
     ended() {
       underWay -= 1
-      if (underWay === 0) stay.until = Math.min(lingersUntil, now() + options.idleTimeoutMs)
+      if (underWay === 0) until = Math.min(lingersUntil, now() + options.idleTimeoutMs)
     },
     end: close,
   }
@@ -134,7 +135,7 @@ export function openTunnel(options: {
     // Without a server name the callback was never asked.
     if (!named) return refuse('sni_mismatch')
     isSecure = true
-    stay.until = now() + options.idleTimeoutMs
+    until = now() + options.idleTimeoutMs
     options.ready(secured, tunnel)
   })
   return tunnel

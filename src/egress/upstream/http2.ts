@@ -1,9 +1,10 @@
 import { connect as connectHttp2 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import { LRUCache } from 'lru-cache'
-import { createBreakWatch } from '../bounds/broken-writes.ts'
+import { watchForBreak } from '../bounds/broken-writes.ts'
 import { readSessionFairly } from '../bounds/fair-session.ts'
 import type { Part } from '../bounds/loop-share.ts'
+import { createRounds } from '../bounds/rounds.ts'
 import { maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
 import type { Channel } from './channel.ts'
 import { maxStreams, Session } from './http2-session.ts'
@@ -33,7 +34,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
   const pooled = new Map<string, Session[]>()
   const all = new Set<Session>()
   const apart = new LRUCache<string, true>({ max: 5_000, ttl: apartMs })
-  const breaks = createBreakWatch()
+  const rounds = createRounds()
   return {
     free(name) {
       const most = apart.has(name) ? 1 : maxStreams
@@ -58,7 +59,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
         // Room for all streams: those of a Node server that wait for the connection end with a reset in place of their end.
         if (!inner.destroyed) inner.setLocalWindowSize(maxStreams * streamWindow)
       })
-      breaks.watch(socket, () => inner.destroy())
+      watchForBreak(rounds, socket, () => inner.destroy())
       const session = new Session(inner, socket, { ...options, came: readSessionFairly(inner, socket, part) })
       all.add(session)
       pooled.set(name, [...(pooled.get(name) ?? []), session])
@@ -83,7 +84,7 @@ export function createHttp2(options: { idleTimeoutMs: number; maxHeaderSize: num
       for (const session of all) session.retire()
     },
     close() {
-      breaks.close()
+      rounds.close()
       for (const session of all) session.destroy()
     },
   }
