@@ -40,6 +40,7 @@ async function passBroken() {
       refuse: () => false,
       abort: () => told.push('aborted'),
       onClosed: () => undefined,
+      onLeft: () => undefined,
     },
     forms,
     part: undefined,

@@ -85,6 +85,10 @@ export class ResponseAnswer {
     return false
   }
 
+  onLeft(listener: () => void): void {
+    listener()
+  }
+
   end(trailers: readonly string[], last?: Buffer): void {
     // Only a chunked answer has room for them; Node leaves them out of any other.
     if (trailers.length > 0) this.sink.addTrailers(pairsOf(trailers))

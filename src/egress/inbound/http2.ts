@@ -62,6 +62,7 @@ class Http2Answer implements InboundAnswer {
   #trailers: readonly string[] = []
   #cut = false
   #heardOut = false
+  #left: (() => void) | undefined
   #proceeded = false
 
   constructor(stream: ServerHttp2Stream, requestComplete: () => boolean) {
@@ -143,6 +144,7 @@ class Http2Answer implements InboundAnswer {
   #hearOut(): void {
     const { sink } = this
     this.#heardOut = true
+    this.#left?.()
     const callOff = () => {
       sink.close(constants.NGHTTP2_NO_ERROR)
       sink.destroy()
@@ -166,6 +168,12 @@ class Http2Answer implements InboundAnswer {
     // Closing ends the stream first, which alone would look like a whole answer: hence no trailers after a cut.
     this.#cut = true
     this.sink.close(constants.NGHTTP2_INTERNAL_ERROR)
+  }
+
+  onLeft(listener: () => void): void {
+    if (this.#heardOut || this.gone()) return listener()
+    this.#left = listener
+    this.onClosed(listener)
   }
 
   onClosed(listener: (whole: boolean) => void): void {

@@ -61,4 +61,9 @@ export interface InboundAnswer {
   abort(): void
   /** Called once when it is over; `whole` says whether all of it was handed to the network. */
   onClosed(listener: (whole: boolean) => void): void
+  /**
+   * Called, of one that has ended, when nothing of it waits for its client any more: by HTTP/1.1 at once, for what is
+   * asked next waits for that itself.
+   */
+  onLeft(listener: () => void): void
 }

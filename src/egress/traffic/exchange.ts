@@ -153,7 +153,8 @@ export function createExchange(deps: ExchangeDeps): (exchange: Exchange) => Prom
       deps.log.error({ err, sourceId: identity.sourceId }, 'egress request failed')
       await refuse('proxy_failed', 'proxy')
     } finally {
-      place()
+      // By HTTP/2 a client need not have read one answer to ask for the next, and each takes memory until it has.
+      inbound.answer.onLeft(place)
     }
   }
 }

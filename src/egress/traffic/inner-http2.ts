@@ -7,6 +7,7 @@ import {
 import type { TLSSocket } from 'node:tls'
 import { watchForBreak } from '../bounds/broken-writes.ts'
 import { type Came, readSessionFairly } from '../bounds/fair-session.ts'
+import type { Rounds } from '../bounds/rounds.ts'
 import { msPerField, msPerRequest } from '../bounds/work.ts'
 import { Http2Inbound } from '../inbound/http2.ts'
 import { headerListSize, maxHeaderListPairs, maxSendHeaderBlockLength } from '../request/fields.ts'
@@ -77,7 +78,9 @@ export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket):
     else tunnel.end()
   })
   session.once('goaway', () => (saidGoodbye = true))
-  const streams = lateGoodbye(session)
+  const open = new Set<ServerHttp2Stream>()
+  const goodbye = lateGoodbye(session, open)
+  letForgottenGo(deps.rounds, session, open)
   const came = readSessionFairly(session, secured, deps.share.of(tunnel.identity.principalId))
   session.on('close', () => tunnel.end())
   // The proxy's connections may be half open, which a session does not look at: nobody would notice a client that went.
@@ -91,7 +94,11 @@ export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket):
   session.on('goaway', control)
   const taken = createBucket(resetBurst, resetsPerSecond)
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
-    streams.opened(stream)
+    open.add(stream)
+    stream.once('close', () => {
+      open.delete(stream)
+      goodbye.sayIfDue()
+    })
     came.worked(msPerRequest + (raw.length / 2) * msPerField)
     stream.on('error', () => undefined)
     // The tunnel idles out for its session: Node keeps one that has ended, and 50 kB with it, until its timer has run out.
@@ -116,12 +123,14 @@ export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket):
  * of bytes that are no frames, behind which it does not see the connection end either: the client's requests and its
  * tunnel would stay until they idle. So it is said behind the last of the streams.
  */
-function lateGoodbye(session: ServerHttp2Session): { opened(stream: ServerHttp2Stream): void } {
+function lateGoodbye(
+  session: ServerHttp2Session,
+  open: ReadonlySet<ServerHttp2Stream>,
+): { sayIfDue(): void } {
   const close = session.close.bind(session)
-  let underWay = 0
   let isLeaving = false
   session.on('goaway', () => {
-    if (underWay === 0) return
+    if (open.size === 0) return
     isLeaving = true
     // Node calls it next, once; what the proxy itself ends with is another's goodbye.
     session.close = () => {
@@ -129,14 +138,29 @@ function lateGoodbye(session: ServerHttp2Session): { opened(stream: ServerHttp2S
     }
   })
   return {
-    opened(stream) {
-      underWay += 1
-      stream.once('close', () => {
-        underWay -= 1
-        if (underWay === 0 && isLeaving) close()
-      })
+    sayIfDue() {
+      if (open.size === 0 && isLeaving) close()
     },
   }
+}
+
+/**
+ * A stream that its client gives up without an error, when the end of its answer was written and has not left, Node
+ * forgets: it stays, with what waits in it, until its session ends, and the client has room for another.
+ */
+function letForgottenGo(
+  rounds: Rounds,
+  session: ServerHttp2Session,
+  open: ReadonlySet<ServerHttp2Stream>,
+): void {
+  /** At the last look. One that is not forgotten is gone by the next. */
+  let closed: ServerHttp2Stream[] = []
+  const leave = rounds.watch(() => {
+    for (const stream of closed) stream.destroy()
+    closed = [...open].filter((stream) => stream.closed)
+    return session.destroyed
+  })
+  session.once('close', leave)
 }
 
 function serveStream(

@@ -64,6 +64,33 @@ test('row 38: an answer by HTTP/2 that nobody reads is let go with its client, a
   expect(up.sessions).not.toHaveLength(0)
 })
 
+test('row 38: an answer by HTTP/2 that waits for its client counts as a request of theirs until it has left', async () => {
+  await using world = await makeWorld({ limits: { requestsPerPrincipal: 3 } })
+  const up = await world.upstream((_req, res) => res.end(Buffer.alloc(10_000, 'x')))
+  await world.setRules([rule(host, up.port)])
+  const ask3 = (client: ClientHttp2Session) =>
+    Array.from({ length: 3 }, () => client.request(fields(up.port)).on('error', () => undefined))
+  const status = async () => (await ask(client, fields(up.port))).headers[':status']
+  const unread = http2Client(await byHttp2(world, up.port))
+  unread.settings({ initialWindowSize: 0 })
+  await once(unread, 'localSettings')
+  const client = http2Client(await byHttp2(world, up.port))
+  for (const end of [constants.NGHTTP2_CANCEL, constants.NGHTTP2_NO_ERROR, undefined]) {
+    const streams = ask3(unread)
+    await Promise.all(streams.map((stream) => once(stream, 'response')))
+    await world.outcome()
+    expect(await status()).toBe(429)
+    if (end === undefined) unread.settings({ initialWindowSize: 65_535 })
+    for (const stream of streams) {
+      if (end === undefined) stream.resume()
+      else stream.close(end)
+    }
+    await expect.poll(status, { timeout: 10_000, message: String(end) }).toBe(200)
+  }
+  unread.destroy()
+  client.destroy()
+})
+
 test('row 38: nothing more is sent to an upstream by HTTP/2 that answers whole and never reads', async () => {
   await using world = await makeWorld({ limits: { requestsPerPrincipal: 1 } })
   const context = await world.upstreamContext(host)
