@@ -24,7 +24,7 @@ import type { EgressLimits } from './types.ts'
 import type { Connect } from './upstream/connection.ts'
 import { createUpstream, type Upstream } from './upstream/upstream.ts'
 
-/** Memory for bodies that are held back until they are signed. */
+/** Memory for bodies that are held back until they are whole. */
 const heldBytes = 256 * 1024 * 1024
 
 /** Whom a proxy knows, what it may let out to where, and where that is written down. */

@@ -23,8 +23,10 @@ export class Http2Request implements UpstreamRequest {
   /** It has failed or nobody wants the answer any more: nothing else is told. */
   #over = false
 
-  /** `lastTaken` is what the goodbye of its connection said, where that came; no head may be longer than `maxHeaderSize`; `came` is told of
-   * what comes of the answer. */
+  /**
+   * `lastTaken` is what the goodbye of its connection said, where that came; no head may be longer than `maxHeaderSize`;
+   * `came` is told of what comes of the answer.
+   */
   constructor(
     stream: ClientHttp2Stream,
     events: UpstreamEvents,
