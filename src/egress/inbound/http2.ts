@@ -171,9 +171,13 @@ class Http2Answer implements InboundAnswer {
   }
 
   onLeft(listener: () => void): void {
-    if (this.#heardOut || this.gone()) return listener()
-    this.#left = listener
-    this.onClosed(listener)
+    if (this.#heardOut || this.gone()) listener()
+    else this.#left = listener
+  }
+
+  /** To be called when the stream has closed. */
+  closed(): void {
+    this.#left?.()
   }
 
   onClosed(listener: (whole: boolean) => void): void {

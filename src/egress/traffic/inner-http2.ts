@@ -94,16 +94,17 @@ export function serveHttp2(deps: InnerDeps, tunnel: Tunnel, secured: TLSSocket):
   session.on('goaway', control)
   const taken = createBucket(resetBurst, resetsPerSecond)
   const serve = (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
+    let inbound: Http2Inbound | undefined
     open.add(stream)
     stream.once('close', () => {
       open.delete(stream)
+      inbound?.answer.closed()
       goodbye.sayIfDue()
     })
     came.worked(msPerRequest + (raw.length / 2) * msPerField)
     stream.on('error', () => undefined)
     // The tunnel idles out for its session: Node keeps one that has ended, and 50 kB with it, until its timer has run out.
     stream.setTimeout(idleMs, () => stream.close(constants.NGHTTP2_CANCEL))
-    let inbound: Http2Inbound | undefined
     stream.once('aborted', () => {
       // What was cut off here is not the client's doing, nor what ends with its connection; what was answered may end.
       if (secured.destroyed || session.destroyed || inbound?.answer.isOver === true) return
