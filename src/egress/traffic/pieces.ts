@@ -8,7 +8,7 @@ const leastPart = 1 / 4
 
 /** A body that is kept as it comes, in memory of the order of its bytes, however it was cut. */
 export class Pieces {
-  readonly #pieces: Buffer[] = []
+  #pieces: Buffer[] = []
   /** What small pieces are put together in. */
   #block: Buffer | undefined
   /** Of the block: where the last piece begins, and how much is used. */
@@ -40,7 +40,12 @@ export class Pieces {
     this.#pieces.push(this.#block.subarray(this.#from, this.#used))
   }
 
+  /** All of it, and nothing beside that is kept: nothing can be pushed any more. */
   joined(): Buffer {
-    return Buffer.concat(this.#pieces)
+    const [first] = this.#pieces
+    const whole = first !== undefined && this.#pieces.length === 1 ? first : Buffer.concat(this.#pieces)
+    this.#pieces = [whole]
+    this.#block = undefined
+    return whole
   }
 }
