@@ -5,6 +5,18 @@ export function pairsOf(flat: readonly string[]): [string, string][] {
   return pairs
 }
 
+/** A value without the space that HTTP allows around it: to `trim` the last byte of `à` is space, too. */
+export function trimmedValue(value: string): string {
+  let start = 0
+  let end = value.length
+  // By hand: an expression for the end of a text begins anew at each space in the midst of it.
+  while (isSpace(value.charCodeAt(end - 1))) end -= 1
+  while (start < end && isSpace(value.charCodeAt(start))) start += 1
+  return start === 0 && end === value.length ? value : value.slice(start, end)
+}
+
+const isSpace = (code: number) => code === 0x20 || code === 0x09
+
 /**
  * A field's name as CGI, WSGI and their like read it: `X_Api_Key` is `x-api-key` to them, and to some that take every
  * mark for an underscore, as lighttpd does, so is `X.Api!Key`.

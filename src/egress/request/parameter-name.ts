@@ -8,20 +8,24 @@ export function nameOf(pair: string): string {
 }
 
 /**
- * Which of `keys`, in the spelling of `queryKey`, some server takes the name of this pair for: the first of them. qs reads
- * `[key]` and Rack `]key` as `key`, PHP `a[key` as `a_key` and nothing beyond a NUL, ASP.NET `%u006b` as a letter.
+ * Tells for which of `keys`, which are in the spelling of `queryKey`, some server takes the name of a pair, if for any.
+ * qs reads `[key]` and Rack `]key` as `key`, PHP `a[key` as `a_key` and nothing beyond a NUL, ASP.NET `%u006b` as a
+ * letter. Each name is read once, whatever it may be taken for: a head has room for thirty thousand.
  */
-export function parameterOf(pair: string, keys: readonly string[]): string | undefined {
-  const written = nameOf(pair)
-  // There may be thousands of them, all for nobody else to wait for: nothing is longer when it is read, but this letter.
-  if (keys.every((key) => written.length < key.length) && !written.includes('İ')) return undefined
-  const longest = Math.max(...keys.map((key) => key.length))
-  // No more of it than can matter: a name may be as long as a body.
-  const start = written.replace(passedOver, '').slice(0, longestWritten * (longest + 1))
-  const name = read(start).split('\0', 1)[0] ?? ''
-  const inBrackets = queryKey(name.split(']', 1)[0] ?? '')
-  const flat = queryKey(name.replaceAll('[', '_'))
-  return keys.find((key) => key === inBrackets || key === flat)
+export function parameterIn(keys: readonly string[]): (pair: string) => string | undefined {
+  const lengths = keys.map((key) => key.length)
+  const longest = longestWritten * (Math.max(...lengths) + 1)
+  // A letter in lower case may be two.
+  const shortest = Math.min(...lengths) / 2
+  return (pair) => {
+    const written = nameOf(pair)
+    if (written.length < shortest) return undefined
+    // No more of it than can matter: a name may be as long as a body.
+    const name = read(written.replace(passedOver, '').slice(0, longest)).split('\0', 1)[0] ?? ''
+    const inner = queryKey(name.split(']', 1)[0] ?? '')
+    const whole = queryKey(name.replaceAll('[', '_'))
+    return keys.find((key) => key === inner || key === whole)
+  }
 }
 
 /** Three octets, each as an escape. */

@@ -1,5 +1,5 @@
 import { requestMethods } from './head.ts'
-import { nameOf, parameterOf } from './parameter-name.ts'
+import { nameOf, parameterIn } from './parameter-name.ts'
 import { percentOctets } from './percent-octets.ts'
 
 /**
@@ -18,7 +18,7 @@ const methodNames = [
 const plainName = 'method'
 /** Google's: fields of the head, in the place of those that were sent. */
 const headersName = '$httpheaders'
-const names = [plainName, ...methodNames, headersName]
+const takenFor = parameterIn([...methodNames, plainName, headersName])
 
 /** Methods other than the request's own that its query names in a parameter by which some server acts. */
 export interface QueryMethods {
@@ -37,18 +37,16 @@ export function queryMethods(query: string, method: string): QueryMethods {
   let overrides = false
   const perhaps = new Set<string>()
   for (const pair of query.slice(1).split(/[&;]/)) {
-    const name = parameterOf(pair, names)
-    if (name === undefined) continue
-    if (name === headersName) {
-      overrides = true
-      continue
+    const name = takenFor(pair)
+    if (name === headersName) overrides = true
+    else if (name !== undefined) {
+      const named = read(pair.slice(nameOf(pair).length + 1))
+        .trim()
+        .toUpperCase()
+      if (named === '' || named === method) continue
+      if (name !== plainName) overrides = true
+      else if (requestMethods.has(named)) perhaps.add(named)
     }
-    const named = read(pair.slice(nameOf(pair).length + 1))
-      .trim()
-      .toUpperCase()
-    if (named === '' || named === method) continue
-    if (name !== plainName) overrides = true
-    else if (requestMethods.has(named)) perhaps.add(named)
   }
   return { overrides, perhaps: [...perhaps] }
 }

@@ -57,17 +57,17 @@ export function forwardedHeaders(options: {
 }): string[] {
   const { rawHeaders, searched, bound, placed, spokenFor } = options
   const dropped = connectionNamed(rawHeaders)
-  for (const { slot } of bound) if (slot.kind === 'header') dropped.push(slot.name)
+  for (const { slot } of bound) if (slot.kind === 'header') dropped.add(slot.name)
   const headers = ['Host', options.authority]
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''
     const value = rawHeaders[i + 1] ?? ''
     const read = cgiName(name)
-    if (read === 'trailer' && !spokenFor && !dropped.includes(read)) {
+    if (read === 'trailer' && !spokenFor && !dropped.has(read)) {
       const announced = announcedTrailers(value)
       if (announced !== '') headers.push(name, announced)
     }
-    if (hopHeaders.has(read) || dropped.includes(read) || read.startsWith('proxy-')) continue
+    if (hopHeaders.has(read) || dropped.has(read) || read.startsWith('proxy-')) continue
     if (searched && searchHazards.has(read)) continue
     if (spokenFor && isIdentity(read)) continue
     if (!spokenFor || read !== 'sec-websocket-protocol') headers.push(name, value)
@@ -90,13 +90,13 @@ function withoutTokens(protocols: string): string {
 }
 
 /** Header names that `Connection` declares to be for this hop only, by `cgiName`. */
-function connectionNamed(rawHeaders: readonly string[]): string[] {
-  const names: string[] = []
+function connectionNamed(rawHeaders: readonly string[]): Set<string> {
+  const names = new Set<string>()
   for (let i = 0; i < rawHeaders.length; i += 2) {
     if (rawHeaders[i]?.toLowerCase() !== 'connection') continue
     for (const name of (rawHeaders[i + 1] ?? '').split(',')) {
       const read = cgiName(name.trim())
-      if (!endToEnd.test(read)) names.push(read)
+      if (!endToEnd.test(read)) names.add(read)
     }
   }
   return names
@@ -115,7 +115,7 @@ export function answeredHeaders(rawHeaders: readonly string[], vouched: boolean)
     if ((hopHeaders.has(lower) && lower !== 'content-length') || lower === 'alt-svc') continue
     // A session made with the company's credential is a credential.
     if (vouched && (lower === 'set-cookie' || lower === 'set-cookie2')) continue
-    if (lower.startsWith('proxy-') || named.includes(cgiName(name))) continue
+    if (lower.startsWith('proxy-') || named.has(cgiName(name))) continue
     headers.push(name, rawHeaders[i + 1] ?? '')
   }
   return headers

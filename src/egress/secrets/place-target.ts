@@ -1,5 +1,5 @@
 import { queryKey } from '../../catalog/index.ts'
-import { nameOf, parameterOf } from '../request/parameter-name.ts'
+import { nameOf, parameterIn } from '../request/parameter-name.ts'
 import { decoded, formDecoded } from './decoded.ts'
 import { type Bound, filled, type Placed, refused, replaces } from './slot.ts'
 
@@ -52,9 +52,11 @@ export function withoutTokenParameters(query: string, bound: readonly Bound[]): 
 function parted(pairs: string, keys: readonly string[]): { own: string[]; others: string[] } {
   const own: string[] = []
   const others: string[] = []
+  const takenFor = parameterIn(keys)
   for (const pair of pairs === '' ? [] : pairs.split('&')) {
     // Some servers part pairs at ";" too.
-    const isOwn = pair.split(';').some((part) => parameterOf(part, keys) !== undefined)
+    const parts = pair.includes(';') ? pair.split(';') : [pair]
+    const isOwn = parts.some((part) => takenFor(part) !== undefined)
     ;(isOwn ? own : others).push(pair)
   }
   return { own, others }

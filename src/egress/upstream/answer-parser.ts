@@ -1,5 +1,6 @@
 import binary from 'undici/lib/llhttp/llhttp_simd-wasm.js'
 import { msPerField, msPerPiece, worked } from '../bounds/work.ts'
+import { trimmedValue } from '../request/fields.ts'
 
 /** What a parser tells of the answers on one connection. A throw ends the reading, as an error of the parser does. */
 export interface AnswerListener {
@@ -185,11 +186,8 @@ export class AnswerParser {
     this.#fields = []
     worked((fields.length / 2) * msPerField)
     for (let i = 1; i < fields.length; i += 2) {
-      const value = fields[i] ?? ''
       // llhttp leaves the white space behind a value to whoever reads it.
-      let end = value.length
-      while (value[end - 1] === ' ' || value[end - 1] === '\t') end -= 1
-      if (end < value.length) fields[i] = value.slice(0, end)
+      fields[i] = trimmedValue(fields[i] ?? '')
     }
     return fields
   }

@@ -1,7 +1,7 @@
 import { createHash, createHmac } from 'node:crypto'
 import { isS3, type SignSpec } from '../../../catalog/index.ts'
 import type { Secret } from '../../../core/index.ts'
-import { cgiName } from '../../request/fields.ts'
+import { cgiName, trimmedValue } from '../../request/fields.ts'
 import { headerValues } from '../../request/head.ts'
 import { percentOctets } from '../../request/percent-octets.ts'
 
@@ -135,7 +135,7 @@ function canonicalRequest(request: Signable, service: string, bodyHash: string) 
     const name = (request.headers[i] ?? '').toLowerCase()
     if (name !== 'content-type' && name !== 'content-md5' && !name.startsWith('x-amz-')) continue
     const list = values.get(name) ?? []
-    list.push(trimmed(request.headers[i + 1] ?? '').replace(/ +/g, ' '))
+    list.push(trimmedValue(request.headers[i + 1] ?? '').replace(/ +/g, ' '))
     values.set(name, list)
   }
   const names = [...values.keys()].sort()
@@ -187,10 +187,5 @@ export function sha256Of(data: string | Buffer): string {
 }
 
 function valuesOf(headers: readonly string[], wanted: string): string[] {
-  return headerValues(headers, wanted).map(trimmed)
-}
-
-/** Without the space that HTTP allows around a value: to `trim` the last byte of `à` is space, too. */
-function trimmed(value: string): string {
-  return value.replace(/^[ \t]+|[ \t]+$/g, '')
+  return headerValues(headers, wanted).map(trimmedValue)
 }
