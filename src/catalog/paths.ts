@@ -27,7 +27,8 @@ export function canonicalPath(target: string): CanonicalPath {
     return { ok: false, reason: 'path_ambiguous' }
   }
   if (!pathCharacters.test(raw)) return { ok: false, reason: 'path_malformed' }
-  if (!isUtf8(raw)) return { ok: false, reason: 'path_ambiguous' }
+  const read = utf8Of(raw)
+  if (read === undefined || mayFoldToDots(read)) return { ok: false, reason: 'path_ambiguous' }
   const path = respelled(raw)
   return path.split('/').some(isDots) ? { ok: false, reason: 'path_ambiguous' } : { ok: true, path, query }
 }
@@ -85,7 +86,7 @@ export function keyPath(target: string): CanonicalPath {
   if (raw.startsWith('//')) return { ok: false, reason: 'path_ambiguous' }
   if (!/^[\x21-\x7e]*$/.test(target) || target.includes('#')) return { ok: false, reason: 'path_malformed' }
   const path = respelled(raw)
-  return notOfKeys.test(raw) || !isUtf8(raw) || mayHaveDots(path)
+  return notOfKeys.test(raw) || utf8Of(raw) === undefined || mayHaveDots(path)
     ? { ok: false, reason: 'path_ambiguous' }
     : { ok: true, path, query: target.slice(raw.length) }
 }
@@ -139,11 +140,21 @@ function isDots(segment: string): boolean {
   return segment === '.' || segment === '..'
 }
 
-function isUtf8(path: string): boolean {
+/** The path with its escapes read; undefined where they are no UTF-8. */
+function utf8Of(path: string): string | undefined {
   try {
-    decodeURIComponent(path)
-    return true
+    return decodeURIComponent(path)
   } catch {
-    return false
+    return undefined
   }
+}
+
+/**
+ * Whether a server that folds letters of other scripts to those of ASCII reads a segment of dots: by Unicode's
+ * compatibility forms (`\uff0e`, `\u2025`), or as Windows does for programs of one code page (`\u2215`, `\u00a5`).
+ */
+function mayFoldToDots(read: string): boolean {
+  if (!/[^\0-\x7f]/.test(read)) return false
+  const slashes = read.normalize('NFKC').replace(/[\u2044\u2215\u29f8\\\u2216\u29f5\u00a5\u20a9]/g, '/')
+  return slashes.split('/').some(isDots)
 }

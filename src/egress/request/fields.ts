@@ -42,12 +42,14 @@ export const overrideFields: ReadonlySet<string> = new Set([
   'x-original-host',
   'x-rewrite-url',
   'x-rewrite-uri',
+  'x-override-url',
   'x-forwarded-uri',
   'x-forwarded-path',
   'x-forwarded-host',
   'x-host',
   'x-http-host-override',
   'x-envoy-original-path',
+  'x-envoy-original-dst-host',
   // A part of the path that is taken off it, or put before it: Gunicorn's, and what stands before WSGI programs.
   'script-name',
   'path-info',
@@ -59,6 +61,14 @@ export const overrideFields: ReadonlySet<string> = new Set([
 /** Whether a `Forwarded` (RFC 7239) names the host that was asked: Rack, Symfony and Spring take it for the request's. */
 export function forwardsHost(value: string): boolean {
   return /(?:^|[;,])[ \t]*host[ \t]*=/i.test(value)
+}
+
+/**
+ * Whether a field, by `cgiName`, is said to a proxy. `Proxy` is said to none: programs of CGI find it as `HTTP_PROXY`,
+ * and send by way of it what they ask others for (httpoxy, CVE-2016-5385 and its like).
+ */
+export function isToProxy(name: string): boolean {
+  return name === 'proxy' || name.startsWith('proxy-')
 }
 
 // RFC 9110 section 6.5.1: what frames, routes, authenticates or changes the meaning of a message is no trailer.
@@ -98,8 +108,8 @@ const neverTrailers = new Set([
 /** Some servers read trailer fields as if they stood in the head, so what is refused there is none here. */
 function mayTrail(name: string): boolean {
   const read = cgiName(name)
-  if (neverTrailers.has(read) || overrideFields.has(read)) return false
-  return !name.startsWith(':') && !/^(?:proxy-|if-|access-control-)/.test(read)
+  if (neverTrailers.has(read) || overrideFields.has(read) || isToProxy(read)) return false
+  return !name.startsWith(':') && !/^(?:if-|access-control-)/.test(read)
 }
 
 /** The trailer fields that may go on to the next hop. */

@@ -1,5 +1,5 @@
 import { hopHeaders, searchHazards } from '../../catalog/index.ts'
-import { announcedTrailers, cgiName } from '../request/fields.ts'
+import { announcedTrailers, cgiName, isToProxy } from '../request/fields.ts'
 import type { Bound } from './slot.ts'
 
 // Where a caller could carry a credential or an identity of its own beside the one that is added. Names that go with
@@ -67,7 +67,7 @@ export function forwardedHeaders(options: {
       const announced = announcedTrailers(value)
       if (announced !== '') headers.push(name, announced)
     }
-    if (hopHeaders.has(read) || dropped.has(read) || read.startsWith('proxy-')) continue
+    if (hopHeaders.has(read) || dropped.has(read) || isToProxy(read)) continue
     if (searched && searchHazards.has(read)) continue
     if (spokenFor && isIdentity(read)) continue
     if (!spokenFor || read !== 'sec-websocket-protocol') headers.push(name, value)

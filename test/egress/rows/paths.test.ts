@@ -32,6 +32,14 @@ test('row 34: no disguise of a path leads out of its rule', async () => {
     ['/v1/%c0%ae%c0%ae/admin', /path_ambiguous/],
     ['/v1/%e0%80%ae%e0%80%ae/admin', /path_ambiguous/],
     ['/v1/%uff0e%uff0e/admin', /path_malformed/],
+    // Two full-width full stops, one sign for two of them, a full-width slash, and what Windows makes one of.
+    ['/v1/%ef%bc%8e%ef%bc%8e/admin', /path_ambiguous/],
+    ['/v1/.%ef%bc%8e/admin', /path_ambiguous/],
+    ['/v1/%e2%80%a5/admin', /path_ambiguous/],
+    ['/v1/..%ef%bc%8fadmin', /path_ambiguous/],
+    ['/v1/..%ef%bc%bcadmin', /path_ambiguous/],
+    ['/v1/..%e2%88%95admin', /path_ambiguous/],
+    ['/v1/..%c2%a5admin', /path_ambiguous/],
     ['/v1%3f/../admin', /path_ambiguous/],
     ['/v1%3fx', /path_ambiguous/],
     ['/v1/a%3Fx', /path_ambiguous/],
@@ -109,6 +117,8 @@ test('row 34: headers by which a server takes another method or path for the one
     'X-Rewrite-URL: /admin',
     'X-Original-URI: /admin',
     'X_Rewrite_Url: /admin',
+    'X-Override-URL: /admin',
+    'X-Envoy-Original-Dst-Host: 10.0.0.1:80',
   )
   headers.push('X-Forwarded-Host: evil.example.com', 'X-Host: evil.example.com', 'X-Forwarded-Uri: /admin')
   headers.push(
@@ -132,6 +142,14 @@ test('row 34: headers by which a server takes another method or path for the one
   for (const header of headers)
     expect([header, deniedAs(await say('/', [header]))]).toEqual([header, 'override_forbidden'])
   expect(up.seen).toEqual([])
+})
+
+test('row 34: no field goes on that programs of CGI take for the proxy which they are to use', async () => {
+  await using world = await makeWorld()
+  const { up, say } = await armed(world, (_req, res) => res.end('ok'))
+  for (const name of ['Proxy', 'PROXY', 'proxy'])
+    expect(await say('/', [`${name}: http://evil.example.com:3128`])).toContain('200 OK')
+  expect(up.seen.map(({ rawHeaders }) => rawHeaders.join()).join()).not.toContain('evil')
 })
 
 test('row 34: the headers of that kind do not pass as trailers either, by HTTP/1.1 nor by HTTP/2', async () => {
@@ -161,6 +179,7 @@ test('row 34: the headers of that kind do not pass as trailers either, by HTTP/1
     location: '/late',
     'set-cookie': 'late=1',
     'proxy-late': '1',
+    proxy: 'http://evil.example.com:3128',
     'x-checksum': 'kept',
   }
   const head = request(host, up.port, '/', ['Transfer-Encoding: chunked'], 'POST')
