@@ -64,8 +64,13 @@ test.each([
   ['/secret', '{"\\u017fecret":"mine"}'],
   ['/key', '{"\u212aey":"mine"}'],
   ['/\u017fecret', '{"secret":"mine"}'],
+  ['/api_key', '{"ap\u0130_key":"mine"}'],
+  ['/key', '{"key\\u0000":"mine"}'],
+  ['/key', '{"key":1,"Key\\u0000y":"mine"}'],
+  ['/key', '{"key\\ud800":"mine"}'],
+  ['/key', '{"key":1,"\\udfffk\\ud83dey":"mine"}'],
 ])(
-  'nothing is found for %s where a reader without regard to case finds it elsewhere: %s',
+  'nothing is found for %s where some reader, such as one without regard to case, finds it elsewhere: %s',
   (pointer, text) => {
     expect(findInJson(text, [pointer.slice(1).split('/')])).toBe('not_strict')
   },

@@ -14,8 +14,8 @@ export type Unfound = 'not_strict' | 'too_many_values'
 /**
  * Reads a JSON text of at most 50,000 values strictly (RFC 8259) and finds the places that `pointers` name, one for
  * each: undefined where there is neither a value nor an object to take it. `not_strict` is also an object with the same
- * key twice, and a key on the way of a pointer that a reader without regard to case takes for its token: two readers
- * could take another member for the one that is meant.
+ * key twice, and a key on the way of a pointer that some reader takes for its token, as those without regard to case do:
+ * two readers could take another member for the one that is meant.
  */
 export function findInJson(
   text: string,
@@ -29,8 +29,17 @@ export function findInJson(
   }
 }
 
-/** As readers fold that do not regard case, Go's among them, to which "ſ" is an "s" and the Kelvin sign a "k". */
-const folded = (text: string) => text.toUpperCase().toLowerCase()
+/**
+ * What some reader makes of a key: those that do not regard case, to Go's of which "ſ" is an "s" and the Kelvin sign a
+ * "k", and to Java's "İ" an "i"; those of C, to which a text ends at a NUL; UltraJSON before 5.4, which leaves out half
+ * a pair of surrogates (CVE-2022-31116).
+ */
+function folded(key: string): string {
+  if (/^[\x01-\x7f]*$/.test(key)) return key.toLowerCase()
+  const [start = ''] = key.split('\0', 1)
+  const paired = start.replace(/\p{Surrogate}/gu, '')
+  return paired.toUpperCase().toLowerCase().replaceAll('i\u0307', 'i')
+}
 
 class Stopped extends Error {
   readonly why: Unfound

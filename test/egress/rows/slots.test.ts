@@ -198,7 +198,7 @@ test.each([
   expect(up.seen).toEqual([])
 })
 
-test('row 11: a member that a reader without regard to case takes for the slot’s is not sent beside it, nor in its place', async () => {
+test('row 11: a member that some reader takes for the slot’s, such as one without regard to case, is not sent beside it, nor in its place', async () => {
   await using world = await makeWorld()
   for (const placeholder of [false, true]) {
     const { up, say } = await bound(world, { into: 'body:/auth/client_secret', placeholder })
@@ -206,6 +206,8 @@ test('row 11: a member that a reader without regard to case takes for the slot�
       '{"auth":{},"Auth":{"client_secret":"mine"}}',
       '{"Auth":{"client_secret":"mine"}}',
       '{"auth":{"client_\\u017fecret":"mine"}}',
+      '{"auth":{"client_secret\\ud800":"mine"}}',
+      '{"auth":{},"auth\\u0000":{"client_secret":"mine"}}',
     ])
       expect(await say({ method: 'POST', extra: json, body })).toContain('"reason":"body_malformed"')
     expect(up.seen).toEqual([])
