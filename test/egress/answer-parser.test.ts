@@ -157,6 +157,19 @@ test('a head larger than it may be is refused before it is whole, and each answe
   expect(readAll([bytes(`HTTP/1.1 204 ${'x'.repeat(81)}`)], 80).error).toBe('HPE_HEADER_OVERFLOW')
 })
 
+test.each([
+  ['space before a value', 'HTTP/1.1 200 OK\r\nA:', ' ', 'b\r\nContent-Length: 0\r\n\r\n'],
+  ['line ends before an answer', '', '\r\n', 'HTTP/1.1 204 x\r\n\r\n'],
+  ['words of a chunk', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;', 'a', '\r\nb\r\n0\r\n\r\n'],
+])(
+  '%s that nobody is told of end the reading once they are longer than a head',
+  (_, before, unit, behind) => {
+    const read = (pieces: number) =>
+      readAll([before, ...Array<string>(pieces).fill(unit.repeat(10)), behind].map(bytes), 80).error
+    expect([read(3), read(9)]).toEqual([undefined, 'HPE_HEADER_OVERFLOW'])
+  },
+)
+
 test('what follows a change of protocol is given back untouched', () => {
   const read = readAll(
     cut(bytes('HTTP/1.1 101 x\r\nUpgrade: y\r\nConnection: upgrade\r\n\r\nGET / \0'), [20, 50]),

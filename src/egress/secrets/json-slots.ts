@@ -35,7 +35,7 @@ export function findInJson(
  * a pair of surrogates (CVE-2022-31116).
  */
 function folded(key: string): string {
-  if (/^[\x01-\x7f]*$/.test(key)) return key.toLowerCase()
+  if (/^[ -~]*$/.test(key)) return key.toLowerCase()
   const [start = ''] = key.split('\0', 1)
   const paired = start.replace(/\p{Surrogate}/gu, '')
   return paired.toUpperCase().toLowerCase().replaceAll('i\u0307', 'i')

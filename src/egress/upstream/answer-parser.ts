@@ -114,6 +114,9 @@ export class AnswerParser {
   /** Names and values alternating: of a head, later of the trailers. */
   #fields: string[] = []
   #headBytes = 0
+  #isTold = false
+  /** Read since anything was told. */
+  #silentBytes = 0
 
   constructor(listener: AnswerListener, maxHeadBytes: number) {
     this.#listener = listener
@@ -126,8 +129,12 @@ export class AnswerParser {
       const part = piece.length <= roomBytes ? piece : piece.subarray(at, at + roomBytes)
       new Uint8Array(llhttp.memory.buffer, room, part.length).set(part)
       this.#part = part
+      this.#isTold = false
       const execute = () => llhttp.llhttp_execute(this.#pointer, room, part.length)
       if (run(this, execute)) return piece.subarray(at + llhttp.llhttp_get_error_pos(this.#pointer) - room)
+      // Space before a value or an answer, and what a chunk says beside its size, is told to nobody, and may never end.
+      this.#silentBytes = this.#isTold ? 0 : this.#silentBytes + part.length
+      if (this.#silentBytes > this.#maxHeadBytes) throw new AnswerError('HPE_HEADER_OVERFLOW')
     }
     this.#part = empty
     return undefined
@@ -144,6 +151,7 @@ export class AnswerParser {
   }
 
   onBegun(): void {
+    this.#isTold = true
     this.#listener.begun()
   }
 
@@ -173,11 +181,13 @@ export class AnswerParser {
   onBody(at: number, length: number): void {
     const from = at - room
     worked(msPerPiece)
+    this.#isTold = true
     this.#listener.body(this.#part.subarray(from, from + length))
   }
 
   onComplete(): void {
     this.#headBytes = 0
+    this.#isTold = true
     this.#listener.complete(this.#takeFields())
   }
 
@@ -194,6 +204,7 @@ export class AnswerParser {
 
   #count(length: number): void {
     this.#headBytes += length
+    this.#isTold = true
     if (this.#headBytes > this.#maxHeadBytes) throw new AnswerError('HPE_HEADER_OVERFLOW')
   }
 
