@@ -108,7 +108,8 @@ const neverTrailers = new Set([
 /** Some servers read trailer fields as if they stood in the head, so what is refused there is none here. */
 function mayTrail(name: string): boolean {
   const read = cgiName(name)
-  if (neverTrailers.has(read) || overrideFields.has(read) || isToProxy(read)) return false
+  if (neverTrailers.has(read) || overrideFields.has(read) || isToProxy(read) || read === denialField)
+    return false
   return !name.startsWith(':') && !/^(?:if-|access-control-)/.test(read)
 }
 
@@ -130,6 +131,9 @@ export function announcedTrailers(value: string): string {
     .filter((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name) && mayTrail(name))
     .join(', ')
 }
+
+/** In which a refusal says why: a word of the proxy's own, which no upstream's answer has. */
+export const denialField = 'x-toolcrib-denied'
 
 /** RFC 9113 section 8.2.2: fields of one hop of HTTP/1.1, which have no place in HTTP/2. */
 export const oneHop: ReadonlySet<string> = new Set([

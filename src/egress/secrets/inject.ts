@@ -1,5 +1,5 @@
 import { hopHeaders, searchHazards } from '../../catalog/index.ts'
-import { announcedTrailers, cgiName, isToProxy } from '../request/fields.ts'
+import { announcedTrailers, cgiName, denialField, isToProxy } from '../request/fields.ts'
 import type { Bound } from './slot.ts'
 
 // Where a caller could carry a credential or an identity of its own beside the one that is added. Names that go with
@@ -112,7 +112,8 @@ export function answeredHeaders(rawHeaders: readonly string[], vouched: boolean)
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? ''
     const lower = name.toLowerCase()
-    if ((hopHeaders.has(lower) && lower !== 'content-length') || lower === 'alt-svc') continue
+    if ((hopHeaders.has(lower) && lower !== 'content-length') || lower === 'alt-svc' || lower === denialField)
+      continue
     // A session made with the company's credential is a credential.
     if (vouched && (lower === 'set-cookie' || lower === 'set-cookie2')) continue
     if (lower.startsWith('proxy-') || named.has(cgiName(name))) continue

@@ -1,5 +1,6 @@
 import { type Denial, denialBody, denialPhrase, helpsNothingAgain } from '../decision/denial.ts'
 import type { Inbound } from '../inbound/inbound.ts'
+import { denialField } from '../request/fields.ts'
 import { type Asked, toldAs } from './asked.ts'
 import { awsError } from './aws-denial.ts'
 import { asksByGrpc, grpcFields } from './grpc-denial.ts'
@@ -49,7 +50,7 @@ function denialHeaders(denial: Denial): Record<string, string> {
   return {
     'content-type': 'application/json',
     'cache-control': 'no-store',
-    'x-toolcrib-denied': denial.reason,
+    [denialField]: denial.reason,
     ...(denial.status === 407 ? { 'proxy-authenticate': 'Basic realm="toolcrib"' } : {}),
     ...(denial.status === 429 || denial.status === 503
       ? { 'retry-after': String(denial.retryAfterSeconds ?? 1) }

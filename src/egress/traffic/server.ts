@@ -5,6 +5,7 @@ import { http } from '../../core/index.ts'
 import { lookEveryMs } from '../bounds/rounds.ts'
 import { endOwing, mayRefuseBytes, owesAnswer } from '../inbound/due-answers.ts'
 import type { Inbound } from '../inbound/inbound.ts'
+import { denialField } from '../request/fields.ts'
 import type { EgressLimits } from '../types.ts'
 
 /**
@@ -66,7 +67,7 @@ export function refuseBytes(error: Error, socket: Duplex): 'parse_error' | 'head
     return reason
   }
   const text = (status: string) =>
-    `HTTP/1.1 ${status}\r\nconnection: close\r\nx-toolcrib-denied: ${reason}\r\ncontent-length: 0\r\n\r\n`
+    `HTTP/1.1 ${status}\r\nconnection: close\r\n${denialField}: ${reason}\r\ncontent-length: 0\r\n\r\n`
   if (reason === 'parse_error') socket.end(text('400 Bad Request'))
   // Its parser would go on, and serve what it was told is refused.
   else socket.end(text('408 Request Timeout'), () => socket.destroy())

@@ -98,6 +98,17 @@ test('row 17: the frames of HTTP/2 by which a server names other places, or vouc
   expect(Buffer.concat(back.map(({ payload }) => payload)).toString('latin1')).not.toMatch(/h3|evil/)
 })
 
+test('no upstream says what the proxy alone says, that a request was refused, in its head nor behind it', async () => {
+  await using world = await makeWorld()
+  const { say } = await armed(world, (_req, res) => {
+    res.writeHead(403, { 'X-Toolcrib-Denied': 'host_not_allowed', Trailer: 'x-toolcrib-denied' })
+    res.write('ask an admin')
+    res.addTrailers({ 'x-toolcrib-denied': 'host_not_allowed' })
+    res.end()
+  })
+  expect(await say('/')).toMatch(/^HTTP\/1\.1 403 (?![^]*toolcrib)[^]*ask an admin/i)
+})
+
 test('what an upstream names in Connection, or says to a proxy, ends here', async () => {
   await using world = await makeWorld()
   const { say } = await armed(world, (_req, res) => {
@@ -120,22 +131,28 @@ test.each(['Upgrade: x\r\nConnection: Upgrade\r\n', ''])(
   },
 )
 
+/** Says one thing, and another for as long as it is heard. */
+function endless(socket: Socket, first: string, then: string): void {
+  socket.write(first)
+  const more = setInterval(() => socket.write(then), 1)
+  socket.once('close', () => clearInterval(more))
+}
+
 const lies: [string, (socket: Socket) => void, RegExp][] = [
   [
     'a head without end',
-    (s) => {
-      s.write('HTTP/1.1 200 OK\r\n')
-      const more = setInterval(() => s.write(`X-A: ${'a'.repeat(8_000)}\r\n`), 1)
-      s.once('close', () => clearInterval(more))
-    },
+    (s) => endless(s, 'HTTP/1.1 200 OK\r\n', `X-A: ${'a'.repeat(8_000)}\r\n`),
     /upstream_failed/,
   ],
   [
+    'a field that is space without end',
+    (s) => endless(s, 'HTTP/1.1 200 OK\r\nX-A:', ' '.repeat(8_000)),
+    /upstream_failed/,
+  ],
+  ['line ends without an answer', (s) => endless(s, '', '\r\n'.repeat(4_000)), /upstream_failed/],
+  [
     'a flood of interim answers',
-    (s) => {
-      const more = setInterval(() => s.write('HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'.repeat(50)), 1)
-      s.once('close', () => clearInterval(more))
-    },
+    (s) => endless(s, '', 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'.repeat(50)),
     /upstream_failed/,
   ],
   [
