@@ -87,8 +87,9 @@ export async function createLeaves(options: {
       cert: `${certificate.toString('pem')}\n${issuer.chainPem}`,
       minVersion: 'TLSv1.2',
       ...handshake,
-      // A resumed session skips the look at the server name.
-      secureOptions: constants.SSL_OP_NO_TICKET,
+      // A resumed session skips the look at the server name. And a client of TLS 1.2 that negotiates anew again and again
+      // has a handshake made each time, which no limit knows of.
+      secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
     })
   }
 

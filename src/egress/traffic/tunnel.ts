@@ -121,6 +121,10 @@ export function openTunnel(options: {
     else refuse(reason)
   }
   secured.on('error', (err) => fail(mismatch ? 'sni_mismatch' : handshakeReason(err)))
+  // What is no TLS any more behind a handshake Node calls an error of those sockets alone that a server of its own made.
+  secured.on('_tlsError', () => {
+    if (isSecure) close()
+  })
   secured.once('end', () => {
     // Node ends it too, with a last word where it was in the middle of a request. Written to a Unix socket whose other
     // end is closed, that is neither sent nor an error, ever: the tunnel would stay until it has idled.
