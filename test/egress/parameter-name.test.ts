@@ -15,8 +15,7 @@ test('a name is known however it is written, and one that is too short to be it 
     'method[0]',
   ])
     expect([pair, takenFor(pair)]).toEqual([pair, 'method'])
-  for (const pair of ['_method', '.method', '%5fmethod', ' .method'])
-    expect(takenFor(pair)).toBe('_method')
+  for (const pair of ['_method', '.method', '%5fmethod', ' .method']) expect(takenFor(pair)).toBe('_method')
   // One letter that is two in lower case.
   expect(takenFor('\u0130d=x')).toBe('i\u0307d')
   for (const pair of ['', 'metho', 'metho=d', 'methods', 'a=method', '%6dethox'])

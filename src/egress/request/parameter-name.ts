@@ -15,11 +15,11 @@ export function nameOf(pair: string): string {
 export function parameterIn(keys: readonly string[]): (pair: string) => string | undefined {
   const lengths = keys.map((key) => key.length)
   const longest = longestWritten * (Math.max(...lengths) + 1)
-  // A letter in lower case may be two.
-  const shortest = Math.min(...lengths) / 2
+  const shortest = Math.min(...lengths)
   return (pair) => {
     const written = nameOf(pair)
-    if (written.length < shortest) return undefined
+    // There may be thousands, each too short: nothing is longer when it is read, but this letter.
+    if (written.length < shortest && !written.includes('İ')) return undefined
     // No more of it than can matter: a name may be as long as a body.
     const name = read(written.replace(passedOver, '').slice(0, longest)).split('\0', 1)[0] ?? ''
     const inner = queryKey(name.split(']', 1)[0] ?? '')
