@@ -29,6 +29,9 @@ const identities = new Set([
   'dd-api-key',
   'dd-application-key',
   'cf-access-client-secret',
+  'x-consul-token',
+  'x-nomad-token',
+  'x-hasura-admin-secret',
   'x-forwarded-client-cert',
   'x-remote-user',
 ])
