@@ -60,9 +60,11 @@ export function forwardTarget(head: Head): Canonical<{ tuple: Tuple }> {
   const wrong = refuseHead(head)
   if (wrong !== undefined) return refuse(wrong)
   if (head.method === 'CONNECT') return refuse('method_forbidden')
-  const match = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([^#]*)$/.exec(head.target)
-  if (match === null) return refuse('target_malformed')
-  const [, scheme = '', rawAuthority = '', rest = ''] = match
+  const match = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)/.exec(head.target)
+  // Not by the same expression: one that finds no end tries every border between its parts, of which there are thousands.
+  if (match === null || head.target.includes('#')) return refuse('target_malformed')
+  const [start, scheme = '', rawAuthority = ''] = match
+  const rest = head.target.slice(start.length)
   if (scheme.toLowerCase() === 'https') return refuse('https_needs_connect')
   if (scheme.toLowerCase() !== 'http') return refuse('target_malformed')
   const authority = parseAuthority(rawAuthority)
