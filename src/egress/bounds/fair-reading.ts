@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { CrumbBlocks } from './crumb-blocks.ts'
 import type { Part } from './loop-share.ts'
 import { msPerByte, workDone } from './work.ts'
 
@@ -8,6 +9,8 @@ const sliceMs = 0.25
 const firstBytes = 4 * 1024
 const leastBytes = 256
 const mostBytes = 64 * 1024
+/** What is smaller does not wait as it came. */
+const crumbBytes = 1024
 
 /** Whose part of the loop each socket's bytes take, and what has what is kept of them be read at once. */
 const readings = new WeakMap<Socket, { part: Part; handOver: () => boolean }>()
@@ -28,6 +31,7 @@ export function readFairly(socket: Socket, part: Part): void {
   const read = socket._read.bind(socket)
   const destroy = socket.destroy.bind(socket)
   let kept: Buffer[] = []
+  let blocks: CrumbBlocks | undefined
   let bytes = 0
   let sliceBytes = firstBytes
   /** What comes behind all that is kept. */
@@ -63,6 +67,7 @@ export function readFairly(socket: Socket, part: Part): void {
   const tellAll = (): boolean => {
     const hasSome = bytes > 0
     for (const piece of kept.splice(0)) push(piece)
+    blocks = undefined
     bytes = 0
     return hasSome
   }
@@ -120,7 +125,11 @@ export function readFairly(socket: Socket, part: Part): void {
       if (socket.readableFlowing !== true) return push(piece)
       if (of.part.isFree(now)) return tell(piece, now)
     }
-    kept.push(piece)
+    if (piece.length >= crumbBytes) kept.push(piece)
+    else {
+      blocks ??= new CrumbBlocks()
+      blocks.add(kept, piece)
+    }
     bytes += piece.length
     // Whoever does not listen yet hears by this that there is something.
     if (socket.readableFlowing !== true && socket.readableLength === 0) push(takeSlice())

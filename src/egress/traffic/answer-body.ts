@@ -1,4 +1,5 @@
 import type { Pausable } from '../bounds/search-share.ts'
+import { putWaitingCrumbsTogether } from '../bounds/waiting-crumbs.ts'
 import type { InboundAnswer } from '../inbound/inbound.ts'
 
 /** What was let through so far. */
@@ -83,6 +84,7 @@ export class AnswerBody implements Pausable {
   }
 
   #send(bytes: Buffer): void {
+    putWaitingCrumbsTogether(this.#to.sink)
     if (this.#to.sink.write(bytes)) return
     this.pause()
     this.#to.sink.once('drain', () => this.resume())

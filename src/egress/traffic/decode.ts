@@ -8,6 +8,7 @@ import {
   type ZstdDecompress,
 } from 'node:zlib'
 import type { Pausable } from '../bounds/search-share.ts'
+import { putWaitingCrumbsTogether } from '../bounds/waiting-crumbs.ts'
 import { spent } from '../economy/spent-buffers.ts'
 import { headerValues } from '../request/head.ts'
 import type { BodyReader, UpstreamAnswer } from '../upstream/channel.ts'
@@ -59,6 +60,7 @@ export class DecodedBody implements Pausable {
   constructor(from: UpstreamAnswer, coding: keyof typeof decoders) {
     this.#from = from
     this.#decoder = createDecoder(coding)
+    putWaitingCrumbsTogether(this.#decoder)
   }
 
   pause(): void {

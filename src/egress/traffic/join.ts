@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net'
 import { type Duplex, Transform } from 'node:stream'
+import { takeTogether } from '../bounds/crumbs.ts'
 import type { Turns } from '../bounds/search-share.ts'
+import { putWaitingCrumbsTogether } from '../bounds/waiting-crumbs.ts'
 import { readRest } from '../upstream/rest.ts'
 
 /** How long a client may take to close its end once everything is over. */
@@ -87,6 +89,7 @@ export function join<Failure extends string>(options: {
     () => end(client.writableNeedDrain ? 'client_closed' : 'upstream_timeout'),
     options.idleMs,
   )
+  for (const side of [client, upstream]) putWaitingCrumbsTogether(side)
   for (const side of [client, upstream])
     for (const event of ['data', 'drain']) side.on(event, () => void timer.refresh())
   upstream.pipe(inward).pipe(client, { end: false })
@@ -117,5 +120,7 @@ export function through(
     },
     flush: (done) => attempt(last, done),
   })
+  putWaitingCrumbsTogether(made)
+  takeTogether(made, () => undefined)
   return made
 }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { EgressRule } from '../../catalog/index.ts'
 import type { EgressOutcome, Log } from '../../core/index.ts'
 import type { Allowance } from '../bounds/allowance.ts'
+import { takeTogether } from '../bounds/crumbs.ts'
 import type { DenialReason } from '../decision/denial.ts'
 import type { Guard } from '../decision/guard.ts'
 import type { RulesAt } from '../decision/rules.ts'
@@ -152,6 +153,7 @@ async function passBytes(
     upstream.destroy()
     return finish('client_closed')
   }
+  takeTogether(upstream)
   const outward = through((chunk, push) => {
     passed.out += chunk.length
     const over = deps.allowance.send(identity.principalId, chunk.length)

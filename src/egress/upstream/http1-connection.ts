@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { takeTogether } from '../bounds/crumbs.ts'
 import { readFairly } from '../bounds/fair-reading.ts'
 import type { Part } from '../bounds/loop-share.ts'
+import { putWaitingCrumbsTogether } from '../bounds/waiting-crumbs.ts'
 import { AnswerParser, type Follows } from './answer-parser.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { Http1Exchange } from './http1-exchange.ts'
@@ -49,6 +50,7 @@ export class Connection implements Channel {
     })
     readFairly(socket, options.part)
     takeTogether(socket)
+    putWaitingCrumbsTogether(socket)
     socket.setTimeout(options.idleTimeoutMs, () => this.#exchange?.onTimeout())
     socket.on('data', this.#read)
     socket.on('end', this.#end)

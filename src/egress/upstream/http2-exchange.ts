@@ -2,6 +2,7 @@ import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders, sensitiveH
 import type { Readable } from 'node:stream'
 import { takeTogether } from '../bounds/crumbs.ts'
 import type { Came } from '../bounds/fair-session.ts'
+import { putWaitingCrumbsTogether } from '../bounds/waiting-crumbs.ts'
 import { msPerField } from '../bounds/work.ts'
 import { headerListSize, http2Headers } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
@@ -90,6 +91,7 @@ export class Http2Request implements UpstreamRequest {
     if (body === undefined) return
     this.#trailers = trailers
     this.#body = body
+    putWaitingCrumbsTogether(this.#stream)
     body.pipe(this.#stream, { end: false })
     onceEnded(body, () => this.#stream.end())
   }
