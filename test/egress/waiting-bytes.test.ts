@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { giveBackMemory } from '../../src/egress/index.ts'
 import { WaitingBytes } from '../../src/egress/secrets/waiting-bytes.ts'
 
 test('bytes leave once and in order, masked where they are, and stay as they came for as long as they are remembered', () => {
@@ -52,4 +53,21 @@ test('of a large piece that has left but for a few bytes only these are kept', (
   const [last] = [...bytes.from(0)]
   expect(last?.bytes.toString()).toBe('aaaaaaa')
   expect(last?.bytes.buffer.byteLength).toBeLessThanOrEqual(Buffer.poolSize)
+})
+
+test('bytes that wait and came one by one keep no more memory than they are', () => {
+  const used = () => {
+    giveBackMemory()
+    const { heapUsed, arrayBuffers } = process.memoryUsage()
+    return heapUsed + arrayBuffers
+  }
+  const before = used()
+  const length = 16 * 1024
+  const waiting = Array.from({ length: 16 }, () => {
+    const bytes = new WaitingBytes()
+    for (let n = 0; n < length; n += 1) bytes.add(Buffer.from(new ArrayBuffer(1)))
+    return bytes
+  })
+  // Each two thousand of them kept a block of 64 KiB.
+  expect((used() - before) / waiting.length).toBeLessThan(4 * length)
 })

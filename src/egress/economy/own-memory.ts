@@ -7,3 +7,11 @@ export function inOwnMemory(bytes: Buffer): Buffer {
   bytes.copy(own)
   return own
 }
+
+/**
+ * The same of a text of ASCII. What V8 cuts out of a text is a view of it: the path of a record that waits would keep the
+ * 32 KiB of its request's target.
+ */
+export function asciiInOwnMemory(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1')
+}

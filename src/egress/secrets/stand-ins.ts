@@ -1,3 +1,4 @@
+import { inOwnMemory } from '../economy/own-memory.ts'
 import { headerValues } from '../request/head.ts'
 import { decoded, octetText } from './decoded.ts'
 import { basicText } from './place-header.ts'
@@ -39,7 +40,7 @@ export class StandInWatch {
     for (const { credential, bytes } of this.#standIns) {
       if (!this.#seen.has(credential) && text.includes(bytes)) this.#seen.add(credential)
     }
-    this.#tails[of] = Buffer.from(text.subarray(Math.max(0, text.length - this.#longest + 1)))
+    this.#tails[of] = inOwnMemory(text.subarray(Math.max(0, text.length - this.#longest + 1)))
   }
 
   /** The credentials whose placeholders came by. */

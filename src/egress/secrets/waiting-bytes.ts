@@ -1,3 +1,4 @@
+import { inOwnMemory } from '../economy/own-memory.ts'
 import { mask } from './mask.ts'
 
 const nothing = Buffer.alloc(0)
@@ -78,11 +79,11 @@ export class WaitingBytes {
 function withoutHead(piece: Piece, length: number): Piece {
   const { at, seen, out } = piece
   if (seen.length < smallPiece || length < seen.length * mostKept) return piece
-  const rest = Buffer.from(seen.subarray(length))
-  return { at: at + length, seen: rest, out: out === seen ? rest : Buffer.from(out.subarray(length)) }
+  const rest = inOwnMemory(seen.subarray(length))
+  return { at: at + length, seen: rest, out: out === seen ? rest : inOwnMemory(out.subarray(length)) }
 }
 
 function longer({ at, seen, out }: Piece, bytes: Buffer): Piece {
-  const all = Buffer.concat([seen, bytes])
-  return { at, seen: all, out: out === seen ? all : Buffer.concat([out, bytes]) }
+  const all = inOwnMemory(Buffer.concat([seen, bytes]))
+  return { at, seen: all, out: out === seen ? all : inOwnMemory(Buffer.concat([out, bytes])) }
 }
