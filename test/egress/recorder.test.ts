@@ -270,3 +270,31 @@ test('whoever asks for room waits until records are written, adds none meanwhile
   await recorder.close(5_000)
   expect(await recorder.room(alice)).toBe(false)
 })
+
+test('of refusals that cannot be written no more are kept than twice what may wait, and the rest are counted', async () => {
+  await using store = await testStore()
+  const recorder = recorderOf(store, silentLog, { maxQueued: 20, maxQueuedPerPrincipal: 2 })
+  const [alice, bob] = [newId('prn'), newId('prn')]
+  await store.pool.query('ALTER TABLE events RENAME TO events_away')
+  for (let i = 0; i < 100; i += 1) recorder.denied({ ...refusal(), principalId: alice })
+  expect(recorder.waiting).toBe(5)
+  recorder.denied({ ...refusal(), principalId: bob })
+  expect(recorder.waiting).toBe(6)
+  await store.pool.query('ALTER TABLE events_away RENAME TO events')
+  await expect.poll(() => recorder.waiting, { timeout: 10_000 }).toBe(0)
+  const { data } = refusal()
+  recorder.denied({ kind: 'egress.denied', principalId: alice, data: { ...data, suppressed: 7 } })
+  recorder.denied({ ...refusal(), principalId: alice })
+  await recorder.close(5_000)
+  const rows = await store.db
+    .selectFrom('events')
+    .select('data')
+    .where('principal_id', '=', alice)
+    .orderBy('id')
+    .execute()
+  expect(rows.map((row) => row.data['suppressed'])).toEqual([
+    ...Array.from({ length: 5 }, () => undefined),
+    95 + 7,
+    undefined,
+  ])
+})

@@ -39,6 +39,10 @@ export interface Recorder {
   room(principalId: string): boolean | Promise<boolean>
   /** `identity` is whose calls it is joined to: those that run at this moment. */
   allowed(event: AllowedEvent, identity: Identity): OpenRecord
+  /**
+   * Of refusals, which go on while nothing is let out, so many wait again; the rest are counted, and the next one of this
+   * person that is recorded says how many they were.
+   */
   denied(event: DeniedEvent): void
   /** How many wait to be written. */
   readonly waiting: number
@@ -246,6 +250,11 @@ export function createRecorder(options: {
   const hasRoom = (principalId: string) =>
     queue.length + writing.length <= options.maxQueued &&
     (waiting.get(principalId) ?? 0) <= options.maxQueuedPerPrincipal
+  /** Refusals that are only counted, by person. */
+  const unwritten = new Map<string, number>()
+  const hasRoomForRefusals = (principalId: string) =>
+    queue.length + writing.length <= 2 * options.maxQueued &&
+    (waiting.get(principalId) ?? 0) <= 2 * options.maxQueuedPerPrincipal
   const healthy = (principalId: string) => isWritten() && hasRoom(principalId)
 
   const waitForRoom = async (principalId: string): Promise<boolean> => {
@@ -290,7 +299,11 @@ export function createRecorder(options: {
     },
     denied(event) {
       logRefusal(log, event)
-      add(event, true)
+      const who = event.principalId ?? 'nobody'
+      const before = (unwritten.get(who) ?? 0) + (event.data.suppressed ?? 0)
+      if (!hasRoomForRefusals(who)) return void unwritten.set(who, before + 1)
+      unwritten.delete(who)
+      add(before === 0 ? event : { ...event, data: { ...event.data, suppressed: before } }, true)
     },
     get waiting() {
       return queue.length + writing.length

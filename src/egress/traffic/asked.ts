@@ -1,6 +1,7 @@
 import { newId } from '../../core/index.ts'
 import { printable } from '../decision/denial.ts'
 import { longestRecordedPath, wholeSegments } from '../decision/proposal.ts'
+import { asciiInOwnMemory } from '../economy/own-memory.ts'
 import type { Inbound } from '../inbound/inbound.ts'
 import type { DeniedEvent } from '../records/line.ts'
 import { bracketed, formatAuthority } from '../request/host.ts'
@@ -72,10 +73,11 @@ export function factsOf(
     runnerId: who.runnerId,
     generation: who.generation,
     scheme: asked.scheme,
-    host: asked.host,
+    // It may wait to be written for seconds, as one of thousands.
+    host: asciiInOwnMemory(asked.host),
     port: asked.port,
     method: asked.method,
-    path: asked.path.slice(0, longestRecordedPath),
+    path: asciiInOwnMemory(asked.path.slice(0, longestRecordedPath)),
     rule,
     callIds: [],
   }
