@@ -202,15 +202,34 @@ export function wholeSegments(text: string, max: number): string {
 /** At most `mostPaths` prefixes that cover all of `paths`, as long as they can be. */
 function shortPaths(paths: readonly string[]): string[] {
   const parts = paths.map((path) => path.split('/').slice(1))
-  const deepest = Math.max(...parts.map(({ length }) => length))
-  for (let depth = deepest; depth > 0; depth--) {
-    const prefixes = new Set(parts.map((segments) => `/${segments.slice(0, depth).join('/')}`))
-    if (prefixes.size > mostPaths) continue
-    const covered = (path: string) =>
-      [...prefixes].some((other) => other !== path && underPrefix(path, other))
-    return [...prefixes].filter((path) => !covered(path)).sort()
+  const depth = depthWithFew(parts)
+  if (depth === 0) return ['/']
+  const prefixes = new Set(parts.map((segments) => `/${segments.slice(0, depth).join('/')}`))
+  const covered = (path: string) => [...prefixes].some((other) => other !== path && underPrefix(path, other))
+  return [...prefixes].filter((path) => !covered(path)).sort()
+}
+
+/**
+ * Up to how many segments the paths have at most `mostPaths` beginnings. Each segment is looked at once: a source may
+ * have asked for thousands of paths of a thousand segments.
+ */
+function depthWithFew(parts: readonly (readonly string[])[]): number {
+  const deepest = parts.reduce((most, { length }) => Math.max(most, length), 0)
+  /** Which beginning each has, by its number. */
+  let begun = parts.map(() => 0)
+  for (let depth = 0; depth < deepest; depth += 1) {
+    const numbers = new Map<string, number>()
+    const longer = parts.map((segments, i) => {
+      const segment = segments[depth]
+      const name = segment === undefined ? `${begun[i]}` : `${begun[i]}/${segment}`
+      const number = numbers.get(name) ?? numbers.size
+      numbers.set(name, number)
+      return number
+    })
+    if (numbers.size > mostPaths) return depth
+    begun = longer
   }
-  return ['/']
+  return deepest
 }
 
 function wanted(method: string, url: string): Tuple {
