@@ -1,10 +1,17 @@
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { msPerField, msPerRequest, worked } from '../bounds/work.ts'
+import { headerListSize } from '../request/fields.ts'
 import { headerValues } from '../request/head.ts'
 import type { Inbound } from './inbound.ts'
 
 /** More than any client asks for ahead of the answers; whoever does gets so many, and is told to come again. */
 const mostOwed = 64
+/**
+ * Of what waits, all heads together, as HTTP/2 counts them: one of 32 KiB may have eight thousand fields, which take half
+ * a megabyte of memory.
+ */
+const mostWaitingBytes = 64 * 1024
 /** What may come behind those unheard. Node has made an object of each by then, so that they must be bounded too. */
 const mostUnheard = 512
 
@@ -15,7 +22,8 @@ const mostUnheard = 512
 interface Due {
   owed: Set<Inbound>
   /** Serves the next, for each that waits for its turn. */
-  waiting: (() => void)[]
+  waiting: { serve: () => void; headBytes: number }[]
+  waitingBytes: number
   /** It owes as much as it may, or what comes next cannot be told, and hears no more. */
   full: boolean
   unheard: number
@@ -26,12 +34,18 @@ const due = new WeakMap<Duplex, Due>()
  * Whether one more request is heard. A connection that owes too much hears no other: its last answer says so, and what
  * stands behind it was not begun.
  */
-export function hearsMore(socket: Duplex): boolean {
+export function hearsMore(req: IncomingMessage): boolean {
   worked(msPerRequest)
-  const of = due.get(socket)
+  const of = due.get(req.socket)
   if (of === undefined || !of.full) return true
   of.unheard += 1
-  if (of.unheard > mostUnheard) endOwing(socket)
+  if (of.unheard > mostUnheard) endOwing(req.socket)
+  // Node keeps it until all that it stands behind is answered.
+  req.rawHeaders = []
+  req.headers = {}
+  req.url = ''
+  // What nobody reads would keep the connection from being heard out.
+  req.resume()
   return false
 }
 
@@ -43,25 +57,32 @@ export function hearsMore(socket: Duplex): boolean {
  */
 export function inTurn(socket: Duplex, inbound: Inbound, serve: () => void): void {
   worked((inbound.rawHeaders.length / 2) * msPerField)
-  let of = due.get(socket)
-  if (of === undefined) {
-    of = { owed: new Set(), waiting: [], full: false, unheard: 0 }
-    due.set(socket, of)
+  let known = due.get(socket)
+  if (known === undefined) {
+    known = { owed: new Set(), waiting: [], waitingBytes: 0, full: false, unheard: 0 }
+    due.set(socket, known)
   }
+  const of = known
   const { owed, waiting } = of
   owed.add(inbound)
   inbound.answer.onClosed(() => {
     owed.delete(inbound)
     const next = waiting.shift()
+    if (next === undefined) return
+    of.waitingBytes -= next.headBytes
     // Others that have arrived come first: a flood on one connection is dealt with one request at a time.
-    if (next !== undefined) setImmediate(next)
+    setImmediate(next.serve)
   })
-  if (owed.size === mostOwed || headerValues(inbound.rawHeaders, 'upgrade').length > 0) {
+  const waits = owed.size > 1
+  const headBytes = waits ? inbound.target.length + headerListSize(inbound.rawHeaders) : 0
+  of.waitingBytes += headBytes
+  const isFull = owed.size === mostOwed || of.waitingBytes > mostWaitingBytes
+  if (isFull || headerValues(inbound.rawHeaders, 'upgrade').length > 0) {
     of.full = true
     inbound.answer.beLast()
   }
-  if (owed.size === 1) serve()
-  else waiting.push(serve)
+  if (waits) waiting.push({ serve, headBytes })
+  else serve()
 }
 
 export function owesAnswer(socket: Duplex): boolean {

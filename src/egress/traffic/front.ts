@@ -43,8 +43,7 @@ export function createFront(deps: FrontDeps): Front {
       contained(
         deps.log,
         (req: IncomingMessage, res: ServerResponse) => {
-          // What nobody reads would keep the connection from being heard out.
-          if (!hearsMore(req.socket)) return void req.resume()
+          if (!hearsMore(req)) return
           const inbound = new Http1Inbound(req, res, expectsContinue)
           inTurn(req.socket, inbound, () => {
             // Its answer has nowhere to go.

@@ -73,8 +73,7 @@ function makeInnerServer(deps: InnerDeps, tunnels: Tunnels): Server {
       deps.log,
       (req: IncomingMessage, res: ServerResponse) => {
         const tunnel = tunnelOf(req.socket)
-        // What nobody reads would keep the connection from being heard out.
-        if (!hearsMore(req.socket)) return void req.resume()
+        if (!hearsMore(req)) return
         const inbound = new Http1Inbound(req, res, expectsContinue)
         const canonical = tunnelTarget(headOf(req), tunnel.destination)
         inTurn(req.socket, inbound, () => {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
+import { giveBackMemory } from '../../../src/egress/index.ts'
 import { host, listenTo } from '../../support/armed.ts'
 import {
   basic,
@@ -154,4 +155,42 @@ test('row 23: an upgrade at the proxy itself is refused in its turn, behind the 
     /^HTTP\/1\.1 200 OK\r\n[^]*\r\n5\r\nbegun\r\n5\r\nwhole\r\n0\r\n\r\nHTTP\/1\.1 400 upgrade_unsupported: /,
   )
   expect(plain.seen).toHaveLength(1)
+})
+
+/** What is in use of memory, in bytes. */
+function used(): number {
+  giveBackMemory()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+test('row 38: heads of thousands of fields behind a request without its answer are not kept, and the connection ends with the last that is', async () => {
+  await using world = await makeWorld()
+  const { ways, secure, plain } = await unending(world)
+  for (const [way, connect, ask] of ways) {
+    const socket = await connect()
+    const heard = listenTo(socket)
+    socket.write(ask('/mute'))
+    await until(() => secure.seen.length + plain.seen.length > 0)
+    const before = used()
+    const head = ask(
+      '/behind',
+      Array.from({ length: 4_000 }, (_, n) => `${(1_296 + n).toString(36)}:`),
+    )
+    for (let n = 0; n < 60; n += 1) {
+      socket.write(head)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    // They are read as far as the share of their person goes.
+    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    // Each took a third of a megabyte and more.
+    expect([way, Math.round((used() - before) / 1024 / 1024)]).toEqual([
+      way,
+      expect.toSatisfy((megabytes) => megabytes < 6),
+    ])
+    expect(heard).toMatchObject({ text: '', closed: false })
+    socket.destroy()
+    secure.seen.length = 0
+    plain.seen.length = 0
+  }
 })

@@ -29,7 +29,8 @@ export function meantBy(asked: TokenAsked, minted: readonly MintedCredential[]):
     asked.body === undefined ? ['client_id'] : new Set(sent.flatMap(({ fields }) => Object.keys(fields)))
   let left = sent
   for (const name of names) {
-    const fits = left.filter(({ fields }) => words(fields[name]) === words(said[name]))
+    const saidWords = words(said[name])
+    const fits = left.filter(({ fields }) => words(fields[name]) === saidWords)
     if (fits.length > 0) left = fits
   }
   return left.map(({ each }) => each)
