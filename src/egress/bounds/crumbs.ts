@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { CrumbBlocks } from './crumb-blocks.ts'
 import { msPerPiece, worked } from './work.ts'
 
 /** A larger piece goes on as it is. */
@@ -55,6 +56,38 @@ export function takeTogether(from: Readable, came: (bytes: number) => void = () 
     if (piece !== null) return take(piece)
     tellRest()
     return push(null)
+  }
+  from.destroy = (error) => {
+    tellRest()
+    return destroy(error)
+  }
+  from.on('resume', tellRest)
+}
+
+/** Has the crumbs that come to `from` while nobody reads kept as pieces, too; what is read is told as it comes. */
+export function keepTogether(from: Readable): void {
+  const push = from.push.bind(from)
+  const destroy = from.destroy.bind(from)
+  const blocks = new CrumbBlocks()
+  let crumbs: Buffer[] = []
+  let bytes = 0
+
+  const tellRest = () => {
+    if (bytes === 0) return
+    const piece = Buffer.concat(crumbs, bytes)
+    crumbs = []
+    bytes = 0
+    push(piece)
+  }
+  from.push = (piece: Buffer | null) => {
+    if (piece === null || from.readableFlowing === true || piece.length >= crumbBytes) {
+      tellRest()
+      return push(piece)
+    }
+    blocks.add(crumbs, piece)
+    bytes += piece.length
+    if (bytes >= pieceBytes) tellRest()
+    return from.readableLength + bytes < from.readableHighWaterMark
   }
   from.destroy = (error) => {
     tellRest()

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { type Duplex, Transform } from 'node:stream'
-import { takeTogether } from '../bounds/crumbs.ts'
+import { keepTogether } from '../bounds/crumbs.ts'
 import type { Turns } from '../bounds/search-share.ts'
 import { putWaitingCrumbsTogether } from '../bounds/waiting-crumbs.ts'
 import { readRest } from '../upstream/rest.ts'
@@ -121,6 +121,6 @@ export function through(
     flush: (done) => attempt(last, done),
   })
   putWaitingCrumbsTogether(made)
-  takeTogether(made, () => undefined)
+  keepTogether(made)
   return made
 }
