@@ -84,9 +84,11 @@ export class AnswerBody implements Pausable {
   }
 
   #send(bytes: Buffer): void {
-    putWaitingCrumbsTogether(this.#to.sink)
-    if (this.#to.sink.write(bytes)) return
+    const { sink } = this.#to
+    // Most answers are one piece, for which nothing need be made.
+    if (sink.writableLength > 0) putWaitingCrumbsTogether(sink)
+    if (sink.write(bytes)) return
     this.pause()
-    this.#to.sink.once('drain', () => this.resume())
+    sink.once('drain', () => this.resume())
   }
 }
