@@ -10,7 +10,7 @@ import { asDecoded, cleanHead, saysEmpty, withoutLength } from './answer.ts'
 import { AnswerBody, type Passed } from './answer-body.ts'
 import { codingOf, DecodedBody } from './decode.ts'
 import { Lull } from './lull.ts'
-import { type Part, PartCutter, partHeaders } from './part.ts'
+import { type Part, PartCutter, partHeaders, partStatus } from './part.ts'
 
 /** So long the last of an answer that is cut off may take to leave. */
 const lastWordsMs = 1_000
@@ -105,7 +105,7 @@ class PassingAnswer {
     this.#count()
     try {
       const headOnly = from.headOnly || this.#isEmpty
-      to.head(part === undefined ? from.status : 206, clean, { headOnly })
+      to.head(part === undefined ? from.status : partStatus(part), clean, { headOnly })
     } catch {
       // HTTP/2 has no room for such a head; or the client has gone, and whoever heard that ends this.
       if (!to.gone()) this.#end('upstream_failed')
