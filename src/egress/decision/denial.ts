@@ -60,7 +60,7 @@ const told = {
   ],
   placeholder_missing: [
     403,
-    'the place of the credential must hold the placeholder that the sandbox was given and nothing else, or be left out',
+    'the place of the credential must hold the placeholder that the sandbox was given and nothing else, or be left out; and the placeholder must stand in no other field that says who asks, as where a rule names another header than the program sends',
   ],
   placeholder_repeated: [
     403,

@@ -1,6 +1,6 @@
 import type { CredentialUse } from '../../core/index.ts'
 import type { ClientIdentity } from './client-identity.ts'
-import { forwardedHeaders } from './inject.ts'
+import { forwardedHeaders, identityFields } from './inject.ts'
 import type { LiveForms } from './live-forms.ts'
 import { type BodyForm, bodyForm, placeInBody } from './place-body.ts'
 import { placeInHeader } from './place-header.ts'
@@ -105,6 +105,7 @@ export function arrange(
   if (!placed.ok) return { ok: false, reason: placed.reason, credential: placed.bound.binding.credential }
   const used = placed.used.length === 0 ? head.used : [...head.used, ...placed.used]
 
+  const spokenFor = speaksForCaller(arms)
   const texts = arms.standIns.length === 0 ? [] : [...readableHead(asked), placed.readable]
   const inert: string[] = []
   for (const { credential, text } of arms.standIns) {
@@ -113,9 +114,11 @@ export function arrange(
     const cap = Math.max(...replaced.map(({ binding }) => binding.at_most))
     // A second copy, where others can read what was sent, is how a placeholder would be traded for the secret.
     if (replaced.length > 0 && copies > cap) return { ok: false, reason: 'placeholder_repeated', credential }
+    // Its client says who it is in another field than the rule has. That one is taken out, and nobody would ask.
+    if (replaced.length === 0 && copies > 0 && spokenFor && isMisplaced(text, asked, arms.bound))
+      return { ok: false, reason: 'placeholder_missing', credential }
     if (copies > replaced.length) inert.push(credential)
   }
-  const spokenFor = speaksForCaller(arms)
   const headers = forwardedHeaders({
     rawHeaders: asked.rawHeaders,
     authority: asked.authority,
@@ -134,6 +137,13 @@ export function arrange(
   const { path, secretFields } = head
   const query = spokenFor ? withoutTokenParameters(head.query, arms.bound) : head.query
   return { ok: true, arranged: { headers, secretFields, path, query, body: placed.body, uses, inert } }
+}
+
+/** Whether the placeholder of one of these slots stands in a field that says who asks. */
+function isMisplaced(text: string, asked: CallerRequest, bound: readonly Bound[]): boolean {
+  if (!bound.some(({ placeholder }) => placeholder === text)) return false
+  const told = readableHead({ rawHeaders: identityFields(asked.rawHeaders), path: '', query: '' })
+  return told.some((value) => copiesIn(value, text) > 0)
 }
 
 /** The head with what a route puts into it; `secretFields` are the names among `headers`, in lower case. */

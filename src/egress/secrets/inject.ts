@@ -41,6 +41,11 @@ function isIdentity(name: string): boolean {
   return identities.has(name) || name.startsWith('impersonate-')
 }
 
+/** Of alternating names and values those by which the caller says who it is, which go out where nothing speaks for it. */
+export function identityFields(rawHeaders: readonly string[]): string[] {
+  return rawHeaders.filter((_, i) => isIdentity(cgiName(rawHeaders[i - (i % 2)] ?? '')))
+}
+
 // What is judged, and so must go out as it was; RFC 9110 section 7.6.1 lets nobody name it in `Connection` anyway.
 const endToEnd = /^(?:content-type|content-encoding|sec-websocket-.*)$/
 
