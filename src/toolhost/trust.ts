@@ -1,13 +1,7 @@
 import { access, constants, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
+import { withMachineTrust } from '../core/index.ts'
 import { trustStore } from './pkcs12.ts'
-
-/** Where Linux systems keep the certificates they trust; the first that exists is taken. */
-const systemBundles = [
-  '/etc/ssl/certs/ca-certificates.crt',
-  '/etc/pki/tls/certs/ca-bundle.crt',
-  '/etc/ssl/cert.pem',
-]
 
 export interface TrustFiles {
   /** The system's certificates and the egress proxy's, for programs that take a single file. */
@@ -27,9 +21,7 @@ export async function writeTrust(options: {
   path: string
 }): Promise<TrustFiles> {
   const { caFile, folder } = options
-  const own = await readFile(caFile, 'utf8')
-  const system = (await Promise.all(systemBundles.map(readIfThere))).find((text) => text !== undefined) ?? ''
-  const all = `${own.trimEnd()}\n${system}`
+  const all = await withMachineTrust(await readFile(caFile, 'utf8'))
   const bundleFile = join(folder, `toolcrib-trust-${process.pid}.pem`)
   const wgetFile = join(folder, `toolcrib-wget-${process.pid}`)
   const phpFolder = join(folder, `toolcrib-php-${process.pid}`)

@@ -118,6 +118,8 @@ test('curl, git, npm, pip, Node and Python work in a sandbox as anywhere, and no
       `python3 -m pip install -q --no-cache-dir --disable-pip-version-check --target py --index-url ${url}/pip/simple/ crib-demo && PYTHONPATH=py python3 -c "import crib_demo; print(crib_demo.said)"`,
     ),
   ).toContain('from pip')
+  // As a program does that is made with libcurl, or with GnuTLS, and asks no variable.
+  expect(await run(`env -u CURL_CA_BUNDLE -u SSL_CERT_FILE curl -sS ${url}/hello/x`)).toContain('hello GET')
   expect(await run('curl -sS https://elsewhere.example')).toContain('403')
   expect(await run('env; git config --list; cat ~/.netrc ~/.npmrc')).not.toMatch(/Bearer|ORDERS_KEY/)
   // The search finds what is there, the toolhost's own CA file among it, and no private key.

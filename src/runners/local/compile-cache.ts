@@ -118,9 +118,9 @@ async function fill(options: Options, all: string, wanted: string): Promise<void
       probe: false,
       limits: { memoryBytes: 512 * 1024 * 1024, parallelCalls: 1, queuedCalls: 0 },
     }
-    for (const [file, text] of Object.entries({ 'settings.json': JSON.stringify(settings), 'ca.pem': '' }))
-      await writeFile(join(files, file), text, { mode: 0o644 })
-    for (const file of generatedEtc) await writeFile(join(files, file), '', { mode: 0o644 })
+    await writeFile(join(files, 'settings.json'), JSON.stringify(settings), { mode: 0o644 })
+    for (const file of ['ca.pem', 'trust.pem', ...generatedEtc])
+      await writeFile(join(files, file), '', { mode: 0o644 })
     if (asRoot)
       await promisify(execFile)('chown', [`${fillUserId}:${fillUserId}`, home, sockets, cache], {
         env: { PATH: toolPath },

@@ -1,5 +1,6 @@
 import { existsSync, lstatSync, readlinkSync, realpathSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { certificateBundles } from '../../core/index.ts'
 
 /** One thing that a sandbox sees. The order counts: what comes later lies on top. */
 export type Mount =
@@ -30,7 +31,7 @@ export interface View {
   hiddenPaths: string[]
   home: string
   sockets: string
-  /** Holds `settings.json`, `ca.pem` and the generated `etc/` files. */
+  /** Holds `settings.json`, `ca.pem`, `trust.pem` and the generated `etc/` files. */
   files: string
   scratchBytes: number
   /** What Node compiled of our programs before; see compile-cache.ts. */
@@ -72,6 +73,7 @@ export function planMounts(view: View): Mount[] {
     ...readOnly,
     ...covers(readOnly, view.hiddenPaths),
     ...etcParts.flatMap((part) => like(`/etc/${part}`)),
+    ...trustMounts(view.files),
     ...generatedEtc.map((file): Mount => ({ kind: 'ro', from: join(view.files, file), to: `/etc/${file}` })),
     ...appParts.flatMap((part) => bound(join(view.appDir, part), `${inside.app}/${part}`)),
     ...bound(view.nodePath, inside.node),
@@ -82,6 +84,19 @@ export function planMounts(view: View): Mount[] {
     { kind: 'rw', from: view.sockets, to: inside.sockets },
     { kind: 'rw', from: view.home, to: inside.home },
   ]
+}
+
+/**
+ * The machine's certificates and the egress proxy's in the place of the machine's own, whatever links lead there.
+ * Programs read that file which ask no variable whom to trust: those by libcurl or GnuTLS, Mercurial, Erlang's, R's.
+ */
+function trustMounts(files: string): Mount[] {
+  const places = new Set(
+    certificateBundles.filter((path) => existsSync(path)).map((path) => realpathSync(path)),
+  )
+  return [...places]
+    .filter((place) => etcParts.some((part) => isWithin(place, `/etc/${part}`)))
+    .map((to): Mount => ({ kind: 'ro', from: join(files, 'trust.pem'), to }))
 }
 
 /** Programs, libraries and devices: what the smallest sandbox needs. */

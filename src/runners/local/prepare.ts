@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { chmod, chown, lstat, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { withMachineTrust } from '../../core/index.ts'
 import type { ToolhostSettingsInput } from '../../wire/index.ts'
 import type { SandboxSpec } from '../driver.ts'
 import { isForeign } from './accounts.ts'
@@ -33,7 +34,12 @@ export async function prepareFiles(options: {
   const files = paths.files(spec.generation)
   await mkdir(files, { mode: 0o755 })
   await chmod(files, 0o755)
-  const texts = { ...etcFiles(), 'settings.json': JSON.stringify(settings), 'ca.pem': spec.caCertificate }
+  const texts = {
+    ...etcFiles(),
+    'settings.json': JSON.stringify(settings),
+    'ca.pem': spec.caCertificate,
+    'trust.pem': await withMachineTrust(spec.caCertificate),
+  }
   await Promise.all(
     Object.entries(texts).map(async ([name, text]) => {
       await writeFile(join(files, name), text, { mode: 0o644 })

@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { certificateBundles } from '../../../src/core/index.ts'
 import type { SandboxFacts } from '../../../src/runners/index.ts'
 import { canary, type Gateway, sandboxSpec, World } from './gateway.ts'
 import { kinds } from './kinds.ts'
@@ -59,6 +60,15 @@ for (const { title, isolation, userId, options } of kinds) {
       expect(stdout).toMatch(/^crib:x:1000:1000:/)
       expect(stdout).not.toContain('root:')
       expect(stdout.match(/No such file/g)).toHaveLength(4)
+    })
+
+    test('has the egress proxy’s certificate where programs look that ask no variable', async () => {
+      const there = certificateBundles.filter((path) => existsSync(path))
+      expect(there).not.toEqual([])
+      const { stdout } = await inside(`cat ${there[0]}`)
+      // And what the machine trusts goes on to be trusted.
+      expect(stdout).toBe(`${spec.caCertificate}${readFileSync(there[0] ?? '', 'utf8')}`)
+      expect((await inside(`: >> ${there[0]}`)).stderr).toContain(there[0])
     })
 
     test('writes to its home and /tmp and nowhere else', async () => {
