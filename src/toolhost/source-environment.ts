@@ -18,7 +18,10 @@ export interface WayOut {
   phpFolder: string | null
 }
 
-/** Names by which programs take their one file of trusted certificates. */
+/**
+ * Names by which programs take their one file of trusted certificates. `AWS_CA_BUNDLE` is none of them: with it Go
+ * programs that give AWS's SDK a transport of their own, such as rclone, do not start, and boto3 takes Requests' too.
+ */
 const bundleVariables = [
   'SSL_CERT_FILE',
   'REQUESTS_CA_BUNDLE',
@@ -26,7 +29,6 @@ const bundleVariables = [
   'GIT_SSL_CAINFO',
   'CARGO_HTTP_CAINFO',
   'PIP_CERT',
-  'AWS_CA_BUNDLE',
   'DENO_CERT',
   'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH',
   'HTTPLIB2_CA_CERTS',
