@@ -178,9 +178,16 @@ export const swelling = Buffer.concat([
   Buffer.alloc(100, 0x80 | 62),
 ])
 
-/** The types of the frames that a peer has sent, as they come, with stream and payload; a client's preface is no frame. */
-export function readFrames(socket: TLSSocket): { type: number; stream: number; payload: Buffer }[] {
-  const frames: { type: number; stream: number; payload: Buffer }[] = []
+export interface ReadFrame {
+  type: number
+  flags: number
+  stream: number
+  payload: Buffer
+}
+
+/** The frames that a peer has sent, as they come; a client's preface is no frame. */
+export function readFrames(socket: TLSSocket): ReadFrame[] {
+  const frames: ReadFrame[] = []
   let rest: Buffer = Buffer.alloc(0)
   socket.on('data', (chunk: Buffer) => {
     rest = Buffer.concat([rest, chunk])
@@ -192,6 +199,7 @@ export function readFrames(socket: TLSSocket): { type: number; stream: number; p
       const length = rest.readUIntBE(0, 3)
       frames.push({
         type: rest[3] ?? 0,
+        flags: rest[4] ?? 0,
         stream: rest.readUInt32BE(5) & 0x7f_ff_ff_ff,
         payload: rest.subarray(9, 9 + length),
       })

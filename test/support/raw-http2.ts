@@ -1,7 +1,7 @@
 /** An upstream by HTTP/2 whose frames are written by hand. Where it lies: it reads no head, and acknowledges nothing. */
 import { createServer, type TLSSocket } from 'node:tls'
 import type { World } from './egress-world.ts'
-import { frame, frameType, readFrames } from './http2.ts'
+import { frame, frameType, type ReadFrame, readFrames } from './http2.ts'
 import { byServerName, listenLocally } from './listening.ts'
 
 /** A request that has come. */
@@ -17,6 +17,8 @@ export interface RawHttp2 extends Disposable {
   sockets: readonly TLSSocket[]
   /** How many requests came on each connection. */
   asked: readonly number[]
+  /** All frames that came on a connection so far. */
+  frames(connection: number): readonly ReadFrame[]
 }
 
 /** Tells of each request when its head has come; with `keepsOpen` it never closes its end of a connection. */
@@ -27,6 +29,7 @@ export async function startRawHttp2(
 ): Promise<RawHttp2> {
   const sockets: TLSSocket[] = []
   const asked: number[] = []
+  const came: ReadFrame[][] = []
   const options = { ...byServerName(world.upstreamContext), ALPNProtocols: ['h2'], allowHalfOpen: keepsOpen }
   const server = createServer(options, (socket) => {
     const connection = sockets.push(socket) - 1
@@ -34,6 +37,7 @@ export async function startRawHttp2(
     socket.on('error', () => undefined)
     socket.write(frame(frameType.settings, 0, 0))
     const frames = readFrames(socket)
+    came.push(frames)
     let read = 0
     socket.on('data', () => {
       for (const { type, stream } of frames.slice(read)) {
@@ -48,6 +52,7 @@ export async function startRawHttp2(
     port: await listenLocally(server),
     sockets,
     asked,
+    frames: (connection) => came[connection] ?? [],
     [Symbol.dispose]() {
       for (const socket of sockets) socket.destroy()
       server.close()

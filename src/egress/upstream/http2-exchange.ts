@@ -209,6 +209,15 @@ function watchEnd(stream: ClientHttp2Stream): () => boolean {
   return () => isWhole && stream.rstCode === constants.NGHTTP2_NO_ERROR
 }
 
+/**
+ * Whether trailers may come behind the body. What states its length by HTTP/1.1 has none (RFC 9112 section 7.1.2), and
+ * by HTTP/2 must have announced them. Where some may come, Node ends a stream by an empty frame behind the body's, and
+ * Tomcat takes short frames that are not the last one for an attack: it gives up the connection and all that is on it.
+ */
+export function mayHaveTrailers({ content, headers }: Outgoing): boolean {
+  return content === 'chunked' || (content !== undefined && headerValues(headers, 'trailer').length > 0)
+}
+
 /** The fields that open a stream. */
 export function requestHeaders({ tuple, headers, content, secretFields }: Outgoing): OutgoingHttpHeaders {
   return {

@@ -4,7 +4,7 @@ import type { Came } from '../bounds/fair-session.ts'
 import { farewellMs, idleMs, settingsMs } from './bounds.ts'
 import type { Channel, Outgoing, UpstreamEvents, UpstreamRequest } from './channel.ts'
 import { UpstreamError } from './error.ts'
-import { Http2Request, requestHeaders } from './http2-exchange.ts'
+import { Http2Request, mayHaveTrailers, requestHeaders } from './http2-exchange.ts'
 
 /** Streams of one connection, whatever more the upstream would take. */
 export const maxStreams = 100
@@ -123,7 +123,7 @@ export class Session implements Channel {
     const hasBody = outgoing.content !== undefined
     const stream = this.#session.request(requestHeaders(outgoing), {
       endStream: !hasBody,
-      waitForTrailers: hasBody,
+      waitForTrailers: mayHaveTrailers(outgoing),
     })
     stream.once('close', () => this.release())
     const request = new Http2Request(stream, events, {
