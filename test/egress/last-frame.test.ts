@@ -8,7 +8,9 @@ import {
   frameType,
   headerBlock,
   http2Client,
+  preface,
   pseudoHeaders,
+  readFrames,
   startHttp2Upstream,
 } from '../support/http2.ts'
 import { startRawHttp2 } from '../support/raw-http2.ts'
@@ -88,3 +90,54 @@ test('announced trailers come behind it all the same', async () => {
   expect(trailers).toEqual(['kept'])
   client.destroy()
 })
+
+test.each([
+  ['less than its length', 'hello'],
+  ['nothing of its length', ''],
+])('a body of %s is not ended at the upstream', async (_, body) => {
+  await using world = await makeWorld()
+  using up = await startRawHttp2(world, () => undefined)
+  await world.setRules([rule(host, up.port)])
+  const socket = await world.tunnel(host, up.port, { protocols: ['h2'] })
+  const back = readFrames(socket)
+  const head = headerBlock([...pseudoHeaders(host, up.port, 'POST'), ['content-length', '6']])
+  socket.write(preface)
+  const streams = Array.from({ length: 20 }, (_each, n) => 2 * n + 1)
+  for (const stream of streams) {
+    socket.write(
+      Buffer.concat([
+        frame(frameType.headers, frameFlag.endHeaders, stream, head),
+        frame(frameType.data, frameFlag.endStream, stream, Buffer.from(body)),
+      ]),
+    )
+    await expect
+      .poll(() => back.some((each) => each.type === frameType.reset && each.stream === stream))
+      .toBe(true)
+    await world.outcome()
+  }
+  const ended = up
+    .frames(0)
+    .filter(({ type, flags }) => type === frameType.data && (flags & frameFlag.endStream) !== 0)
+  expect(ended).toEqual([])
+})
+
+test.each(['http/1.1', 'h2'])(
+  'a body that its client by %s gives up is not ended at the upstream',
+  async (protocol) => {
+    await using world = await makeWorld()
+    using up = await startRawHttp2(world, () => undefined)
+    await world.setRules([rule(host, up.port)])
+    const socket = await world.tunnel(host, up.port, { protocols: [protocol] })
+    if (protocol === 'h2') {
+      const head = headerBlock([...pseudoHeaders(host, up.port, 'POST'), ['content-length', '6000']])
+      socket.write(Buffer.concat([preface, frame(frameType.headers, frameFlag.endHeaders, 1, head)]))
+      socket.write(frame(frameType.data, 0, 1, Buffer.from('hello')))
+    } else socket.write(request(host, up.port, '/', ['Content-Length: 6000'], 'POST') + 'hello')
+    const came = (type: number) => up.frames(0).filter((each) => each.type === type)
+    await expect.poll(() => came(frameType.data).length).toBe(1)
+    if (protocol === 'h2') socket.write(frame(frameType.reset, 0, 1, Buffer.from([0, 0, 0, 8])))
+    else socket.destroy()
+    await expect.poll(() => came(frameType.reset).length).toBe(1)
+    expect(came(frameType.data).filter(({ flags }) => (flags & frameFlag.endStream) !== 0)).toEqual([])
+  },
+)

@@ -17,6 +17,7 @@ export class Http2Request implements UpstreamRequest {
   readonly #stream: ClientHttp2Stream
   readonly #events: UpstreamEvents
   readonly #lastTaken: () => number | undefined
+  readonly #length: number | undefined
   #trailers: () => readonly string[] = () => []
   #interim = 0
   #body: Readable | undefined
@@ -26,20 +27,27 @@ export class Http2Request implements UpstreamRequest {
 
   /**
    * `lastTaken` is what the goodbye of its connection said, where that came; no head may be longer than `maxHeaderSize`;
-   * `came` is told of what comes of the answer.
+   * `came` is told of what comes of the answer. A body of another length than is stated is not ended.
    */
   constructor(
     stream: ClientHttp2Stream,
     events: UpstreamEvents,
     {
+      content,
       lastTaken,
       maxHeaderSize,
       came,
-    }: { lastTaken: () => number | undefined; maxHeaderSize: number; came: Came },
+    }: {
+      content: Outgoing['content']
+      lastTaken: () => number | undefined
+      maxHeaderSize: number
+      came: Came
+    },
   ) {
     this.#stream = stream
     this.#events = events
     this.#lastTaken = lastTaken
+    this.#length = typeof content === 'number' ? content : undefined
     const isWhole = watchEnd(stream)
     takeTogether(stream, came.piece)
     // Until an upstream has acknowledged our settings, which it may never do, Node takes any size: a few bytes of HPACK
@@ -91,9 +99,16 @@ export class Http2Request implements UpstreamRequest {
     if (body === undefined) return
     this.#trailers = trailers
     this.#body = body
-    putWaitingCrumbsTogether(this.#stream)
-    body.pipe(this.#stream, { end: false })
-    onceEnded(body, () => this.#stream.end())
+    const stream = this.#stream
+    putWaitingCrumbsTogether(stream)
+    body.pipe(stream, { end: false })
+    let left = this.#length
+    if (left !== undefined) body.on('data', (piece: Buffer) => (left = (left ?? 0) - piece.length))
+    onceEnded(body, () => {
+      // Node ends what a client by HTTP/2 cut short before it says that it was.
+      if (left === undefined || left === 0) stream.end()
+      else setImmediate(() => stream.destroy(new Error('a body had another length than it said')))
+    })
   }
 
   abort(): void {
@@ -102,6 +117,8 @@ export class Http2Request implements UpstreamRequest {
     // What both sides have ended is kept for as long as somebody may still read it.
     if (stream.closed) return void stream.destroy()
     this.#body?.unpipe(stream)
+    // Node ends what it closes, and what was cut short would be taken for whole.
+    if (!stream.writableEnded) stream.end = () => stream
     // Not while Node reads from the connection: it would keep the reset back until it next writes.
     setImmediate(() => {
       if (stream.closed) stream.destroy()

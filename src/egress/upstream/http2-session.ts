@@ -127,6 +127,7 @@ export class Session implements Channel {
     })
     stream.once('close', () => this.release())
     const request = new Http2Request(stream, events, {
+      content: outgoing.content,
       lastTaken: () => this.#lastTaken,
       maxHeaderSize: this.#maxHeaderSize,
       came: this.#came,
