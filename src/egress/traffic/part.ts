@@ -20,8 +20,8 @@ const ofTheWhole = /^(?:content-length|content-md5|content-digest|digest|x-amz-c
 
 /**
  * The part that a client asked for (RFC 9110 section 14.2) of an answer to GET that is searched; undefined where it is
- * to have the whole, as any server may answer. `Range` does not go out, for of a part alone nobody could say what it is
- * a part of: it is cut out of the whole, once that was searched.
+ * to have the whole, as any server may answer. What asks for it does not go out, for of a part alone nobody could say
+ * what it is a part of: it is cut out of the whole, once that was searched.
  */
 export function askedPart(
   asked: { method: string; rawHeaders: readonly string[] },
